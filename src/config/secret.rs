@@ -1,0 +1,32 @@
+//! A secret in any of its three forms (contract 6): inline, `_file`, `_env`.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use secrecy::SecretString;
+
+/// A secret that is read when it is needed and never shown.
+///
+/// The `_file` form is read again when it is asked for, at most every 30 s, so that a rotated key
+/// takes effect without a restart.
+#[derive(Clone)]
+pub struct Secret(Arc<Source>);
+
+enum Source {
+    /// Inline, or the value that an environment variable had at start.
+    Fixed(SecretString),
+    File(PathBuf),
+}
+
+impl Secret {
+    pub fn fixed(value: impl Into<String>) -> Self {
+        Self(Arc::new(Source::Fixed(value.into().into())))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}

@@ -1,0 +1,160 @@
+//! Why a job did not archive, and what class of trouble that is.
+//!
+//! Every stage of the line ends in a [`Failure`] that already carries the decision: its
+//! [`Class`] says what happens to the message (contract 5), its [`Reason`] is what people see in
+//! logs, headers, events and metrics. A pure leaf: it knows no broker, no HTTP and no store.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+
+/// What a failure does to its message; the table in contract 5, applied by `worker::outcome`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// An answer that is wrong for this recording: climbs the ladder and counts an attempt.
+    Failure,
+    /// CC-FS or the store cannot be reached, times out or answers 5xx: counted as a failure.
+    Unavailable,
+    /// Flow control, a firewall, SlowDown: parked, counts no attempt.
+    Throttled,
+    /// CC-FS does not have the recording yet: climbs the ladder until the window closes.
+    NotReady,
+    /// Credentials or permissions are refused: climbs the ladder, counts no attempt, loud.
+    Refused,
+    /// The message can never succeed: dead at once.
+    Permanent,
+}
+
+/// A reason code of contract 5, such as `ccfs.0300012` or `store.conflict`.
+///
+/// Built only from constants and from codes that a server sent, never from the message's body.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Reason(Cow<'static, str>);
+
+impl Reason {
+    pub const MESSAGE_INVALID: Self = Self::fixed("message.invalid");
+    pub const MESSAGE_NO_DATE: Self = Self::fixed("message.no_date");
+    pub const MESSAGE_TOO_LARGE: Self = Self::fixed("message.too_large");
+    pub const TENANT_UNKNOWN: Self = Self::fixed("tenant.unknown");
+    pub const CCFS_UNAUTHORIZED: Self = Self::fixed("ccfs.unauthorized");
+    pub const CCFS_TIMEOUT: Self = Self::fixed("ccfs.timeout");
+    pub const CCFS_UNREACHABLE: Self = Self::fixed("ccfs.unreachable");
+    pub const CCFS_FIREWALL: Self = Self::fixed("ccfs.firewall");
+    pub const CCFS_EMPTY: Self = Self::fixed("ccfs.empty");
+    pub const CCFS_TRUNCATED: Self = Self::fixed("ccfs.truncated");
+    pub const CCFS_TOO_LARGE: Self = Self::fixed("ccfs.too_large");
+    pub const CCFS_PROTOCOL: Self = Self::fixed("ccfs.protocol");
+    pub const STORE_UNREACHABLE: Self = Self::fixed("store.unreachable");
+    pub const STORE_TIMEOUT: Self = Self::fixed("store.timeout");
+    pub const STORE_CONFLICT: Self = Self::fixed("store.conflict");
+    pub const JOB_DEADLINE: Self = Self::fixed("job.deadline");
+    pub const JOB_PANICKED: Self = Self::fixed("job.panicked");
+    pub const JOB_CRASHED: Self = Self::fixed("job.crashed");
+
+    /// Codes without a parameter: the closed part of contract 5's list.
+    pub const FIXED: &[Self] = &[
+        Self::MESSAGE_INVALID,
+        Self::MESSAGE_NO_DATE,
+        Self::MESSAGE_TOO_LARGE,
+        Self::TENANT_UNKNOWN,
+        Self::CCFS_UNAUTHORIZED,
+        Self::CCFS_TIMEOUT,
+        Self::CCFS_UNREACHABLE,
+        Self::CCFS_FIREWALL,
+        Self::CCFS_EMPTY,
+        Self::CCFS_TRUNCATED,
+        Self::CCFS_TOO_LARGE,
+        Self::CCFS_PROTOCOL,
+        Self::STORE_UNREACHABLE,
+        Self::STORE_TIMEOUT,
+        Self::STORE_CONFLICT,
+        Self::JOB_DEADLINE,
+        Self::JOB_PANICKED,
+        Self::JOB_CRASHED,
+    ];
+
+    const fn fixed(code: &'static str) -> Self {
+        Self(Cow::Borrowed(code))
+    }
+
+    /// `ccfs.{resultCode}`; a code that is no plain word of at most 32 characters is
+    /// [`Reason::CCFS_PROTOCOL`], since it would travel in headers and routing keys.
+    pub fn ccfs(result_code: &str) -> Self {
+        Self::with_code("ccfs", result_code).unwrap_or(Self::CCFS_PROTOCOL)
+    }
+
+    /// `ccfs.http_{status}`.
+    pub fn ccfs_http(status: u16) -> Self {
+        Self(Cow::Owned(format!("ccfs.http_{status}")))
+    }
+
+    /// `store.{S3 error code}`; a code that is no plain word counts as `store.http_{status}`.
+    pub fn store(s3_code: &str, status: u16) -> Self {
+        Self::with_code("store", s3_code).unwrap_or_else(|| Self::store_http(status))
+    }
+
+    /// `store.http_{status}`: an S3 error without a code.
+    pub fn store_http(status: u16) -> Self {
+        Self(Cow::Owned(format!("store.http_{status}")))
+    }
+
+    fn with_code(family: &str, code: &str) -> Option<Self> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        let fits = (1..=64).contains(&code.len()) && code.bytes().all(plain);
+        fits.then(|| Self(Cow::Owned(format!("{family}.{code}"))))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// A stage's failure: a reason for people, a class for the message, the cause for the log.
+///
+/// `detail` explains the reason in a sentence. It travels in the `callvault-detail` header and in
+/// events, so it never quotes a value of the message's body nor a secret.
+#[derive(Debug)]
+pub struct Failure {
+    pub reason: Reason,
+    pub class: Class,
+    pub detail: String,
+    source: Option<BoxError>,
+}
+
+impl Failure {
+    pub fn new(class: Class, reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, class, detail: detail.into(), source: None }
+    }
+
+    /// A message that can never succeed.
+    pub fn permanent(reason: Reason, detail: impl Into<String>) -> Self {
+        Self::new(Class::Permanent, reason, detail)
+    }
+
+    /// Keeps the error that caused this one, for the log alone.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<BoxError>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.reason, self.detail)
+    }
+}
+
+impl StdError for Failure {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_ref().map(|source| source.as_ref() as _)
+    }
+}

@@ -1,0 +1,3 @@
+//! callvault as a process among real parts.
+#[path = "../support/mod.rs"]
+mod support;
