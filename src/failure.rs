@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 /// What a failure does to its message; the table in contract 5, applied by `worker::outcome`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +51,8 @@ impl Reason {
     pub const JOB_DEADLINE: Self = Self::fixed("job.deadline");
     pub const JOB_PANICKED: Self = Self::fixed("job.panicked");
     pub const JOB_CRASHED: Self = Self::fixed("job.crashed");
+    /// With `broker.events_mandatory`: no queue takes the event.
+    pub const EVENT_UNROUTABLE: Self = Self::fixed("event.unroutable");
 
     /// Codes without a parameter: the closed part of contract 5's list.
     pub const FIXED: &[Self] = &[
@@ -71,6 +74,7 @@ impl Reason {
         Self::JOB_DEADLINE,
         Self::JOB_PANICKED,
         Self::JOB_CRASHED,
+        Self::EVENT_UNROUTABLE,
     ];
 
     const fn fixed(code: &'static str) -> Self {
@@ -107,6 +111,11 @@ impl Reason {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The code without its family, where it is one of CC-FS: `0300012` of `ccfs.0300012`.
+    pub fn ccfs_code(&self) -> Option<&str> {
+        self.0.strip_prefix("ccfs.")
+    }
 }
 
 impl fmt::Display for Reason {
@@ -115,18 +124,16 @@ impl fmt::Display for Reason {
     }
 }
 
-type BoxError = Box<dyn StdError + Send + Sync>;
-
 /// A stage's failure: a reason for people, a class for the message, the cause for the log.
 ///
 /// `detail` explains the reason in a sentence. It travels in the `callvault-detail` header and in
 /// events, so it never quotes a value of the message's body nor a secret.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Failure {
     pub reason: Reason,
     pub class: Class,
     pub detail: String,
-    source: Option<BoxError>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Failure {
@@ -141,8 +148,8 @@ impl Failure {
 
     /// Keeps the error that caused this one, for the log alone.
     #[must_use]
-    pub fn because(mut self, source: impl Into<BoxError>) -> Self {
-        self.source = Some(source.into());
+    pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into().into());
         self
     }
 }
@@ -155,6 +162,6 @@ impl fmt::Display for Failure {
 
 impl StdError for Failure {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_ref().map(|source| source.as_ref() as _)
+        self.source.as_ref().map(|source| &**source as _)
     }
 }

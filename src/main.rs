@@ -1,1 +1,16 @@
-fn main() {}
+//! The `callvault` command: parses the command line, runs the command, answers with an exit code.
+
+use std::process::ExitCode;
+
+use callvault::cli::{Cli, run};
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("callvault: {error}");
+            error.exit_code()
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! A dump of many: one flat message a recording, then the event that says how many.
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use jiff::Timestamp;
+
+use super::Tools;
+use crate::clock;
+use crate::event;
+use crate::failure::Failure;
+use crate::request::DumpRequest;
+
+/// Items that wait for their confirms at once.
+const AT_ONCE: usize = 16;
+
+/// Publishes the items of `dump` to the bulk queue, each confirmed, and then `dump.expanded`.
+///
+/// Doing it twice after a crash is harmless: the items are the same, and so are their keys.
+pub async fn expand(
+    dump: &DumpRequest,
+    sent_at: Option<Timestamp>,
+    tools: &Tools,
+) -> Result<usize, Failure> {
+    let items = dump.items().enumerate();
+    let published = stream::iter(items).map(|(index, body)| {
+        let id = event::item_id(&dump.tenant, &dump.request_id, index);
+        tools.publisher.bulk_item(body, id, sent_at)
+    });
+    published.buffer_unordered(AT_ONCE).try_collect::<()>().await.map_err(Failure::from)?;
+    let count = dump.recordings.len();
+    let event = event::expanded(&dump.tenant, &dump.request_id, count, clock::now());
+    tools.publisher.event(&event).await?;
+    Ok(count)
+}

@@ -1,0 +1,107 @@
+//! Delivery → request: what a message asks for, of whom, and where it belongs. Pure.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::job::Job;
+use super::tenant::{Tenant, Tenants};
+use super::waiting::Lane;
+use crate::broker::{Delivery, QueueName, State};
+use crate::event::Echo;
+use crate::failure::Failure;
+use crate::recording::{self, Place};
+use crate::request::{self, DumpRequest, Hints, MessageType, RecordingRequest, Request};
+
+/// A message that has been read.
+pub struct Intake {
+    pub message_type: MessageType,
+    /// The index of its tenant, where that is configured.
+    pub tenant: Option<usize>,
+    pub lane: Lane,
+    /// What of it can be said in an event.
+    pub echo: Echo,
+    /// Where its recording belongs, where that can be told.
+    pub place: Option<Place>,
+    pub work: Work,
+}
+
+/// What there is to do.
+pub enum Work {
+    Archive(Box<Job>),
+    Expand(DumpRequest),
+    /// It can never succeed.
+    Reject(Failure),
+}
+
+impl Intake {
+    pub fn read(delivery: &Delivery, tenants: &Tenants) -> Self {
+        let hints =
+            Hints { message_type: delivery.message_type(), content_type: delivery.content_type() };
+        let lane = match delivery.queue {
+            QueueName::Jobs | QueueName::Suspect => Lane::Live,
+            QueueName::Bulk => Lane::Bulk,
+        };
+        let request = match request::parse(delivery.body(), hints) {
+            Ok(Request::Recording(request)) => Ok(request),
+            Ok(Request::Dump(dump)) => dump.into_single(),
+            Err(rejected) => {
+                let tenant = rejected.echo.tenant.as_ref().and_then(|id| tenants.index_of(id));
+                return Self {
+                    message_type: rejected.message_type,
+                    tenant,
+                    lane,
+                    echo: rejected.echo,
+                    place: None,
+                    work: Work::Reject(rejected.failure),
+                };
+            }
+        };
+        match request {
+            Ok(request) => Self::recording(request, delivery, tenants, lane),
+            Err(dump) => Self::dump(dump, tenants, lane),
+        }
+    }
+
+    fn recording(
+        request: RecordingRequest,
+        delivery: &Delivery,
+        tenants: &Tenants,
+        lane: Lane,
+    ) -> Self {
+        let tenant = tenants.index_of(&request.tenant);
+        let (message_type, echo) = (request.message_type, Echo::from(&request));
+        let located = tenants.find(&request.tenant).and_then(|tenant| {
+            let place = recording::locate(&request.wanted, &tenant.zone, delivery.sent_at())?;
+            Ok((Arc::clone(tenant), place))
+        });
+        let (place, work) = match located {
+            Ok((tenant, place)) => {
+                let seen_before = seen_before(delivery, message_type);
+                let attempts = delivery.state().attempts.saturating_add(1);
+                let job = Job { tenant, request, place: place.clone(), seen_before, attempts };
+                (Some(place), Work::Archive(Box::new(job)))
+            }
+            Err(failure) => (None, Work::Reject(failure)),
+        };
+        Self { message_type, tenant, lane, echo, place, work }
+    }
+
+    fn dump(dump: DumpRequest, tenants: &Tenants, lane: Lane) -> Self {
+        let echo = Echo::from(&dump);
+        let tenant = tenants.index_of(&dump.tenant);
+        let work = match tenants.find(&dump.tenant) {
+            Ok(_) => Work::Expand(dump),
+            Err(failure) => Work::Reject(failure),
+        };
+        let message_type = MessageType::DumpRequested;
+        Self { message_type, tenant, lane, echo, place: None, work }
+    }
+}
+
+/// Redelivered and retried messages and dumps may ask for what is already stored (contract 3).
+fn seen_before(delivery: &Delivery, message_type: MessageType) -> bool {
+    delivery.redelivered
+        || delivery.state().first_seen.is_some()
+        || message_type != MessageType::CallCompleted
+}

@@ -1,0 +1,274 @@
+//! The worker: one loop that takes deliveries, gives them places, runs their jobs and settles them.
+//!
+//! delivery → [`intake`] → a place from [`waiting`] → [`job`], the line → [`outcome`] → settle.
+
+mod conclude;
+mod dump;
+mod intake;
+mod job;
+mod memory;
+mod outcome;
+mod source;
+mod stage;
+mod tenant;
+mod transfer;
+mod waiting;
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{self, Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+use self::conclude::Done;
+use self::intake::{Intake, Work};
+use self::memory::Budget;
+use self::outcome::Policy;
+pub use self::tenant::{SetupError, Tenant, Tenants};
+use self::waiting::{Place, Waiting};
+use crate::broker::{Broker, Deliveries, Delivery, Publisher};
+use crate::config;
+use crate::failure::{Class, Failure, Reason};
+use crate::lifecycle::Lifecycle;
+use crate::metrics::{Metrics, Ticket};
+
+/// How often those who have waited too long for a place are looked for.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Of the drain time, the last part is for giving back what did not finish, at most this long.
+const GIVING_BACK: Duration = Duration::from_secs(3);
+
+/// What every job needs.
+struct Tools {
+    publisher: Publisher,
+    budget: Budget,
+    metrics: Arc<Metrics>,
+}
+
+/// Everything that archives.
+pub struct Worker {
+    tenants: Tenants,
+    tools: Tools,
+    policy: Policy,
+    settings: config::Worker,
+}
+
+/// A delivery that has been read and waits for its place or is at work.
+struct Received {
+    delivery: Delivery,
+    ticket: Ticket,
+    intake: Intake,
+    since: Instant,
+}
+
+/// Whether CC-FS answered a tenant's job, where it was asked at all.
+struct Answered {
+    tenant: usize,
+    any_answer: Option<bool>,
+}
+
+impl Worker {
+    pub fn new(
+        tenants: Tenants,
+        publisher: Publisher,
+        metrics: Arc<Metrics>,
+        config: &config::Config,
+    ) -> Self {
+        let budget = Budget::new(config.worker.memory, Arc::clone(&metrics));
+        Self {
+            tenants,
+            tools: Tools { publisher, budget, metrics },
+            policy: Policy::new(&config.retry),
+            settings: config.worker.clone(),
+        }
+    }
+
+    /// Archives until it is told to stop, then finishes what is in flight within the drain time
+    /// and gives back the rest.
+    pub async fn run(
+        self: Arc<Self>,
+        broker: &Broker,
+        mut deliveries: Deliveries,
+        lifecycle: &Lifecycle,
+    ) {
+        let mut waiting = Waiting::new(&self.settings, &self.tenants.ceilings());
+        let mut jobs = Jobs::default();
+        let stop = CancellationToken::new();
+        let mut tick = time::interval(TICK);
+        loop {
+            tokio::select! {
+                () = lifecycle.draining() => break,
+                Some(delivery) = deliveries.next() => self.receive(delivery, &mut waiting),
+                Some(ended) = jobs.next() => ended.leave(&mut waiting),
+                _ = tick.tick() => self.park_expired(&mut waiting, &mut jobs),
+            }
+            while let Some((place, received)) = waiting.admit() {
+                let job = Arc::clone(&self).work(received, stop.clone());
+                jobs.start(Some(place), job);
+            }
+        }
+        self.drain(broker, deliveries, waiting, jobs, stop).await;
+    }
+
+    fn receive(&self, delivery: Delivery, waiting: &mut Waiting<Received>) {
+        let since = Instant::now();
+        let intake = Intake::read(&delivery, &self.tenants);
+        let tenant = intake.tenant.unwrap_or_else(|| waiting.nobody());
+        let lane = intake.lane;
+        let ticket = self.tools.metrics.received(intake.message_type, intake.tenant);
+        waiting.arrive(tenant, lane, since, Received { delivery, ticket, intake, since });
+    }
+
+    /// Parks those who waited too long for a place: their tenant has more than its share to do.
+    fn park_expired(self: &Arc<Self>, waiting: &mut Waiting<Received>, jobs: &mut Jobs) {
+        for received in waiting.expired(Instant::now()) {
+            let worker = Arc::clone(self);
+            jobs.start(None, async move {
+                worker.park(received).await;
+                None
+            });
+        }
+    }
+
+    /// Runs one job to its end: settled, or given back when `stop` says so.
+    async fn work(self: Arc<Self>, received: Received, stop: CancellationToken) -> Option<Answered> {
+        let tenant = received.intake.tenant;
+        let outcome = match self.judge_suspect(&received) {
+            Some(crashed) => crashed,
+            None => tokio::select! {
+                outcome = self.attempt(&received) => conclude::Outcome::from(outcome),
+                () = stop.cancelled() => conclude::Outcome::Stopped,
+            },
+        };
+        let any_answer = outcome.any_answer();
+        self.conclude(received, outcome, &stop).await;
+        tenant.map(|tenant| Answered { tenant, any_answer })
+    }
+
+    /// One try, cut off at its deadline; a panic is a failed try.
+    async fn attempt(&self, received: &Received) -> Result<Done, Failure> {
+        let deadline = received.since + self.settings.job_deadline;
+        let line = AssertUnwindSafe(self.line(received)).catch_unwind();
+        match time::timeout_at(deadline, line).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_panic)) => {
+                let detail = "the job panicked; the worker's log says where";
+                Err(Failure::new(Class::Failure, Reason::JOB_PANICKED, detail))
+            }
+            Err(_elapsed) => {
+                let limit = config::show_duration(self.settings.job_deadline);
+                let detail = format!("not done within worker.job_deadline ({limit})");
+                Err(Failure::new(Class::Failure, Reason::JOB_DEADLINE, detail))
+            }
+        }
+    }
+
+    async fn line(&self, received: &Received) -> Result<Done, Failure> {
+        match &received.intake.work {
+            Work::Archive(job) => job.run(&self.tools).await.map(Done::Archived),
+            Work::Expand(dump) => {
+                dump::expand(dump, received.delivery.sent_at(), &self.tools).await?;
+                Ok(Done::Expanded)
+            }
+            Work::Reject(failure) => Err(failure.clone()),
+        }
+    }
+
+    /// Stops consuming, gives back what has not started, and lets the rest finish in time.
+    async fn drain(
+        &self,
+        broker: &Broker,
+        mut deliveries: Deliveries,
+        mut waiting: Waiting<Received>,
+        mut jobs: Jobs,
+        stop: CancellationToken,
+    ) {
+        let started = Instant::now();
+        let limit = self.settings.drain_timeout;
+        tracing::info!(in_flight = jobs.len(), limit = ?limit, "draining");
+        broker.stop_consuming().await;
+        while let Some(delivery) = deliveries.next().await {
+            self.receive(delivery, &mut waiting);
+        }
+        for received in waiting.drain() {
+            self.give_back(received).await;
+        }
+        let finishing = limit.saturating_sub(GIVING_BACK.min(limit / 4));
+        let all_done = async { while jobs.next().await.is_some() {} };
+        if time::timeout_at(started + finishing, all_done).await.is_err() {
+            tracing::warn!(jobs = jobs.len(), "not finished in time, giving them back");
+            stop.cancel();
+            let all_back = async { while jobs.next().await.is_some() {} };
+            if time::timeout_at(started + limit, all_back).await.is_err() {
+                tracing::warn!(jobs = jobs.len(), "the broker takes them back as we disconnect");
+            }
+        }
+        let aborts = async {
+            for tenant in self.tenants.iter() {
+                tenant.store.settle_aborts().await;
+            }
+        };
+        let rest = (started + limit).max(Instant::now() + limit / 20);
+        if time::timeout_at(rest, aborts).await.is_err() {
+            tracing::warn!("some multipart uploads were not aborted in time; a sweep finds them");
+        }
+    }
+}
+
+/// The jobs at work, and the places they hold.
+#[derive(Default)]
+struct Jobs {
+    tasks: JoinSet<Option<Answered>>,
+    places: HashMap<Id, Place>,
+}
+
+/// A job that has ended.
+struct Ended {
+    place: Option<Place>,
+    answered: Option<Answered>,
+}
+
+impl Jobs {
+    fn start(
+        &mut self,
+        place: Option<Place>,
+        job: impl Future<Output = Option<Answered>> + Send + 'static,
+    ) {
+        let id = self.tasks.spawn(job).id();
+        self.places.extend(place.map(|place| (id, place)));
+    }
+
+    fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// The next job to end; `None` while there is none.
+    async fn next(&mut self) -> Option<Ended> {
+        let (id, answered) = match self.tasks.join_next_with_id().await? {
+            Ok((id, answered)) => (id, answered),
+            Err(error) => (error.id(), lost(&error)),
+        };
+        Some(Ended { place: self.places.remove(&id), answered })
+    }
+}
+
+/// A panic outside the line: a fault of callvault itself. The delivery is gone with it, and comes
+/// back when its channel closes.
+fn lost(error: &JoinError) -> Option<Answered> {
+    tracing::error!(%error, "a job was lost while it was being settled");
+    None
+}
+
+impl Ended {
+    fn leave(self, waiting: &mut Waiting<Received>) {
+        if let Some(place) = self.place {
+            waiting.leave(place);
+        }
+        if let Some(Answered { tenant, any_answer: Some(any_answer) }) = self.answered {
+            waiting.answered(tenant, any_answer);
+        }
+    }
+}

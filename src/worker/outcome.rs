@@ -1,0 +1,240 @@
+//! What a failure does to its message: the table of contract 5, and nothing else. Pure.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::broker::State;
+use crate::config;
+use crate::failure::{Class, Failure, Reason};
+
+/// Parked messages wait in the longest configured delay that is no longer than this.
+const LONGEST_PARKING: Duration = Duration::from_secs(30);
+
+/// A suspect that comes back from this many crashes is dead.
+const MOST_CRASHES: u32 = 3;
+
+/// The ladder and its ends.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    delays: Vec<Duration>,
+    parking: Duration,
+    max_attempts: u32,
+    max_age: SignedDuration,
+    not_ready_window: SignedDuration,
+}
+
+/// What becomes of a message that was not archived.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// Back later, through the retry queue of `delay`.
+    Again { delay: Duration, state: State },
+    /// CC-FS had no recording until the window closed.
+    Absent { attempts: u32 },
+    /// To the dead queue.
+    Dead { state: State },
+}
+
+/// What is known of a message when one of its tries has failed.
+#[derive(Clone, Copy, Debug)]
+pub struct Try<'a> {
+    /// What its headers said on delivery.
+    pub state: &'a State,
+    /// The instant that gave the recording its date, where there is one.
+    pub known_at: Option<Timestamp>,
+    pub now: Timestamp,
+}
+
+impl Policy {
+    pub fn new(settings: &config::Retry) -> Self {
+        let delays = settings.delays.clone();
+        let first = *delays.first().expect("the configuration demands at least one delay");
+        let short = delays.iter().copied().filter(|delay| *delay <= LONGEST_PARKING);
+        Self {
+            parking: short.max().unwrap_or(first),
+            delays,
+            max_attempts: settings.max_attempts,
+            max_age: signed(settings.max_age),
+            not_ready_window: signed(settings.not_ready_window),
+        }
+    }
+
+    /// Applies the table of contract 5 to one failed try.
+    pub fn judge(&self, failure: &Failure, attempt: Try<'_>) -> Verdict {
+        let seen = attempt.state.seen(attempt.now);
+        let tried = State { attempts: seen.attempts.saturating_add(1), ..seen.clone() };
+        match failure.class {
+            Class::Permanent => return Verdict::Dead { state: tried },
+            Class::NotReady if self.window_closed(attempt) => {
+                return Verdict::Absent { attempts: tried.attempts };
+            }
+            _ if self.too_old(&seen, attempt.now) => return Verdict::Dead { state: tried },
+            _ => {}
+        }
+        match failure.class {
+            Class::Failure | Class::Unavailable if tried.attempts >= self.max_attempts => {
+                Verdict::Dead { state: tried }
+            }
+            Class::Failure | Class::Unavailable | Class::Permanent => self.climb(tried),
+            Class::NotReady | Class::Refused => self.climb(seen),
+            Class::Throttled => self.park(seen),
+        }
+    }
+
+    /// A message that waits for something that is not its fault: uncounted, on the same step.
+    pub fn park(&self, state: State) -> Verdict {
+        Verdict::Again { delay: self.parking, state }
+    }
+
+    /// A suspect that a worker did not give back: one crash more, and at three it is dead.
+    /// `None` where nothing speaks against it.
+    pub fn judge_suspect(&self, state: &State, redelivered: bool, now: Timestamp) -> Option<Verdict> {
+        let crashes = state.crashes.saturating_add(u32::from(redelivered));
+        let state = State { crashes, ..state.seen(now) };
+        if crashes >= MOST_CRASHES {
+            return Some(Verdict::Dead { state });
+        }
+        redelivered.then(|| Verdict::Again { delay: self.delay(crashes.saturating_sub(1)), state })
+    }
+
+    /// What a suspect that crashed its workers is dead of.
+    pub fn crashed(state: &State) -> Failure {
+        let times = state.crashes;
+        Failure::permanent(Reason::JOB_CRASHED, format!("workers died on it, {times} times alone"))
+    }
+
+    fn climb(&self, state: State) -> Verdict {
+        let delay = self.delay(state.step);
+        Verdict::Again { delay, state: State { step: state.step.saturating_add(1), ..state } }
+    }
+
+    fn delay(&self, step: u32) -> Duration {
+        let last = self.delays.len() - 1;
+        self.delays[last.min(usize::try_from(step).unwrap_or(last))]
+    }
+
+    fn window_closed(&self, attempt: Try<'_>) -> bool {
+        let Some(known_at) = attempt.known_at else { return false };
+        attempt.now.duration_since(known_at) >= self.not_ready_window
+    }
+
+    fn too_old(&self, state: &State, now: Timestamp) -> bool {
+        state.first_seen.is_some_and(|first| now.duration_since(first) > self.max_age)
+    }
+}
+
+/// Configured durations are far below the 292 billion years that do not fit.
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: &str = "2026-04-25T12:00:00Z";
+
+    fn policy() -> Policy {
+        let delays = [5, 30, 120].map(Duration::from_secs).to_vec();
+        Policy::new(&config::Retry {
+            delays,
+            max_attempts: 3,
+            max_age: Duration::from_secs(7 * 86_400),
+            not_ready_window: Duration::from_secs(86_400),
+            breaker_failures: 5,
+            breaker_window: Duration::from_secs(10),
+        })
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("a test's timestamp")
+    }
+
+    fn state(attempts: u32, step: u32) -> State {
+        State { attempts, step, first_seen: Some(at(NOW)), ..State::default() }
+    }
+
+    fn judge(class: Class, state: &State, known_at: Option<&str>) -> Verdict {
+        let failure = Failure::new(class, Reason::CCFS_PROTOCOL, "a test's failure");
+        let attempt = Try { state, known_at: known_at.map(at), now: at(NOW) };
+        policy().judge(&failure, attempt)
+    }
+
+    fn again(seconds: u64, state: State) -> Verdict {
+        Verdict::Again { delay: Duration::from_secs(seconds), state }
+    }
+
+    #[test]
+    fn a_failure_climbs_counts_and_dies_at_the_last_attempt() {
+        assert_eq!(judge(Class::Failure, &state(0, 0), None), again(5, state(1, 1)));
+        assert_eq!(judge(Class::Unavailable, &state(1, 1), None), again(30, state(2, 2)));
+        assert_eq!(judge(Class::Failure, &state(2, 2), None), Verdict::Dead { state: state(3, 2) });
+    }
+
+    #[test]
+    fn the_first_failure_writes_when_the_message_was_first_seen() {
+        let verdict = judge(Class::Failure, &State::default(), None);
+        assert_eq!(verdict, again(5, state(1, 1)));
+    }
+
+    #[test]
+    fn refused_climbs_without_counting_and_the_last_delay_repeats() {
+        assert_eq!(judge(Class::Refused, &state(2, 9), None), again(120, state(2, 10)));
+    }
+
+    #[test]
+    fn throttled_is_parked_on_its_step_without_counting() {
+        assert_eq!(judge(Class::Throttled, &state(2, 2), None), again(30, state(2, 2)));
+    }
+
+    #[test]
+    fn parking_takes_the_first_delay_where_all_are_longer_than_the_limit() {
+        let delays = [120, 60].map(Duration::from_secs).to_vec();
+        let settings = config::Retry {
+            delays,
+            max_attempts: 3,
+            max_age: Duration::from_secs(60),
+            not_ready_window: Duration::from_secs(60),
+            breaker_failures: 5,
+            breaker_window: Duration::from_secs(10),
+        };
+        assert_eq!(Policy::new(&settings).park(state(0, 0)), again(120, state(0, 0)));
+    }
+
+    #[test]
+    fn not_ready_waits_for_the_window_and_is_then_absent() {
+        let within = Some("2026-04-24T12:00:01Z");
+        assert_eq!(judge(Class::NotReady, &state(0, 1), within), again(30, state(0, 2)));
+        let closed = Some("2026-04-24T12:00:00Z");
+        assert_eq!(judge(Class::NotReady, &state(0, 1), closed), Verdict::Absent { attempts: 1 });
+    }
+
+    #[test]
+    fn permanent_is_dead_at_once() {
+        assert_eq!(
+            judge(Class::Permanent, &state(0, 0), None),
+            Verdict::Dead { state: state(1, 0) }
+        );
+    }
+
+    #[test]
+    fn a_message_older_than_max_age_is_dead_whatever_the_class() {
+        let old = State { first_seen: Some(at("2026-04-18T11:59:59Z")), ..State::default() };
+        for class in [Class::Throttled, Class::Refused, Class::NotReady, Class::Failure] {
+            let dead = Verdict::Dead { state: State { attempts: 1, ..old.clone() } };
+            assert_eq!(judge(class, &old, Some("2026-04-25T11:00:00Z")), dead, "{class:?}");
+        }
+    }
+
+    #[test]
+    fn a_suspect_that_comes_back_three_times_is_dead() {
+        let policy = policy();
+        let suspect = |crashes| State { crashes, ..state(0, 0) };
+        assert_eq!(policy.judge_suspect(&suspect(0), false, at(NOW)), None);
+        assert_eq!(policy.judge_suspect(&suspect(0), true, at(NOW)), Some(again(5, suspect(1))));
+        assert_eq!(policy.judge_suspect(&suspect(1), true, at(NOW)), Some(again(30, suspect(2))));
+        let dead = Some(Verdict::Dead { state: suspect(3) });
+        assert_eq!(policy.judge_suspect(&suspect(2), true, at(NOW)), dead);
+        assert_eq!(policy.judge_suspect(&suspect(3), false, at(NOW)), dead);
+    }
+}

@@ -1,0 +1,141 @@
+//! A download cut into parts, hashed and proven as it passes.
+
+use bytes::{Bytes, BytesMut};
+use sha2::{Digest, Sha256};
+
+use super::memory::Room;
+use super::stage::Running;
+use crate::ccfs::Download;
+use crate::failure::Failure;
+use crate::recording::{Audio, Framing, Proof};
+use crate::store::{MAX_PARTS, Sha256Digest};
+
+/// First buffer of a body whose length is not known; it grows to a part as bytes arrive.
+const FIRST_BUFFER: u64 = 64 * 1024;
+
+/// A part in memory, with the share of the budget it lives in.
+pub struct Filled {
+    pub body: Bytes,
+    pub sha256: Sha256Digest,
+    pub room: Room,
+}
+
+/// What is known of a body that is whole.
+pub struct Proven {
+    /// Bytes.
+    pub size: u64,
+    pub sha256: Sha256Digest,
+    pub audio: Option<Audio>,
+}
+
+/// One download on its way into parts.
+pub struct Source {
+    download: Download,
+    stage: Running,
+    proof: Proof,
+    /// The hash of all bytes handed out so far.
+    whole: Sha256,
+    part_size: u64,
+    /// What came with the last chunk of a part but belongs to the next.
+    carry: Bytes,
+    size: u64,
+    ended: bool,
+}
+
+impl Source {
+    /// `stage` is the download's, running since the request; `part_size` and `max_size` in bytes.
+    pub fn new(download: Download, stage: Running, part_size: u64, max_size: u64) -> Self {
+        let framing = download.framing();
+        let longest = match framing {
+            Framing::Length(length) => length,
+            Framing::Chunked | Framing::Close => max_size,
+        };
+        Self {
+            proof: Proof::new(download.format(), framing),
+            download,
+            stage,
+            whole: Sha256::new(),
+            part_size: part_size.max(longest.div_ceil(MAX_PARTS)),
+            carry: Bytes::new(),
+            size: 0,
+            ended: false,
+        }
+    }
+
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether it was the download that failed.
+    pub fn failed(&self) -> bool {
+        self.stage.failed()
+    }
+
+    /// What the next part may need: the rest of the Content-Length or a part, whichever is less.
+    pub fn room_for_next(&self) -> u64 {
+        self.remaining().unwrap_or(self.part_size).min(self.part_size)
+    }
+
+    /// Bytes that have not been handed out, where the body's length is known.
+    fn remaining(&self) -> Option<u64> {
+        let handed_out = self.size - self.carry.len() as u64;
+        match self.download.framing() {
+            Framing::Length(length) => Some(length.saturating_sub(handed_out)),
+            Framing::Chunked | Framing::Close => None,
+        }
+    }
+
+    /// Reads one part, or less at the body's end.
+    ///
+    /// # Errors
+    /// What the download brought.
+    pub async fn part(&mut self, mut room: Room) -> Result<Filled, Failure> {
+        let first = self.size == 0;
+        let expected = self.remaining().unwrap_or(FIRST_BUFFER).min(self.part_size);
+        let full = usize::try_from(self.part_size).unwrap_or(usize::MAX);
+        let mut buffer = BytesMut::with_capacity(usize::try_from(expected).unwrap_or(full));
+        let mut part = Sha256::new();
+        loop {
+            let taken = self.carry.split_to(self.carry.len().min(full - buffer.len()));
+            self.whole.update(&taken);
+            if !first {
+                part.update(&taken);
+            }
+            buffer.extend_from_slice(&taken);
+            if !self.carry.is_empty() || !self.more().await? {
+                break;
+            }
+        }
+        // The first part's hash is that of the whole so far: one pass for what fits one part.
+        let sha256 = if first { self.whole.clone() } else { part }.finalize().into();
+        room.shrink_to(buffer.len() as u64);
+        Ok(Filled { body: buffer.freeze(), sha256, room })
+    }
+
+    /// Fetches the next chunk; false at the body's end.
+    async fn more(&mut self) -> Result<bool, Failure> {
+        let chunk = self.download.chunk().await;
+        if chunk.is_err() {
+            self.stage.end(&chunk);
+        }
+        let Some(chunk) = chunk? else {
+            self.ended = true;
+            return Ok(false);
+        };
+        self.size += chunk.len() as u64;
+        self.proof.update(&chunk);
+        self.carry = chunk;
+        Ok(true)
+    }
+
+    /// Proves that what came is whole.
+    ///
+    /// # Errors
+    /// `ccfs.truncated` and its kin: nothing of it may become visible.
+    pub fn proven(self) -> Result<Proven, Failure> {
+        let Self { proof, mut stage, whole, size, .. } = self;
+        let audio = proof.finish();
+        stage.end(&audio);
+        Ok(Proven { size, sha256: whole.finalize().into(), audio: audio? })
+    }
+}

@@ -1,0 +1,160 @@
+//! The real binary as a child process.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::child::GuardedChild;
+use super::{eventually, free_port, kit_dir, unique};
+
+/// A worker starts within this time even on a busy machine.
+const START: Duration = Duration::from_secs(60);
+
+/// A running `callvault run`.
+pub struct Worker {
+    child: GuardedChild,
+    port: u16,
+    log: PathBuf,
+}
+
+/// What to start a worker with.
+pub struct Options<'a> {
+    /// The configuration, without `[http]`, which the kit adds.
+    pub config: &'a str,
+    pub environment: &'a [(&'a str, &'a str)],
+    pub binary: &'a Path,
+}
+
+impl Worker {
+    /// Starts the binary that cargo built for the tests.
+    pub fn start(config: &str) -> Self {
+        let binary = Path::new(binary());
+        Self::start_with(&Options { config, environment: &[], binary })
+    }
+
+    pub fn start_with(options: &Options<'_>) -> Self {
+        let port = free_port();
+        let folder = kit_dir().join("workers");
+        std::fs::create_dir_all(&folder).expect("the kit's folder can be made");
+        let name = unique("worker");
+        let config = folder.join(format!("{name}.toml"));
+        let log = folder.join(format!("{name}.log"));
+        let text = format!("{}\n[http]\nlisten = \"127.0.0.1:{port}\"\n", options.config);
+        std::fs::write(&config, text).expect("the configuration can be written");
+        let output = std::fs::File::create(&log).expect("the log can be made");
+        let mut command = Command::new(options.binary);
+        command.args(["run", "--config"]).arg(&config).stderr(Stdio::from(output));
+        command.stdout(Stdio::null()).envs(options.environment.iter().copied());
+        let child = GuardedChild::spawn(&mut command).expect("the worker can be started");
+        Self { child, port, log }
+    }
+
+    /// Waits until `/readyz` says 200.
+    pub async fn ready(mut self) -> Self {
+        let url = "/readyz";
+        eventually("the worker is ready", START, || {
+            let ended = self.child.exited();
+            let (port, log) = (self.port, self.log.clone());
+            async move {
+                assert!(ended.is_none(), "the worker ended: {ended:?}\n{}", read(&log));
+                (get(port, url).await?.0 == 200).then_some(())
+            }
+        })
+        .await;
+        self
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Everything it has logged.
+    pub fn log(&self) -> String {
+        read(&self.log)
+    }
+
+    /// SIGTERM, SIGKILL, SIGSTOP …, without `SIG`.
+    pub fn signal(&self, signal: &str) {
+        self.child.signal(signal);
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill();
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self, limit: Duration) -> ExitStatus {
+        self.child.wait(limit).await
+    }
+
+    /// SIGTERM, and waits for exit 0.
+    pub async fn stop(mut self) -> String {
+        self.signal("TERM");
+        let status = self.ended(Duration::from_secs(60)).await;
+        assert!(status.success(), "the worker ended with {status}\n{}", self.log());
+        self.log()
+    }
+
+    /// Status and body of a GET.
+    pub async fn get(&self, path: &str) -> (u16, String) {
+        let port = self.port;
+        eventually(path, START, || get(port, path)).await
+    }
+
+    /// The sum of all series of `name` whose labels contain every one of `labels`
+    /// (`tenant="acme"`).
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let (status, text) = self.get("/metrics").await;
+        assert_eq!(status, 200, "{text}");
+        sum_of(&text, name, labels)
+    }
+
+    /// Waits until a metric reaches `least`.
+    pub async fn metric_reaches(&self, name: &str, labels: &[&str], least: f64) {
+        let what = format!("{name} {labels:?} reaches {least}");
+        eventually(&what, START, || async {
+            (self.metric(name, labels).await >= least).then_some(())
+        })
+        .await;
+    }
+}
+
+/// The binary that cargo built beside the tests; examples and benches give their own.
+fn binary() -> &'static str {
+    option_env!("CARGO_BIN_EXE_callvault").expect("cargo builds the binary for integration tests")
+}
+
+/// Sums the series of a Prometheus text.
+pub fn sum_of(text: &str, name: &str, labels: &[&str]) -> f64 {
+    let series = text.lines().filter_map(|line| {
+        let (series, value) = line.rsplit_once(' ')?;
+        let (own, own_labels) = series.split_once('{').unwrap_or((series, ""));
+        let wanted = own == name && labels.iter().all(|label| own_labels.contains(label));
+        wanted.then(|| value.parse::<f64>().ok())?
+    });
+    series.sum()
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+/// A GET over a connection of its own; `None` while nobody listens.
+async fn get(port: u16, path: &str) -> Option<(u16, String)> {
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.ok()?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, body.to_owned()))
+}
