@@ -1,8 +1,12 @@
 //! callvault archives call recordings; the modules stand in the order of the flow.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod failure;
+pub mod http;
+pub mod logging;
+pub mod metrics;
 pub mod recording;
 pub mod request;

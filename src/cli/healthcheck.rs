@@ -1,0 +1,157 @@
+//! `callvault healthcheck`: asks a running worker's `/readyz`; for images without a shell.
+//!
+//! A few lines of HTTP/1.1 by hand, so that a probe needs neither a runtime nor a TLS stack.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// A probe that waits longer is of no use to whoever started it.
+const DEADLINE: Duration = Duration::from_secs(4);
+/// More than `/readyz` ever says, and little enough to read from a stranger.
+const MOST_BYTES: u64 = 256 * 1024;
+
+/// Why a worker is not ready, or why it cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReady {
+    #[error("no answer from {0}: {1}; is the worker running, and is http.listen its own?")]
+    NoAnswer(SocketAddr, io::Error),
+    #[error("what listens on {0} is no callvault: its answer is not that of /readyz")]
+    Stranger(SocketAddr),
+    #[error("not ready: {0}")]
+    Says(String),
+}
+
+/// Asks the worker that listens on `listen` (`http.listen`). Blocks for four seconds at most.
+///
+/// # Errors
+/// [`NotReady`], a line for people; the command then ends with 1.
+pub fn run(listen: SocketAddr) -> Result<String, NotReady> {
+    let address = reachable(listen);
+    let answer = ask(address).map_err(|error| NotReady::NoAnswer(address, error))?;
+    judge(&answer).ok_or(NotReady::Stranger(address))?
+}
+
+/// Who listens on all addresses is asked on loopback.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+fn ask(address: SocketAddr) -> io::Result<Vec<u8>> {
+    let deadline = Instant::now() + DEADLINE;
+    let mut stream = TcpStream::connect_timeout(&address, left(deadline)?)?;
+    stream.set_write_timeout(Some(left(deadline)?))?;
+    let request = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        stream.set_read_timeout(Some(left(deadline)?))?;
+        match stream.read(&mut buffer).map_err(as_timeout)? {
+            0 => return Ok(answer),
+            read => answer.extend_from_slice(&buffer[..read]),
+        }
+        if answer.len() as u64 > MOST_BYTES {
+            return Ok(answer);
+        }
+    }
+}
+
+fn left(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(timeout()) } else { Ok(left) }
+}
+
+/// A read that ran into its limit says `WouldBlock` on Unix.
+fn as_timeout(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::WouldBlock { timeout() } else { error }
+}
+
+fn timeout() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("nothing within {} s", DEADLINE.as_secs()))
+}
+
+/// What an answer of `/readyz` says; `None` if it is none.
+fn judge(answer: &[u8]) -> Option<Result<String, NotReady>> {
+    let (head, body) = std::str::from_utf8(answer).ok()?.split_once("\r\n\r\n")?;
+    let status: u16 = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
+    let body: serde_json::Value = serde_json::from_str(body).ok()?;
+    let state = body["status"].as_str()?;
+    let said = match body["reason"].as_str() {
+        Some(reason) => format!("{state}: {reason}"),
+        None => state.to_owned(),
+    };
+    match status {
+        200 => Some(Ok(format!("ready: {said}"))),
+        503 => Some(Err(NotReady::Says(said))),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{Health, Server, State};
+    use crate::metrics::Metrics;
+    use std::net::TcpListener;
+    use std::sync::Arc;
+
+    fn free(address: &str) -> TcpListener {
+        TcpListener::bind(address).unwrap()
+    }
+
+    #[tokio::test]
+    async fn it_says_what_the_worker_says() {
+        let health = Arc::new(Health::new());
+        let server = Server::bind("0.0.0.0:0".parse().unwrap()).await.unwrap();
+        let listen = server.address();
+        let metrics = Metrics::new(&[], &[], &[]);
+        tokio::spawn(server.serve(metrics, Arc::clone(&health), std::future::pending()));
+        let probe = async || tokio::task::spawn_blocking(move || run(listen)).await.unwrap();
+
+        let error = probe().await.expect_err("not connected yet").to_string();
+        assert_eq!(error, "not ready: connecting: starting");
+        health.set(State::Consuming);
+        assert_eq!(probe().await.unwrap(), "ready: consuming");
+    }
+
+    #[test]
+    fn nobody_there_is_said_with_the_address() {
+        let listener = free("127.0.0.1:0");
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let error = run(address).expect_err("nobody listens").to_string();
+        assert!(error.starts_with(&format!("no answer from {address}: ")), "{error}");
+    }
+
+    #[test]
+    fn a_stranger_is_no_worker() {
+        let listener = free("127.0.0.1:0");
+        let address = listener.local_addr().unwrap();
+        let stranger = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request).unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n<html>hello</html>").unwrap();
+        });
+        let error = run(address).expect_err("an HTML page is no readiness").to_string();
+        stranger.join().unwrap();
+        assert!(error.contains("is no callvault"), "{error}");
+    }
+
+    #[test]
+    fn listening_everywhere_is_asked_on_loopback() {
+        let at = |listen: &str| reachable(listen.parse().unwrap()).to_string();
+        assert_eq!(at("0.0.0.0:9464"), "127.0.0.1:9464");
+        assert_eq!(at("[::]:9464"), "[::1]:9464");
+        assert_eq!(at("10.1.2.3:80"), "10.1.2.3:80");
+    }
+}

@@ -1,0 +1,179 @@
+//! How the worker is, as it says itself; the probes and the page read it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::failure::Reason;
+
+/// What the worker is doing. Reasons are for people and hold no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Not consuming, because the broker is not there yet or not any more.
+    Connecting(String),
+    Consuming,
+    /// Not consuming by decision, such as while the store that every tenant uses is down.
+    Paused(String),
+    /// Told to stop; ends what is in flight.
+    Draining,
+}
+
+impl State {
+    /// `connecting`, `consuming`, `paused` or `draining`.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Connecting(_) => "connecting",
+            Self::Consuming => "consuming",
+            Self::Paused(_) => "paused",
+            Self::Draining => "draining",
+        }
+    }
+
+    /// Why it is not consuming.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Connecting(reason) | Self::Paused(reason) => Some(reason),
+            Self::Consuming => None,
+            Self::Draining => Some("told to stop; finishing what is in flight"),
+        }
+    }
+}
+
+/// A server that refuses the credentials it is given (contract 5, refused).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// Such as `ccfs:acme` or `store:recordings`, as in `callvault_breaker_open`.
+    pub target: String,
+    /// The reason code.
+    pub reason: String,
+    /// What to do about it, for people; holds no secret.
+    pub detail: String,
+    /// When it was first refused without an acceptance since.
+    #[serde(serialize_with = "to_the_second")]
+    pub since: Timestamp,
+}
+
+/// RFC 3339 without fractions.
+pub(super) fn to_the_second<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&format_args!("{at:.0}"))
+}
+
+/// The worker's word about itself: written by the worker, read by the probes.
+#[derive(Debug)]
+pub struct Health {
+    state: watch::Sender<State>,
+    refusals: Mutex<BTreeMap<String, Refusal>>,
+    started: Instant,
+    started_at: Timestamp,
+}
+
+impl Health {
+    /// A worker that has just started and is connecting.
+    pub fn new() -> Self {
+        let state = State::Connecting("starting".to_owned());
+        Self {
+            state: watch::Sender::new(state),
+            refusals: Mutex::default(),
+            started: Instant::now(),
+            started_at: crate::clock::now(),
+        }
+    }
+
+    /// Takes the next state. A worker that drains stays draining, whatever its broker does.
+    pub fn set(&self, next: State) {
+        self.state.send_if_modified(|state| {
+            let news = *state != next && *state != State::Draining;
+            if news {
+                *state = next;
+            }
+            news
+        });
+    }
+
+    pub fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    /// For those who wait for a state.
+    pub fn watch(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+
+    /// `target` refused its credentials. True if that is news, worth a line in the log.
+    pub fn refused(&self, target: &str, reason: &Reason, detail: &str) -> bool {
+        let mut refusals = self.refusals();
+        let known = refusals.get(target);
+        let since = known.map_or_else(crate::clock::now, |known| known.since);
+        let news = known.is_none_or(|known| known.reason != reason.as_str());
+        let refusal = Refusal {
+            target: target.to_owned(),
+            reason: reason.as_str().to_owned(),
+            detail: detail.to_owned(),
+            since,
+        };
+        refusals.insert(target.to_owned(), refusal);
+        news
+    }
+
+    /// `target` accepted its credentials. True if it had refused them before.
+    pub fn accepted(&self, target: &str) -> bool {
+        self.refusals().remove(target).is_some()
+    }
+
+    /// Who refuses now, ordered by target.
+    pub fn refusing(&self) -> Vec<Refusal> {
+        self.refusals().values().cloned().collect()
+    }
+
+    pub fn uptime(&self) -> std::time::Duration {
+        self.started.elapsed()
+    }
+
+    pub fn started_at(&self) -> Timestamp {
+        self.started_at
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, BTreeMap<String, Refusal>> {
+        // Every change of the map is one call, so that a panic leaves it whole.
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_drains_stays_draining() {
+        let health = Health::new();
+        assert_eq!(health.state().as_str(), "connecting");
+        health.set(State::Consuming);
+        assert_eq!(health.state().reason(), None);
+        health.set(State::Draining);
+        health.set(State::Connecting("lost the broker".into()));
+        assert_eq!(health.state(), State::Draining);
+    }
+
+    #[test]
+    fn a_refusal_is_news_once_and_ends_with_an_acceptance() {
+        let health = Health::new();
+        assert!(health.refused("ccfs:acme", &Reason::CCFS_UNAUTHORIZED, "the clock is 90 s slow"));
+        assert!(!health.refused("ccfs:acme", &Reason::CCFS_UNAUTHORIZED, "the key is wrong"));
+        let refusing = health.refusing();
+        assert_eq!(refusing.len(), 1);
+        assert_eq!(refusing[0].detail, "the key is wrong");
+        assert!(health.accepted("ccfs:acme"));
+        assert!(!health.accepted("ccfs:acme"));
+        assert!(health.refusing().is_empty());
+    }
+}

@@ -1,0 +1,119 @@
+//! Where log lines go and what they look like: stderr, as text for people or JSON for machines.
+//!
+//! What is in a line is for those who write it; nothing here may widen it.
+
+use std::io::{self, IsTerminal};
+
+use tracing::Subscriber;
+use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+use crate::config::{Log, LogFormat};
+
+#[derive(Debug, thiserror::Error)]
+pub enum LoggingError {
+    #[error("log.level: {0}; write a level such as \"info\", or \"warn,callvault=debug\"")]
+    Level(#[from] ParseError),
+    #[error("logging was already set up: {0}")]
+    Twice(#[from] TryInitError),
+}
+
+/// Sets the logging of the process. Call it once, before the first line.
+///
+/// # Errors
+/// [`LoggingError::Level`] if `log.level` is no filter.
+pub fn init(log: &Log) -> Result<(), LoggingError> {
+    let colour = io::stderr().is_terminal() && !no_colour();
+    subscriber(log, colour, io::stderr)?.try_init()?;
+    Ok(())
+}
+
+/// <https://no-color.org>: set and not empty.
+fn no_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+fn subscriber<W>(
+    log: &Log,
+    colour: bool,
+    writer: W,
+) -> Result<Box<dyn Subscriber + Send + Sync>, ParseError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::builder().parse(&log.level)?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colour)
+        .with_writer(writer)
+        .log_internal_errors(false);
+    Ok(match log.format {
+        LogFormat::Text => Box::new(lines.with_target(false).finish()),
+        LogFormat::Json => Box::new(
+            lines.json().flatten_event(true).with_current_span(true).with_span_list(false).finish(),
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: LogFormat, level: &str, colour: bool, say: impl FnOnce()) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let log = Log { format, level: level.to_owned() };
+        let subscriber = subscriber(&log, colour, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, say);
+        let bytes = lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn json_is_one_flat_object_a_line() {
+        let text = logged(LogFormat::Json, "info", false, || {
+            tracing::info!(tenant = "acme", attempts = 2, "archived\nin two lines");
+            tracing::debug!("below the level");
+        });
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["message"], "archived\nin two lines");
+        assert_eq!((line["tenant"].as_str(), line["attempts"].as_i64()), (Some("acme"), Some(2)));
+        assert_eq!(line["level"], "INFO");
+        assert!(line["timestamp"].is_string());
+    }
+
+    #[test]
+    fn text_has_colours_only_where_asked() {
+        let say = || tracing::warn!(tenant = "acme", "parked");
+        let plain = logged(LogFormat::Text, "info", false, say);
+        assert!(plain.contains("WARN") && plain.contains("tenant=\"acme\""), "{plain}");
+        assert!(!plain.contains('\u{1b}'), "{plain:?}");
+        assert!(logged(LogFormat::Text, "info", true, say).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn the_level_is_a_filter_and_a_bad_one_is_said_with_its_key() {
+        let say = || tracing::info!("hello");
+        assert_eq!(logged(LogFormat::Text, "warn", false, say), "");
+        let log = Log { format: LogFormat::Text, level: "callvault=loud".to_owned() };
+        let error = subscriber(&log, false, io::sink).map_err(LoggingError::from).err().unwrap();
+        assert!(error.to_string().starts_with("log.level: "), "{error}");
+    }
+}

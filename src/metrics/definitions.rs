@@ -1,0 +1,223 @@
+//! The series by name: help, labels and buckets, and what of them stands at zero from the start.
+
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
+};
+
+use super::labels::{BreakerTarget, Codes, OF_UNKNOWN_TENANTS, StoreOperation};
+use super::{REVISION, VERSION};
+use crate::request::TenantId;
+
+const KIB: f64 = 1024.0;
+const MIB: f64 = 1024.0 * KIB;
+const GIB: f64 = 1024.0 * MIB;
+
+/// Up to `worker.job_deadline` and beyond, since it is configurable.
+const JOB_SECONDS: &[f64] =
+    &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 1800.0];
+const STAGE_SECONDS: &[f64] =
+    &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0];
+/// CC-FS has a recording minutes to hours after the call; `retry.max_age` is days.
+const LAG_SECONDS: &[f64] = &[
+    10.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 86400.0, 172_800.0,
+    604_800.0,
+];
+/// From seconds of A-law to the default `ccfs.max_size`.
+const SIZE_BYTES: &[f64] = &[
+    16.0 * KIB,
+    64.0 * KIB,
+    256.0 * KIB,
+    MIB,
+    4.0 * MIB,
+    16.0 * MIB,
+    64.0 * MIB,
+    256.0 * MIB,
+    GIB,
+    5.0 * GIB,
+];
+
+/// What is defined here; the ledger defines its own.
+pub(super) struct Definitions {
+    pub jobs: IntCounterVec,
+    pub retries: IntCounterVec,
+    pub dead: IntCounterVec,
+    pub job_duration: HistogramVec,
+    pub stage_duration: HistogramVec,
+    pub archive_lag: HistogramVec,
+    pub downloaded: IntCounterVec,
+    pub stored: IntCounterVec,
+    pub recording_size: Histogram,
+    pub ccfs_responses: IntCounterVec,
+    pub store_requests: IntCounterVec,
+    pub buffer: IntGauge,
+    pub buffer_limit: IntGauge,
+    pub broker_connected: IntGauge,
+    pub broker_reconnects: IntCounter,
+    pub concurrency_limit: IntGaugeVec,
+    pub breaker_open: IntGaugeVec,
+    build_info: IntGaugeVec,
+}
+
+impl Definitions {
+    pub(super) fn new(registry: &Registry) -> Self {
+        let define = Define(registry);
+        Self {
+            jobs: define.counters("jobs_total", "Jobs by how they ended.", &["tenant", "outcome"]),
+            retries: define.counters(
+                "retries_total",
+                "Messages published to a retry queue, parked ones included.",
+                &["tenant", "reason"],
+            ),
+            dead: define.counters(
+                "dead_total",
+                "Messages published to the dead queue.",
+                &["tenant", "reason"],
+            ),
+            job_duration: define.histograms(
+                "job_duration_seconds",
+                "From the delivery of a message to the end of its job.",
+                JOB_SECONDS,
+                &["outcome"],
+            ),
+            stage_duration: define.histograms(
+                "stage_duration_seconds",
+                "Time spent in a step of a job.",
+                STAGE_SECONDS,
+                &["stage", "result"],
+            ),
+            archive_lag: define.histograms(
+                "archive_lag_seconds",
+                "From the end of the call to its recording being archived.",
+                LAG_SECONDS,
+                &["tenant"],
+            ),
+            downloaded: define.counters(
+                "downloaded_bytes_total",
+                "Bytes of recordings read from CC-FS.",
+                &["tenant"],
+            ),
+            stored: define.counters(
+                "stored_bytes_total",
+                "Bytes of recordings stored.",
+                &["tenant"],
+            ),
+            recording_size: define.histogram(
+                "recording_size_bytes",
+                "Sizes of archived recordings.",
+                SIZE_BYTES,
+            ),
+            ccfs_responses: define.counters(
+                "ccfs_responses_total",
+                "Answers of CC-FS by code (ok: a file), timeouts and failed connections.",
+                &["tenant", "code"],
+            ),
+            store_requests: define.counters(
+                "store_requests_total",
+                "Requests to the store by S3 error code, timeouts and failed connections.",
+                &["operation", "result"],
+            ),
+            buffer: define.gauge("buffer_bytes", "Bytes of transfer buffers in use."),
+            buffer_limit: define.gauge(
+                "buffer_limit_bytes",
+                "Bytes of transfer buffers there may be (worker.memory).",
+            ),
+            broker_connected: define
+                .gauge("broker_connected", "1 while both connections to the broker stand."),
+            broker_reconnects: define.counter(
+                "broker_reconnects_total",
+                "Times the connections to the broker were rebuilt after a loss.",
+            ),
+            concurrency_limit: define.gauges(
+                "tenant_concurrency_limit",
+                "Jobs a tenant may have in flight now.",
+                &["tenant"],
+            ),
+            breaker_open: define.gauges(
+                "breaker_open",
+                "1 while the circuit breaker of a server is open and its messages are parked.",
+                &["target"],
+            ),
+            build_info: define.gauges(
+                "build_info",
+                "Always 1; the version and the git revision of the program.",
+                &["version", "revision"],
+            ),
+        }
+    }
+
+    /// Creates the series that can be known, so that the first event is an increase.
+    pub(super) fn at_zero(&self, codes: &Codes, tenants: &[TenantId], buckets: &[String]) {
+        self.build_info.with_label_values(&[VERSION, REVISION]).set(1);
+        for reason in OF_UNKNOWN_TENANTS {
+            self.dead.with_label_values(&[TenantId::UNKNOWN, reason.as_str()]);
+        }
+        for tenant in tenants.iter().map(TenantId::as_str) {
+            for reason in codes.dead() {
+                self.dead.with_label_values(&[tenant, reason]);
+            }
+            for reason in codes.retried() {
+                self.retries.with_label_values(&[tenant, reason]);
+            }
+            for code in codes.responses() {
+                self.ccfs_responses.with_label_values(&[tenant, code]);
+            }
+            self.concurrency_limit.with_label_values(&[tenant]);
+            self.breaker_open.with_label_values(&[&BreakerTarget::Ccfs(tenant).to_string()]);
+        }
+        for bucket in buckets {
+            self.breaker_open.with_label_values(&[&BreakerTarget::Store(bucket).to_string()]);
+        }
+        for operation in StoreOperation::ALL {
+            for result in codes.results() {
+                self.store_requests.with_label_values(&[operation.as_str(), result]);
+            }
+        }
+    }
+}
+
+/// Makes a series and registers it.
+struct Define<'a>(&'a Registry);
+
+const VALID: &str = "the names, labels and buckets of this file are valid";
+
+impl Define<'_> {
+    fn opts(name: &str, help: &str) -> Opts {
+        Opts::new(name, help).namespace("callvault")
+    }
+
+    fn buckets(name: &str, help: &str, buckets: &[f64]) -> HistogramOpts {
+        HistogramOpts::from(Self::opts(name, help)).buckets(buckets.to_vec())
+    }
+
+    fn registered<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
+        let series = made.expect(VALID);
+        self.0.register(Box::new(series.clone())).expect("every series is named once");
+        series
+    }
+
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.registered(IntCounter::with_opts(Self::opts(name, help)))
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.registered(IntCounterVec::new(Self::opts(name, help), labels))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.registered(IntGauge::with_opts(Self::opts(name, help)))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.registered(IntGaugeVec::new(Self::opts(name, help), labels))
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+        self.registered(Histogram::with_opts(Self::buckets(name, help, buckets)))
+    }
+
+    fn histograms(&self, name: &str, help: &str, buckets: &[f64], labels: &[&str]) -> HistogramVec {
+        self.registered(HistogramVec::new(Self::buckets(name, help, buckets), labels))
+    }
+}
