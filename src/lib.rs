@@ -4,5 +4,7 @@
 pub mod clock;
 pub mod config;
 pub mod failure;
+pub mod metrics;
 pub mod recording;
 pub mod request;
+pub mod store;
