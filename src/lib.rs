@@ -1,12 +1,22 @@
-//! callvault archives call recordings; the modules stand in the order of the flow.
+#![doc = include_str!("../docs/ARCHITECTURE.md")]
 #![forbid(unsafe_code)]
 
-pub mod cli;
-pub mod clock;
 pub mod config;
-pub mod failure;
-pub mod http;
-pub mod logging;
-pub mod metrics;
-pub mod recording;
+
 pub mod request;
+
+pub mod ccfs;
+
+pub mod recording;
+
+pub mod store;
+
+pub mod http;
+pub mod metrics;
+
+pub mod clock;
+pub mod failure;
+pub mod lifecycle;
+pub mod logging;
+
+pub mod cli;

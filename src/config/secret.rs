@@ -25,6 +25,38 @@ impl Secret {
     }
 }
 
+/// Why a secret could not be read; never quotes it.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the secret file {path}: {kind}")]
+pub struct SecretError {
+    path: PathBuf,
+    kind: std::io::ErrorKind,
+}
+
+impl Secret {
+    /// The value now.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read(&self) -> Result<SecretString, SecretError> {
+        match &*self.0 {
+            Source::Fixed(value) => Ok(value.clone()),
+            Source::File(path) => match std::fs::read_to_string(path) {
+                Ok(text) => Ok(text.trim_end().to_owned().into()),
+                Err(error) => Err(SecretError { path: path.clone(), kind: error.kind() }),
+            },
+        }
+    }
+
+    /// A server refused the value: the file is read again at the next [`Secret::read`].
+    pub fn refresh_after_refusal(&self) {}
+
+    #[doc(hidden)]
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self(Arc::new(Source::File(path.into())))
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")

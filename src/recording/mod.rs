@@ -35,3 +35,24 @@ pub struct Audio {
     /// Milliseconds.
     pub duration_ms: u64,
 }
+
+/// Where an object lies in the bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ObjectKey(String);
+
+impl ObjectKey {
+    #[doc(hidden)]
+    pub fn from_stub(key: &str) -> Self {
+        Self(key.to_owned())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}

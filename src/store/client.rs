@@ -1,0 +1,85 @@
+//! The SDK's client from the configuration: credentials, endpoint, timeouts, retries, TLS.
+//!
+//! Nothing of it comes from the environment but, where no key is configured, the credentials.
+
+use std::time::Duration;
+
+use aws_config::default_provider::credentials::DefaultCredentialsChain;
+use aws_config::provider_config::ProviderConfig;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{
+    BehaviorVersion, Builder, IdentityCache, Region, RequestChecksumCalculation,
+    ResponseChecksumValidation, SharedHttpClient, StalledStreamProtectionConfig,
+};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+
+use super::credentials::Configured;
+use crate::config;
+
+/// S3 closes idle connections after 20 s; ours must be gone before.
+const POOL_IDLE: Duration = Duration::from_secs(12);
+
+/// How often a request is sent before its error is ours to judge.
+pub(super) const ATTEMPTS: u32 = 3;
+
+/// What the SDK may wait between all attempts of a request; its backoff is at most 1 s, then 2 s.
+const BACKOFF: Duration = Duration::from_secs(5);
+
+/// A body that goes up slower than this, in bytes a second, counts as stalled.
+const SLOWEST: u64 = 64 * 1024;
+
+/// The client, and the configured credentials in it, which want to hear of refusals.
+pub(super) async fn build(settings: &config::Store) -> (Client, Option<Configured>) {
+    let http = aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .pool_idle_timeout(POOL_IDLE)
+        .build_https();
+    let mut builder = Builder::new()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(settings.region.clone()))
+        .force_path_style(settings.path_style)
+        .disable_s3_express_session_auth(true)
+        .http_client(http.clone())
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        .timeout_config(timeouts(settings, 0))
+        // It kills an upload whose connection pauses for 5 s; the attempt timeout is ours.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        // The default sends aws-chunked bodies with trailers, which several stores refuse.
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    if let Some(endpoint) = &settings.endpoint {
+        builder = builder.endpoint_url(endpoint.as_str());
+    }
+    let configured = settings.credentials.clone().map(Configured::new);
+    let builder = match &configured {
+        // The secrets keep their own cache; the SDK's would hide a changed file for 15 min.
+        Some(configured) => builder
+            .credentials_provider(configured.clone())
+            .identity_cache(IdentityCache::no_cache()),
+        None => builder.credentials_provider(chain(&settings.region, http).await),
+    };
+    (Client::from_conf(builder.build()), configured)
+}
+
+/// The SDK's own chain: environment, profile, web identity, container, instance metadata.
+async fn chain(region: &str, http: SharedHttpClient) -> DefaultCredentialsChain {
+    let region = Region::new(region.to_owned());
+    let config = ProviderConfig::default().with_region(Some(region)).with_http_client(http);
+    DefaultCredentialsChain::builder().configure(config).build().await
+}
+
+/// The timeouts of a request with `body` bytes.
+///
+/// The SDK's read timeout covers the sending of the body too and is part of the connection pool's
+/// identity, so the time to the first byte is bounded by the attempt's timeout instead.
+pub(super) fn timeouts(settings: &config::Store, body: usize) -> TimeoutConfig {
+    let sending = Duration::from_secs((body as u64).div_ceil(SLOWEST));
+    let attempt = settings.connect_timeout + settings.read_timeout + sending;
+    TimeoutConfig::builder()
+        .connect_timeout(settings.connect_timeout)
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(attempt * ATTEMPTS + BACKOFF)
+        .build()
+}

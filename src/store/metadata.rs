@@ -1,0 +1,124 @@
+//! Whose recording an object is, as its user metadata says it (contract 3).
+
+use std::collections::HashMap;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use super::{Identity, Sha256Digest};
+
+const TENANT: &str = "tenant";
+const CALL_ID: &str = "call-id";
+const FILE_NAME: &str = "file-name";
+const SHA256: &str = "sha256";
+
+/// S3's limit of all names and values together, in bytes.
+const MOST: usize = 2048;
+
+/// What keys leave alone (contract 3) is left alone here too.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'-');
+
+/// The metadata of a new object; `sha256` where the whole content is known before it is sent.
+pub(super) fn write(who: &Identity, sha256: Option<&Sha256Digest>) -> HashMap<String, String> {
+    let mut metadata = HashMap::from([(TENANT.to_owned(), who.tenant.as_str().to_owned())]);
+    if let Some(call_id) = &who.call_id {
+        metadata.insert(CALL_ID.to_owned(), encode(call_id.as_str()));
+    }
+    if let Some(sha256) = sha256 {
+        metadata.insert(SHA256.to_owned(), hex::encode(sha256));
+    }
+    if let Some(file_name) = encoded_file_name(who) {
+        metadata.insert(FILE_NAME.to_owned(), file_name);
+    }
+    metadata
+}
+
+/// The file name where it fits. Whether it does must not depend on the `sha256`, which only some
+/// objects have, so room for that is always kept.
+fn encoded_file_name(who: &Identity) -> Option<String> {
+    let file_name = encode(who.file_name.as_ref()?.as_str());
+    let call_id = who.call_id.as_ref().map_or(0, |id| CALL_ID.len() + encode(id.as_str()).len());
+    let others = TENANT.len() + who.tenant.as_str().len() + call_id + SHA256.len() + 64;
+    (others + FILE_NAME.len() + file_name.len() <= MOST).then_some(file_name)
+}
+
+/// Whether the metadata names the same tenant, call-id and file-name.
+pub(super) fn names(metadata: &HashMap<String, String>, who: &Identity) -> bool {
+    let said = |name| metadata.get(name).map(|value| decode(value));
+    let file_name = encoded_file_name(who).map(|name| decode(&name));
+    said(TENANT).as_deref() == Some(who.tenant.as_str())
+        && said(CALL_ID).as_deref() == who.call_id.as_ref().map(|id| id.as_str())
+        && said(FILE_NAME) == file_name
+}
+
+/// Whether the object says at all whose it is; one that another program stored may not.
+pub(super) fn anonymous(metadata: &HashMap<String, String>) -> bool {
+    ![TENANT, CALL_ID, FILE_NAME].iter().any(|name| metadata.contains_key(*name))
+}
+
+/// The hash of the content, as hex.
+pub(super) fn sha256(metadata: &HashMap<String, String>) -> Option<String> {
+    metadata.get(SHA256).map(|hash| hash.to_ascii_lowercase())
+}
+
+fn encode(value: &str) -> String {
+    utf8_percent_encode(value, ENCODED).to_string()
+}
+
+fn decode(value: &str) -> String {
+    percent_decode_str(value).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::{CallId, FileName, TenantId};
+
+    fn identity(call_id: Option<&str>, file_name: Option<&str>) -> Identity {
+        Identity {
+            tenant: TenantId::new("acme").unwrap(),
+            call_id: call_id.map(|id| CallId::new(id).unwrap()),
+            file_name: file_name.map(|name| FileName::new(name).unwrap()),
+        }
+    }
+
+    #[test]
+    fn names_are_percent_encoded() {
+        let who = identity(Some("1777093663-792075"), Some(r"X:\4/録音 %.V3"));
+        let metadata = write(&who, Some(&[0xab; 32]));
+        assert_eq!(metadata["tenant"], "acme");
+        assert_eq!(metadata["call-id"], "1777093663-792075");
+        assert_eq!(metadata["file-name"], "X%3A%5C4%2F%E9%8C%B2%E9%9F%B3%20%25.V3");
+        assert_eq!(metadata["sha256"], "ab".repeat(32));
+        assert!(names(&metadata, &who));
+    }
+
+    #[test]
+    fn a_file_name_over_2_kib_is_left_out_and_still_recognised() {
+        let who = identity(Some("1"), Some(&"𐍈".repeat(225)));
+        for sha256 in [None, Some(&[1; 32])] {
+            let metadata = write(&who, sha256);
+            assert!(!metadata.contains_key("file-name"));
+            assert!(names(&metadata, &who));
+        }
+        let fits = identity(Some("1"), Some(&"𐍈".repeat(150)));
+        let metadata = write(&fits, Some(&[1; 32]));
+        let size: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+        assert!(metadata.contains_key("file-name") && size <= 2048, "{size}");
+    }
+
+    #[test]
+    fn another_recording_is_another() {
+        let metadata = write(&identity(Some("1"), Some("a.wav")), None);
+        for other in [
+            identity(Some("2"), Some("a.wav")),
+            identity(Some("1"), Some("b.wav")),
+            identity(Some("1"), None),
+            identity(None, Some("a.wav")),
+        ] {
+            assert!(!names(&metadata, &other), "{other:?}");
+        }
+        assert!(!anonymous(&metadata));
+        assert!(anonymous(&HashMap::new()));
+        assert!(!names(&HashMap::new(), &identity(None, None)));
+    }
+}

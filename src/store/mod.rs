@@ -1,0 +1,209 @@
+//! The S3-compatible bucket: put, multipart upload, look, sweep. The only code that names the SDK.
+//!
+//! What comes in is whole and proven (`recording`); what goes out is an object that is stored, or
+//! a [`Failure`] that says what that does to the message. It knows no broker and no CC-FS.
+
+mod attributes;
+mod checksum;
+mod client;
+mod credentials;
+mod error;
+mod look;
+mod metadata;
+mod multipart;
+mod put;
+mod signed_body;
+mod sweep;
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use jiff::Timestamp;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{self, Conditional};
+use crate::failure::{Class, Failure};
+use crate::metrics::{Metrics, StoreOperation};
+use crate::recording::ObjectKey;
+use crate::request::{CallId, FileName, TenantId};
+
+use credentials::Configured;
+use error::Refusal;
+
+pub use multipart::{Part, Upload};
+
+/// The most parts that an upload can have (S3's limit); part numbers start at 1.
+pub const MAX_PARTS: u32 = 10_000;
+
+/// A SHA-256, as bytes.
+pub type Sha256Digest = [u8; 32];
+
+/// Whose recording an object is: what its metadata says (contract 3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub tenant: TenantId,
+    pub call_id: Option<CallId>,
+    pub file_name: Option<FileName>,
+}
+
+/// An object that is to be.
+#[derive(Clone, Debug)]
+pub struct NewObject {
+    pub key: ObjectKey,
+    pub content_type: &'static str,
+    pub identity: Identity,
+    /// Overwrites what is there.
+    pub force: bool,
+}
+
+/// An object that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredObject {
+    pub bucket: String,
+    pub key: ObjectKey,
+    /// Bytes.
+    pub size: u64,
+    /// Of the content, as hex; an object that was already there may carry none.
+    pub sha256: Option<String>,
+    pub etag: Option<String>,
+    pub version_id: Option<String>,
+    pub content_type: Option<String>,
+    /// Known of objects that were already there.
+    pub last_modified: Option<Timestamp>,
+    /// Another try or message had stored it.
+    pub already_there: bool,
+}
+
+/// Why there is no client for the configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// More than memory can address.
+    #[error("store.part_size: {0} bytes are more than this machine can hold")]
+    PartSize(u64),
+}
+
+/// A bucket, with one effective `[store]` section; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    client: Client,
+    settings: config::Store,
+    part_size: usize,
+    /// The configured keys; `None` with the SDK's own chain.
+    keys: Option<Configured>,
+    /// The store has said that it cannot create conditionally (`conditional = "auto"`).
+    unconditional: AtomicBool,
+    /// Aborts under way.
+    aborts: TaskTracker,
+    metrics: Arc<Metrics>,
+}
+
+impl Store {
+    /// Builds the client; sends no request.
+    ///
+    /// # Errors
+    /// [`StoreError`] names the key that cannot be used.
+    pub async fn new(settings: &config::Store, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
+        let part_size = usize::try_from(settings.part_size)
+            .map_err(|_| StoreError::PartSize(settings.part_size))?;
+        let (client, keys) = client::build(settings).await;
+        Ok(Self(Arc::new(Inner {
+            client,
+            settings: settings.clone(),
+            part_size,
+            keys,
+            unconditional: AtomicBool::new(false),
+            aborts: TaskTracker::new(),
+            metrics,
+        })))
+    }
+
+    pub fn bucket(&self) -> &str {
+        &self.0.settings.bucket
+    }
+
+    /// Bytes of a part, and the most that is put in one request.
+    pub fn part_size(&self) -> usize {
+        self.0.part_size
+    }
+
+    /// Waits for the aborts that dropped uploads have started; each is bounded by its timeout.
+    pub async fn settle_aborts(&self) {
+        self.0.aborts.close();
+        self.0.aborts.wait().await;
+        self.0.aborts.reopen();
+    }
+
+    /// The one way to the store: every request is counted, and a refused key is read again.
+    async fn ask<T, E>(
+        &self,
+        operation: StoreOperation,
+        request: impl Future<Output = Result<T, SdkError<E>>>,
+    ) -> Result<T, Refusal>
+    where
+        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+    {
+        // The SDK's futures are some KiB each; boxed, they do not swell every future around them.
+        let answer = Box::pin(request).await.map_err(|error| Refusal::new(operation, error));
+        match &answer {
+            Ok(_) => self.0.metrics.store_request(operation, "ok"),
+            Err(refusal) => {
+                self.0.metrics.store_request(operation, &refusal.label());
+                if let (Class::Refused, Some(keys)) = (refusal.class(), &self.0.keys) {
+                    keys.refused();
+                }
+            }
+        }
+        answer
+    }
+
+    fn failure(&self, refusal: Refusal) -> Failure {
+        refusal.into_failure(self.bucket())
+    }
+
+    /// How a new object is kept from overwriting another.
+    fn guard(&self, new: &NewObject) -> Guard {
+        match self.0.settings.conditional {
+            _ if new.force => Guard::None,
+            Conditional::Always => Guard::Condition,
+            Conditional::Never => Guard::Ask,
+            Conditional::Auto if self.0.unconditional.load(Ordering::Relaxed) => Guard::Ask,
+            Conditional::Auto => Guard::Condition,
+        }
+    }
+
+    /// Whether this refusal of a conditional request is to be answered by asking instead.
+    fn may_ask_instead(&self, refusal: &Refusal) -> bool {
+        self.0.settings.conditional == Conditional::Auto && refusal.refuses_condition()
+    }
+
+    /// A request without the condition went through where one with it had been refused.
+    fn learn_unconditional(&self) {
+        if !self.0.unconditional.swap(true, Ordering::Relaxed) {
+            let bucket = self.bucket();
+            tracing::warn!(bucket, "the store cannot create conditionally; asking before each put");
+        }
+    }
+}
+
+/// How a new object is kept from overwriting another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Guard {
+    /// `If-None-Match: *`.
+    Condition,
+    /// A HEAD before.
+    Ask,
+    /// Not at all: `force`.
+    None,
+}
+
+impl Guard {
+    fn if_none_match(self) -> Option<String> {
+        (self == Self::Condition).then(|| "*".to_owned())
+    }
+}

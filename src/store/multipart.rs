@@ -1,0 +1,280 @@
+//! A recording that is longer than a part: a multipart upload, visible only when it is complete.
+//!
+//! An upload ends in one of two ways, complete or aborted; dropping it aborts it.
+
+use aws_sdk_s3::operation::complete_multipart_upload::CompleteMultipartUploadOutput;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::checksum::Proof;
+use super::error::Refusal;
+use super::signed_body::SignedBody;
+use super::{Guard, NewObject, Sha256Digest, Store, StoredObject, attributes, client, metadata};
+use crate::config::Checksum;
+use crate::failure::{Class, Failure, Reason};
+use crate::metrics::StoreOperation;
+
+/// A multipart upload that is open at the store.
+#[derive(Debug)]
+pub struct Upload {
+    store: Store,
+    new: NewObject,
+    /// `None` once the upload is complete or an abort has been started.
+    id: Option<String>,
+}
+
+/// A part that the store has, as it wants to hear of it at the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    number: u32,
+    etag: Option<String>,
+    proof: Proof,
+}
+
+impl Store {
+    /// Opens a multipart upload.
+    ///
+    /// # Errors
+    /// What the store said.
+    pub async fn start_multipart(&self, new: NewObject) -> Result<Upload, Failure> {
+        // In a task of its own: an upload whose opening is cancelled midway would stay open.
+        let (opened, opening) = oneshot::channel();
+        let store = self.clone();
+        self.0.aborts.spawn(async move {
+            // Nobody waits any more: what comes back with the error is dropped, hence aborted.
+            drop(opened.send(store.open(new).await));
+        });
+        opening.await.expect("the task that opens an upload always answers")
+    }
+
+    async fn open(&self, new: NewObject) -> Result<Upload, Failure> {
+        let crc = self.0.settings.checksum == Checksum::Crc64Nvme;
+        let request = self
+            .0
+            .client
+            .create_multipart_upload()
+            .bucket(self.bucket())
+            .key(new.key.as_str())
+            .content_type(new.content_type)
+            .set_metadata(Some(metadata::write(&new.identity, None)))
+            .set_checksum_algorithm(crc.then_some(ChecksumAlgorithm::Crc64Nvme));
+        let request = attributes::on_create(request, &self.0.settings);
+        let answer = self.ask(StoreOperation::CreateMultipart, request.send()).await;
+        let id = answer.map_err(|refusal| self.failure(refusal))?.upload_id;
+        let Some(id) = id.filter(|id| !id.is_empty()) else {
+            let detail = format!("bucket {} opened an upload without an id", self.bucket());
+            return Err(Failure::new(Class::Failure, Reason::store_http(200), detail));
+        };
+        Ok(Upload { store: self.clone(), new, id: Some(id) })
+    }
+
+    /// Gives the parts of an upload back; its own failure is only logged.
+    async fn abort(&self, new: &NewObject, id: String) {
+        let request = self.0.client.abort_multipart_upload().bucket(self.bucket());
+        let request = request.key(new.key.as_str()).upload_id(id);
+        match self.ask(StoreOperation::AbortMultipart, request.send()).await {
+            Ok(_) => {}
+            Err(refusal) if refusal.upload_gone() => {}
+            Err(refusal) => {
+                let bucket = self.bucket();
+                tracing::warn!(bucket, %refusal, "an upload stays open until it is swept");
+            }
+        }
+    }
+}
+
+impl Upload {
+    /// Sends part `number` (from 1, at most [`super::MAX_PARTS`]), `sha256` being its hash. Parts
+    /// may go up side by side; one that failed may be sent again.
+    ///
+    /// # Errors
+    /// What the store said.
+    pub async fn part(
+        &self,
+        number: u32,
+        body: Bytes,
+        sha256: Sha256Digest,
+    ) -> Result<Part, Failure> {
+        let store = &self.store;
+        let proof = Proof::of(&body, store.0.settings.checksum);
+        let timeouts = client::timeouts(&store.0.settings, body.len());
+        let request = store
+            .0
+            .client
+            .upload_part()
+            .bucket(store.bucket())
+            .key(self.new.key.as_str())
+            .set_upload_id(self.id.clone())
+            .part_number(wire_number(number))
+            .set_content_md5(proof.md5.clone())
+            .set_checksum_crc64_nvme(proof.crc64nvme.clone())
+            .body(ByteStream::from(body))
+            .customize()
+            .config_override(aws_sdk_s3::config::Builder::new().timeout_config(timeouts))
+            .interceptor(SignedBody(sha256));
+        let answer = store.ask(StoreOperation::UploadPart, request.send()).await;
+        let etag = answer.map_err(|refusal| store.failure(refusal))?.e_tag;
+        Ok(Part { number, etag, proof })
+    }
+
+    /// Makes the object of its parts, in the order of their numbers, and looks at it; `size` and
+    /// `sha256` are those of the whole. An upload that cannot be completed is aborted.
+    ///
+    /// # Errors
+    /// `store.conflict` if another recording is under the key; else what the store said.
+    pub async fn complete(
+        mut self,
+        mut parts: Vec<Part>,
+        size: u64,
+        sha256: Sha256Digest,
+    ) -> Result<StoredObject, Failure> {
+        parts.sort_by_key(|part| part.number);
+        let stored = self.complete_guarded(&parts, size, &sha256).await;
+        match &stored {
+            Ok(stored) if !stored.already_there => self.id = None,
+            // Not by us: our parts are given back. After an answer that was not heard there may be
+            // none; the store then says that there is no such upload.
+            Ok(_) | Err(_) => self.abort().await,
+        }
+        stored
+    }
+
+    async fn complete_guarded(
+        &self,
+        parts: &[Part],
+        size: u64,
+        sha256: &Sha256Digest,
+    ) -> Result<StoredObject, Failure> {
+        let store = &self.store;
+        let guard = store.guard(&self.new);
+        if guard == Guard::Ask {
+            return self.ask_and_complete(parts, size, sha256).await;
+        }
+        match self.send_complete(parts, guard).await {
+            Ok(answer) => self.check(answer, size, sha256).await,
+            Err(refusal) if guard == Guard::Condition && store.may_ask_instead(&refusal) => {
+                let stored = self.ask_and_complete(parts, size, sha256).await?;
+                store.learn_unconditional();
+                Ok(stored)
+            }
+            Err(refusal) => self.judge_complete(refusal, size, sha256).await,
+        }
+    }
+
+    async fn ask_and_complete(
+        &self,
+        parts: &[Part],
+        size: u64,
+        sha256: &Sha256Digest,
+    ) -> Result<StoredObject, Failure> {
+        if let Some(there) = self.store.look_for(&self.new, size, sha256).await? {
+            return Ok(there);
+        }
+        match self.send_complete(parts, Guard::None).await {
+            Ok(answer) => self.check(answer, size, sha256).await,
+            Err(refusal) => self.judge_complete(refusal, size, sha256).await,
+        }
+    }
+
+    /// An answer that was not heard may have been a success; the SDK's next attempt then finds no
+    /// such upload.
+    async fn judge_complete(
+        &self,
+        refusal: Refusal,
+        size: u64,
+        sha256: &Sha256Digest,
+    ) -> Result<StoredObject, Failure> {
+        let open = refusal.unheard() || refusal.upload_gone();
+        if !refusal.exists() && (!open || self.new.force) {
+            return Err(self.store.failure(refusal));
+        }
+        self.store.look_after(refusal, &self.new, size, sha256).await
+    }
+
+    async fn send_complete(
+        &self,
+        parts: &[Part],
+        guard: Guard,
+    ) -> Result<CompleteMultipartUploadOutput, Refusal> {
+        let whole = Proof::whole(parts.iter().map(|part| &part.proof));
+        let parts = parts.iter().map(|part| {
+            CompletedPart::builder()
+                .part_number(wire_number(part.number))
+                .set_e_tag(part.etag.clone())
+                .set_checksum_crc64_nvme(part.proof.crc64nvme.clone())
+                .build()
+        });
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build();
+        let store = &self.store;
+        let request = store
+            .0
+            .client
+            .complete_multipart_upload()
+            .bucket(store.bucket())
+            .key(self.new.key.as_str())
+            .set_upload_id(self.id.clone())
+            .set_if_none_match(guard.if_none_match())
+            .set_checksum_crc64_nvme(whole.crc64nvme)
+            .multipart_upload(parts);
+        store.ask(StoreOperation::CompleteMultipart, request.send()).await
+    }
+
+    /// What was completed is looked at before it is announced (contract 3).
+    async fn check(
+        &self,
+        answer: CompleteMultipartUploadOutput,
+        size: u64,
+        sha256: &Sha256Digest,
+    ) -> Result<StoredObject, Failure> {
+        let store = &self.store;
+        let found = store.look(&self.new.key).await.map_err(|refusal| store.failure(refusal))?;
+        let there = found.map(|found| found.size());
+        if there != Some(size) {
+            let there = there.map_or("nothing".to_owned(), |there| format!("{there} bytes"));
+            let bucket = store.bucket();
+            let detail = format!("bucket {bucket} made {there} of an upload of {size} bytes");
+            // S3's own code for a body of another length than announced.
+            return Err(Failure::new(Class::Failure, Reason::store("IncompleteBody", 200), detail));
+        }
+        Ok(StoredObject {
+            bucket: store.bucket().to_owned(),
+            key: self.new.key.clone(),
+            size,
+            sha256: Some(hex::encode(sha256)),
+            etag: answer.e_tag,
+            version_id: answer.version_id,
+            content_type: Some(self.new.content_type.to_owned()),
+            last_modified: None,
+            already_there: false,
+        })
+    }
+
+    /// Gives the parts back.
+    pub async fn abort(mut self) {
+        if let Some(aborting) = self.start_abort() {
+            // Its own task, so that it goes on where this future is dropped.
+            let _ = aborting.await;
+        }
+    }
+
+    fn start_abort(&mut self) -> Option<tokio::task::JoinHandle<()>> {
+        let id = self.id.take()?;
+        let (store, new) = (self.store.clone(), self.new.clone());
+        let runtime = tokio::runtime::Handle::try_current().ok()?;
+        let abort = async move { store.abort(&new, id).await };
+        Some(self.store.0.aborts.spawn_on(abort, &runtime))
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.start_abort();
+    }
+}
+
+/// S3 counts in `i32`, to 10,000; what is beyond is for the store to refuse.
+fn wire_number(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}

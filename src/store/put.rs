@@ -1,0 +1,118 @@
+//! A recording that fits one part: one PutObject.
+
+use aws_sdk_s3::operation::put_object::PutObjectOutput;
+use aws_sdk_s3::primitives::ByteStream;
+use bytes::Bytes;
+
+use super::checksum::Proof;
+use super::error::Refusal;
+use super::signed_body::SignedBody;
+use super::{Guard, NewObject, Sha256Digest, Store, StoredObject, attributes, client, metadata};
+use crate::failure::Failure;
+use crate::metrics::StoreOperation;
+
+/// An object with its content.
+struct Whole<'a> {
+    new: &'a NewObject,
+    body: Bytes,
+    sha256: Sha256Digest,
+    proof: Proof,
+}
+
+impl Store {
+    /// Stores `body` in one request; `sha256` is its hash.
+    ///
+    /// # Errors
+    /// `store.conflict` if another recording is under the key; else what the store said.
+    pub async fn put(
+        &self,
+        new: &NewObject,
+        body: Bytes,
+        sha256: Sha256Digest,
+    ) -> Result<StoredObject, Failure> {
+        let proof = Proof::of(&body, self.0.settings.checksum);
+        let whole = Whole { new, body, sha256, proof };
+        match self.guard(new) {
+            guard @ Guard::None => {
+                let sent = self.send_put(&whole, guard).await;
+                sent.map(|put| self.stored(&whole, put)).map_err(|refusal| self.failure(refusal))
+            }
+            Guard::Ask => self.ask_and_put(&whole).await,
+            Guard::Condition => self.put_if_absent(&whole).await,
+        }
+    }
+
+    async fn put_if_absent(&self, whole: &Whole<'_>) -> Result<StoredObject, Failure> {
+        let refusal = match self.send_put(whole, Guard::Condition).await {
+            Ok(put) => return Ok(self.stored(whole, put)),
+            Err(refusal) => refusal,
+        };
+        if self.may_ask_instead(&refusal) {
+            let stored = self.ask_and_put(whole).await?;
+            self.learn_unconditional();
+            return Ok(stored);
+        }
+        self.judge_put(refusal, whole).await
+    }
+
+    async fn ask_and_put(&self, whole: &Whole<'_>) -> Result<StoredObject, Failure> {
+        let size = whole.body.len() as u64;
+        if let Some(there) = self.look_for(whole.new, size, &whole.sha256).await? {
+            return Ok(there);
+        }
+        match self.send_put(whole, Guard::None).await {
+            Ok(put) => Ok(self.stored(whole, put)),
+            Err(refusal) => self.judge_put(refusal, whole).await,
+        }
+    }
+
+    /// An early 412 with a close shows as a broken pipe, and a lost answer may have been a
+    /// success: both are looked at before they are judged.
+    async fn judge_put(
+        &self,
+        refusal: Refusal,
+        whole: &Whole<'_>,
+    ) -> Result<StoredObject, Failure> {
+        if !refusal.exists() && !refusal.unheard() {
+            return Err(self.failure(refusal));
+        }
+        let size = whole.body.len() as u64;
+        self.look_after(refusal, whole.new, size, &whole.sha256).await
+    }
+
+    async fn send_put(&self, whole: &Whole<'_>, guard: Guard) -> Result<PutObjectOutput, Refusal> {
+        let Whole { new, body, sha256, proof } = whole;
+        let timeouts = client::timeouts(&self.0.settings, body.len());
+        let request = self
+            .0
+            .client
+            .put_object()
+            .bucket(self.bucket())
+            .key(new.key.as_str())
+            .content_type(new.content_type)
+            .set_metadata(Some(metadata::write(&new.identity, Some(sha256))))
+            .set_if_none_match(guard.if_none_match())
+            .set_content_md5(proof.md5.clone())
+            .set_checksum_crc64_nvme(proof.crc64nvme.clone())
+            .body(ByteStream::from(body.clone()));
+        let request = attributes::on_put(request, &self.0.settings)
+            .customize()
+            .config_override(aws_sdk_s3::config::Builder::new().timeout_config(timeouts))
+            .interceptor(SignedBody(*sha256));
+        self.ask(StoreOperation::Put, request.send()).await
+    }
+
+    fn stored(&self, whole: &Whole<'_>, put: PutObjectOutput) -> StoredObject {
+        StoredObject {
+            bucket: self.bucket().to_owned(),
+            key: whole.new.key.clone(),
+            size: whole.body.len() as u64,
+            sha256: Some(hex::encode(whole.sha256)),
+            etag: put.e_tag,
+            version_id: put.version_id,
+            content_type: Some(whole.new.content_type.to_owned()),
+            last_modified: None,
+            already_there: false,
+        }
+    }
+}
