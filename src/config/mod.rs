@@ -14,7 +14,7 @@ use jiff::tz::TimeZone;
 use crate::failure::Class;
 use crate::request::{CcId, TenantId};
 
-pub use secret::Secret;
+pub use secret::{Secret, SecretError};
 
 /// Everything an operator can set.
 #[derive(Clone, Debug)]

@@ -23,7 +23,25 @@ impl Secret {
     pub fn fixed(value: impl Into<String>) -> Self {
         Self(Arc::new(Source::Fixed(value.into().into())))
     }
+
+    /// The secret, for use at once.
+    pub fn read(&self) -> Result<SecretString, SecretError> {
+        match &*self.0 {
+            Source::Fixed(value) => Ok(value.clone()),
+            Source::File(path) => std::fs::read_to_string(path)
+                .map(|text| text.trim_end().to_owned().into())
+                .map_err(|source| SecretError(source.to_string())),
+        }
+    }
+
+    /// The value was refused: a file is read again at the next [`Secret::read`].
+    pub fn refresh_after_refusal(&self) {}
 }
+
+/// A secret that cannot be read; never holds its value.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SecretError(String);
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
