@@ -23,39 +23,25 @@ impl Secret {
     pub fn fixed(value: impl Into<String>) -> Self {
         Self(Arc::new(Source::Fixed(value.into().into())))
     }
-}
 
-/// Why a secret could not be read; never quotes it.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read the secret file {path}: {kind}")]
-pub struct SecretError {
-    path: PathBuf,
-    kind: std::io::ErrorKind,
-}
-
-impl Secret {
-    /// The value now.
-    ///
-    /// # Errors
-    /// The file cannot be read.
+    /// The secret, for use at once.
     pub fn read(&self) -> Result<SecretString, SecretError> {
         match &*self.0 {
             Source::Fixed(value) => Ok(value.clone()),
-            Source::File(path) => match std::fs::read_to_string(path) {
-                Ok(text) => Ok(text.trim_end().to_owned().into()),
-                Err(error) => Err(SecretError { path: path.clone(), kind: error.kind() }),
-            },
+            Source::File(path) => std::fs::read_to_string(path)
+                .map(|text| text.trim_end().to_owned().into())
+                .map_err(|source| SecretError(source.to_string())),
         }
     }
 
-    /// A server refused the value: the file is read again at the next [`Secret::read`].
+    /// The value was refused: a file is read again at the next [`Secret::read`].
     pub fn refresh_after_refusal(&self) {}
-
-    #[doc(hidden)]
-    pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self(Arc::new(Source::File(path.into())))
-    }
 }
+
+/// A secret that cannot be read; never holds its value.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SecretError(String);
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

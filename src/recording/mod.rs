@@ -1,6 +1,10 @@
 //! What a recording is: its format by first bytes, the proof that it is whole, its object key.
 //! Pure; knows neither CC-FS nor the store.
 
+mod format;
+
+pub use format::{HEAD_BYTES, Sniffed, sniff};
+
 /// How the end of a body is marked on the wire (RFC 9112, section 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {

@@ -1,0 +1,276 @@
+//! Judging an answer: status, headers and first bytes say whether it is a recording, an error in
+//! JSON, or trouble of another kind. Pure.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::failure::{Class, Failure, Reason};
+use crate::recording::{Format, Framing, Sniffed, sniff};
+
+/// What is judged of an answer's status line and headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    pub status: u16,
+    /// As sent.
+    pub content_type: Option<String>,
+    /// No Content-Encoding but `identity`.
+    pub plain: bool,
+    pub framing: Framing,
+}
+
+/// What an answer is.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    Recording(Format),
+    /// The result code in the body decides; without one, the failure here.
+    Json(Failure),
+    Failed(Failure),
+}
+
+/// Judges `head` and the first bytes of the body; `None` when it has no bytes at all, or when they
+/// could not be had.
+pub(super) fn judge(head: &Head, sniffed: Option<Sniffed>) -> Verdict {
+    if head.status == 401 || !head.plain {
+        return Verdict::Failed(opaque(head));
+    }
+    match (head.status, sniffed) {
+        (200, None) => {
+            Verdict::Failed(failed(Reason::CCFS_EMPTY, "CC-FS answered with an empty body"))
+        }
+        (200, Some(Sniffed::Wav)) => Verdict::Recording(Format::Wav),
+        (200, Some(Sniffed::Zip)) => Verdict::Recording(Format::Zip),
+        (_, Some(Sniffed::Json)) => Verdict::Json(no_code(head.status)),
+        (200, Some(Sniffed::Html)) => Verdict::Failed(firewall(head.status)),
+        (200, Some(Sniffed::Unknown | Sniffed::NeedMore)) => unknown(head),
+        (status, _) => Verdict::Failed(by_status(status)),
+    }
+}
+
+/// What the first bytes are, once they are all there are; `None` for a body of blanks.
+///
+/// A beginning of a known format that is shorter than its mark is a recording cut short.
+pub(super) fn whole_head(bytes: &[u8]) -> Result<Option<Sniffed>, Failure> {
+    if bytes.trim_ascii().is_empty() {
+        return Ok(None);
+    }
+    let begins = |mark: &[u8]| mark.starts_with(bytes) || bytes.starts_with(mark);
+    match sniff(bytes) {
+        Sniffed::NeedMore if begins(b"RIFF") || begins(b"PK") => {
+            Err(failed(Reason::CCFS_TRUNCATED, "the recording ends inside its first bytes"))
+        }
+        Sniffed::NeedMore => Ok(Some(Sniffed::Unknown)),
+        sniffed => Ok(Some(sniffed)),
+    }
+}
+
+/// Bytes of no known format: a recording only under a type that says so, or that says nothing.
+fn unknown(head: &Head) -> Verdict {
+    let content_type = head.content_type.as_deref().unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match essence.as_str() {
+        "" | "application/octet-stream" | "application/zip" => Verdict::Recording(Format::Other),
+        audio if audio.starts_with("audio/") => Verdict::Recording(Format::Other),
+        _ => Verdict::Failed(failed(
+            Reason::CCFS_PROTOCOL,
+            "CC-FS answered neither a recording nor a result code",
+        )),
+    }
+}
+
+/// An answer whose body cannot be looked into, or need not be.
+fn opaque(head: &Head) -> Failure {
+    match head.status {
+        200 => failed(
+            Reason::CCFS_PROTOCOL,
+            "CC-FS answered with a Content-Encoding, though only identity was accepted",
+        ),
+        status => by_status(status),
+    }
+}
+
+/// What an answer's status alone says, when its body holds no result code.
+pub(super) fn by_status(status: u16) -> Failure {
+    match status {
+        401 => Failure::new(
+            Class::Refused,
+            Reason::CCFS_UNAUTHORIZED,
+            "CC-FS refused the access key or the signature",
+        ),
+        403 | 418 | 429 | 502 => firewall(status),
+        500..=599 => Failure::new(
+            Class::Unavailable,
+            Reason::ccfs_http(status),
+            format!("CC-FS answered HTTP {status}"),
+        ),
+        300..=399 => failed(
+            Reason::ccfs_http(status),
+            format!("CC-FS answered with a redirection (HTTP {status}), which is not followed"),
+        ),
+        _ => failed(Reason::ccfs_http(status), format!("CC-FS answered HTTP {status}")),
+    }
+}
+
+fn no_code(status: u16) -> Failure {
+    match status {
+        200 => failed(Reason::CCFS_PROTOCOL, "CC-FS answered JSON without a result code"),
+        status => by_status(status),
+    }
+}
+
+fn firewall(status: u16) -> Failure {
+    Failure::new(
+        Class::Throttled,
+        Reason::CCFS_FIREWALL,
+        format!("a firewall in front of CC-FS answered (HTTP {status})"),
+    )
+}
+
+fn failed(reason: Reason, detail: impl Into<String>) -> Failure {
+    Failure::new(Class::Failure, reason, detail)
+}
+
+/// What a refused signature owes to the clock: the `Date` of the answer against `now`.
+///
+/// CC-FS refuses every signature of a clock that is off, so people are told.
+pub(super) fn clock_note(date: Option<&str>, now: Timestamp) -> String {
+    let Some(theirs) = date.and_then(http_date) else {
+        return "; its answer has no Date to compare the clock with".to_owned();
+    };
+    let ahead = now.duration_since(theirs);
+    if ahead.abs() <= SignedDuration::from_secs(60) {
+        return "; the clocks agree".to_owned();
+    }
+    let side = if ahead.is_positive() { "ahead of" } else { "behind" };
+    format!("; the clock here is {} {side} CC-FS", coarse(ahead.abs()))
+}
+
+fn http_date(text: &str) -> Option<Timestamp> {
+    let zoned = jiff::fmt::rfc2822::DateTimeParser::new().parse_zoned(text).ok()?;
+    Some(zoned.timestamp())
+}
+
+/// The two largest units: `7 min 3 s`, `2 h 5 min`, `3 d 0 h`.
+fn coarse(span: SignedDuration) -> String {
+    let seconds = span.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match (days, hours) {
+        (0, 0) => format!("{minutes} min {} s", seconds % 60),
+        (0, _) => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(status: u16, content_type: Option<&str>) -> Head {
+        Head {
+            status,
+            content_type: content_type.map(str::to_owned),
+            plain: true,
+            framing: Framing::Chunked,
+        }
+    }
+
+    /// `recording.Wav`, or `reason/class`.
+    fn verdict(head: &Head, sniffed: Option<Sniffed>) -> String {
+        match judge(head, sniffed) {
+            Verdict::Recording(format) => format!("{format:?}"),
+            Verdict::Json(failure) => format!("json or {}/{:?}", failure.reason, failure.class),
+            Verdict::Failed(failure) => format!("{}/{:?}", failure.reason, failure.class),
+        }
+    }
+
+    #[test]
+    fn known_first_bytes_win_over_any_content_type() {
+        for content_type in [None, Some("text/html"), Some("application/json")] {
+            let head = head(200, content_type);
+            assert_eq!(verdict(&head, Some(Sniffed::Wav)), "Wav");
+            assert_eq!(verdict(&head, Some(Sniffed::Zip)), "Zip");
+            assert_eq!(verdict(&head, Some(Sniffed::Html)), "ccfs.firewall/Throttled");
+            assert_eq!(verdict(&head, Some(Sniffed::Json)), "json or ccfs.protocol/Failure");
+        }
+    }
+
+    #[test]
+    fn unknown_bytes_need_a_type_that_lets_them_be_a_recording() {
+        let sniffed = Some(Sniffed::Unknown);
+        for good in ["Application/Octet-stream;charset=UTF-8", "audio/x-v3", "application/zip", ""]
+        {
+            assert_eq!(verdict(&head(200, Some(good)), sniffed), "Other", "{good}");
+        }
+        assert_eq!(verdict(&head(200, None), sniffed), "Other");
+        for bad in ["text/plain", "application/json", "video/mp4", "audio"] {
+            assert_eq!(verdict(&head(200, Some(bad)), sniffed), "ccfs.protocol/Failure", "{bad}");
+        }
+    }
+
+    #[test]
+    fn without_a_result_code_the_status_decides() {
+        let octets = Some("application/octet-stream");
+        for (status, expected) in [
+            (401, "ccfs.unauthorized/Refused"),
+            (403, "ccfs.firewall/Throttled"),
+            (418, "ccfs.firewall/Throttled"),
+            (429, "ccfs.firewall/Throttled"),
+            (502, "ccfs.firewall/Throttled"),
+            (500, "ccfs.http_500/Unavailable"),
+            (503, "ccfs.http_503/Unavailable"),
+            (302, "ccfs.http_302/Failure"),
+            (404, "ccfs.http_404/Failure"),
+            (206, "ccfs.http_206/Failure"),
+        ] {
+            for sniffed in [None, Some(Sniffed::Wav), Some(Sniffed::Html), Some(Sniffed::Unknown)] {
+                assert_eq!(verdict(&head(status, octets), sniffed), expected);
+            }
+            let json = verdict(&head(status, octets), Some(Sniffed::Json));
+            let judged =
+                if status == 401 { expected.into() } else { format!("json or {expected}") };
+            assert_eq!(json, judged);
+        }
+    }
+
+    #[test]
+    fn an_encoded_body_is_not_looked_into() {
+        let encoded = |status| Head { plain: false, ..head(status, None) };
+        assert_eq!(verdict(&encoded(200), Some(Sniffed::Wav)), "ccfs.protocol/Failure");
+        assert_eq!(verdict(&encoded(403), Some(Sniffed::Unknown)), "ccfs.firewall/Throttled");
+        assert_eq!(verdict(&encoded(500), Some(Sniffed::Json)), "ccfs.http_500/Unavailable");
+    }
+
+    #[test]
+    fn an_empty_body_is_judged_by_its_status() {
+        assert_eq!(verdict(&head(200, None), None), "ccfs.empty/Failure");
+        assert_eq!(verdict(&head(500, None), None), "ccfs.http_500/Unavailable");
+    }
+
+    #[test]
+    fn a_body_shorter_than_a_mark_is_cut_or_unknown_or_blank() {
+        for cut in ["R", "RIF", "P"] {
+            assert_eq!(whole_head(cut.as_bytes()).unwrap_err().reason, Reason::CCFS_TRUNCATED);
+        }
+        for blank in ["", " ", "\r\n"] {
+            assert_eq!(whole_head(blank.as_bytes()).unwrap(), None);
+        }
+        assert_eq!(whole_head(b"\xef\xbb").unwrap(), Some(Sniffed::Unknown));
+        assert_eq!(whole_head(b"{").unwrap(), Some(Sniffed::Json));
+    }
+
+    #[test]
+    fn a_refusal_says_what_the_clock_is_off() {
+        let now = |text: &str| text.parse::<Timestamp>().unwrap();
+        let date = Some("Sun, 06 Nov 1994 08:49:37 GMT");
+        for (here, note) in [
+            ("1994-11-06T08:42:34Z", "; the clock here is 7 min 3 s behind CC-FS"),
+            ("1994-11-06T10:54:40Z", "; the clock here is 2 h 5 min ahead of CC-FS"),
+            ("1994-11-09T09:00:00Z", "; the clock here is 3 d 0 h ahead of CC-FS"),
+            ("1994-11-06T08:50:37Z", "; the clocks agree"),
+            ("1994-11-06T08:50:38Z", "; the clock here is 1 min 1 s ahead of CC-FS"),
+        ] {
+            assert_eq!(clock_note(date, now(here)), note);
+        }
+        for unusable in [None, Some("yesterday"), Some("")] {
+            assert!(clock_note(unusable, now("1994-11-06T08:42:34Z")).contains("no Date"));
+        }
+    }
+}

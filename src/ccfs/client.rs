@@ -1,0 +1,322 @@
+//! One tenant's CC-FS: signs a request, asks the endpoints in order, judges the answer.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, Response};
+use secrecy::ExposeSecret;
+use serde::Serialize;
+use tokio::time::timeout;
+use tracing::debug;
+use url::Url;
+
+use crate::clock;
+use crate::config::{self, Secret, SecretError};
+use crate::failure::{Class, Failure, Reason};
+use crate::recording::Framing;
+use crate::request::{CallId, CcId, FileName};
+
+use super::answer::{Head, Verdict, by_status, clock_note, judge};
+use super::codes::Codes;
+use super::connect::{ClientError, Endpoint, endpoints, http_client};
+use super::download::{Body, Download, root_cause, silent};
+use super::signature::{ToSign, authorization};
+use super::{PATH, json};
+
+/// The vendor's own spelling; it is signed letter for letter.
+const CONTENT_TYPE: &str = "application/json;charset=UTF-8";
+
+/// One tenant's way to CC-FS; cheap to clone, clones share their connections.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    http: reqwest::Client,
+    endpoints: Vec<Endpoint>,
+    access_key: String,
+    secret_key: Secret,
+    codes: Codes,
+    /// To the first byte; connecting, where it is needed, has its own limit on top.
+    answer_timeout: Duration,
+    read_timeout: Duration,
+    max_size: u64,
+}
+
+/// Which recording: by call, by file, or by both.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    pub call_id: Option<&'a CallId>,
+    pub file_name: Option<&'a FileName>,
+    pub cc_id: &'a CcId,
+}
+
+/// A request as it goes on the wire, signed for one endpoint and one moment.
+#[derive(Clone, Debug)]
+pub struct SignedRequest {
+    pub url: Url,
+    /// With the `Authorization`; its signature is good for minutes and is no secret.
+    pub headers: Vec<(&'static str, HeaderValue)>,
+    pub body: Bytes,
+}
+
+impl Client {
+    /// Sends nothing yet.
+    ///
+    /// # Errors
+    /// [`ClientError`] names the key whose value cannot be used.
+    pub fn new(
+        settings: &config::Ccfs,
+        access_key: &str,
+        secret_key: &Secret,
+    ) -> Result<Self, ClientError> {
+        HeaderValue::from_str(access_key).map_err(|_| ClientError::AccessKey)?;
+        Ok(Self(Arc::new(Inner {
+            http: http_client(settings)?,
+            endpoints: endpoints(settings)?,
+            access_key: access_key.to_owned(),
+            secret_key: secret_key.clone(),
+            codes: Codes::new(&settings.result_codes),
+            answer_timeout: settings.connect_timeout + settings.read_timeout,
+            read_timeout: settings.read_timeout,
+            max_size: settings.max_size,
+        })))
+    }
+
+    /// Asks for a recording and judges the answer by its status, headers and first bytes.
+    ///
+    /// # Errors
+    /// Every answer that is no recording is a [`Failure`] with the class of contract 5.
+    pub async fn download(&self, ask: &Ask<'_>) -> Result<Download, Failure> {
+        let response = self.ask(ask).await?;
+        let head = head_of(&response);
+        if head.status == 401 {
+            return Err(self.refused(&response));
+        }
+        let mut body = Body { response, read_timeout: self.0.read_timeout };
+        let (bytes, sniffed) = match body.head().await {
+            Ok(read) => read,
+            // An error's body that breaks off says no less than its status does.
+            Err(_) if head.status != 200 => return Err(by_status(head.status)),
+            Err(failure) => return Err(failure),
+        };
+        match judge(&head, sniffed) {
+            Verdict::Recording(format) => {
+                Download::new(body, bytes, format, head.framing, self.0.max_size)
+            }
+            Verdict::Json(without_code) => Err(self.result(body, bytes, without_code).await),
+            Verdict::Failed(failure) => Err(failure),
+        }
+    }
+
+    /// The request for `ask` to the first endpoint as it would be sent at `now`.
+    ///
+    /// # Errors
+    /// [`SecretError`] when the secret key cannot be read.
+    pub fn sign(&self, ask: &Ask<'_>, now: Timestamp) -> Result<SignedRequest, SecretError> {
+        self.signed(&self.0.endpoints[0], body_of(ask), now)
+    }
+
+    fn signed(
+        &self,
+        endpoint: &Endpoint,
+        body: Bytes,
+        now: Timestamp,
+    ) -> Result<SignedRequest, SecretError> {
+        let host = endpoint.host.to_str().unwrap_or_default();
+        let length = body.len().to_string();
+        let headers =
+            [("content-length", length.as_str()), ("content-type", CONTENT_TYPE), ("host", host)];
+        let request = ToSign { method: "POST", path: PATH, headers: &headers, body: &body };
+        let secret_key = self.0.secret_key.read()?;
+        let signed = authorization(&self.0.access_key, secret_key.expose_secret(), now, &request);
+        let mut signed = HeaderValue::from_maybe_shared(Bytes::from(signed))
+            .expect("the access key was checked, the rest is hex, digits and names");
+        signed.set_sensitive(true);
+        let headers = vec![
+            ("host", endpoint.host.clone()),
+            ("accept", HeaderValue::from_static("*/*")),
+            ("accept-encoding", HeaderValue::from_static("identity")),
+            ("content-type", HeaderValue::from_static(CONTENT_TYPE)),
+            ("content-length", HeaderValue::from(body.len())),
+            ("authorization", signed),
+        ];
+        Ok(SignedRequest { url: endpoint.url.clone(), headers, body })
+    }
+
+    /// The answer of the first endpoint that can be reached.
+    async fn ask(&self, ask: &Ask<'_>) -> Result<Response, Failure> {
+        let body = body_of(ask);
+        let mut unreached = None;
+        for endpoint in &self.0.endpoints {
+            let request = self.signed(endpoint, body.clone(), clock::now());
+            match self.send(request.map_err(|error| no_secret(&error))?).await? {
+                Ok(response) => return Ok(response),
+                Err(error) => {
+                    debug!(endpoint = endpoint.name, error = %root_cause(&error), "not reached");
+                    unreached = Some((endpoint, error));
+                }
+            }
+        }
+        let (endpoint, error) = unreached.expect("there is an endpoint, and none answered");
+        Err(unreachable(endpoint, self.0.endpoints.len(), error))
+    }
+
+    /// Sends once. The inner error is a connection that could not be made: nothing was asked yet,
+    /// so another endpoint may be. Whatever came later is this request's one result.
+    async fn send(
+        &self,
+        signed: SignedRequest,
+    ) -> Result<Result<Response, reqwest::Error>, Failure> {
+        let mut request = reqwest::Request::new(Method::POST, signed.url);
+        let named = |(name, value)| (HeaderName::from_static(name), value);
+        *request.headers_mut() = signed.headers.into_iter().map(named).collect();
+        *request.body_mut() = Some(signed.body.into());
+        match timeout(self.0.answer_timeout, self.0.http.execute(request)).await {
+            Ok(Ok(response)) => Ok(Ok(response)),
+            Ok(Err(error)) if error.is_connect() => Ok(Err(error.without_url())),
+            Ok(Err(error)) => Err(no_answer(error.without_url())),
+            Err(_) => Err(silent(self.0.read_timeout)),
+        }
+    }
+
+    /// A 401: a key that was rotated meanwhile is read again, a clock that is off is told.
+    fn refused(&self, response: &Response) -> Failure {
+        self.0.secret_key.refresh_after_refusal();
+        let mut failure = by_status(401);
+        let date = text_of(response.headers(), &header::DATE);
+        failure.detail.push_str(&clock_note(date, clock::now()));
+        failure
+    }
+
+    /// The failure that a JSON answer names; `without_code` where it names none.
+    async fn result(&self, mut body: Body, head: Bytes, without_code: Failure) -> Failure {
+        let is_error = body.response.status() != 200;
+        match body.gather(head, json::MOST).await {
+            Ok(Some(answer)) => match json::result_code(&answer) {
+                Some(code) => self.0.codes.failure(&code),
+                None => without_code,
+            },
+            Ok(None) => without_code,
+            Err(_) if is_error => without_code,
+            Err(failure) => failure,
+        }
+    }
+}
+
+/// The body, serialised once: what is signed is what is sent.
+fn body_of(ask: &Ask<'_>) -> Bytes {
+    #[derive(Serialize)]
+    struct Message<'a> {
+        request: Version,
+        #[serde(rename = "msgBody")]
+        recording: Recording<'a>,
+    }
+    #[derive(Serialize)]
+    struct Version {
+        version: &'static str,
+    }
+    /// A field that is not used is left out: CC-FS refuses an empty one (0300002).
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Recording<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        file_name: Option<&'a FileName>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        call_id: Option<&'a CallId>,
+        cc_id: &'a CcId,
+    }
+    let recording = Recording { file_name: ask.file_name, call_id: ask.call_id, cc_id: ask.cc_id };
+    let message = Message { request: Version { version: "2.0" }, recording };
+    serde_json::to_vec(&message).expect("strings alone always serialise").into()
+}
+
+fn head_of(response: &Response) -> Head {
+    let headers = response.headers();
+    let framing = match response.content_length() {
+        _ if headers.contains_key(header::TRANSFER_ENCODING) => Framing::Chunked,
+        Some(length) => Framing::Length(length),
+        None => Framing::Close,
+    };
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    Head {
+        status: response.status().as_u16(),
+        content_type: text_of(headers, &header::CONTENT_TYPE).map(str::to_owned),
+        plain: encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")),
+        framing,
+    }
+}
+
+fn text_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn no_secret(error: &SecretError) -> Failure {
+    let detail = format!("the tenant's secret key cannot be read: {error}");
+    Failure::new(Class::Refused, Reason::CCFS_UNAUTHORIZED, detail)
+}
+
+fn unreachable(endpoint: &Endpoint, tried: usize, error: reqwest::Error) -> Failure {
+    let cause = root_cause(&error);
+    let detail = match tried {
+        1 => format!("cannot connect to {}: {cause}", endpoint.name),
+        _ => format!("cannot connect to any of {tried} endpoints; {}: {cause}", endpoint.name),
+    };
+    Failure::new(Class::Unavailable, Reason::CCFS_UNREACHABLE, detail).because(error)
+}
+
+/// The request went out, and no usable head of an answer came back. It is not sent again here:
+/// CC-FS may have seen it.
+fn no_answer(error: reqwest::Error) -> Failure {
+    let failure = if is_malformed(&error) {
+        let detail = "CC-FS answered something that is not HTTP";
+        Failure::new(Class::Failure, Reason::CCFS_PROTOCOL, detail)
+    } else {
+        let detail = "the connection broke before an answer came";
+        Failure::new(Class::Unavailable, Reason::CCFS_UNREACHABLE, detail)
+    };
+    failure.because(error)
+}
+
+fn is_malformed(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(call_id: Option<&str>, file_name: Option<&str>) -> String {
+        let call_id = call_id.map(|text| CallId::new(text).unwrap());
+        let file_name = file_name.map(|text| FileName::new(text).unwrap());
+        let cc_id = CcId::new("1").unwrap();
+        let ask = Ask { call_id: call_id.as_ref(), file_name: file_name.as_ref(), cc_id: &cc_id };
+        String::from_utf8(body_of(&ask).into()).unwrap()
+    }
+
+    #[test]
+    fn the_body_is_the_vendors_and_leaves_out_what_is_not_used() {
+        assert_eq!(
+            body(Some("1777093663-792075"), Some("X:/4/0/20180416/512/1629533.V3")),
+            r#"{"request":{"version":"2.0"},"msgBody":{"fileName":"X:/4/0/20180416/512/1629533.V3","callId":"1777093663-792075","ccId":"1"}}"#
+        );
+        assert_eq!(
+            body(Some("1777093663-792075"), None),
+            r#"{"request":{"version":"2.0"},"msgBody":{"callId":"1777093663-792075","ccId":"1"}}"#
+        );
+        assert_eq!(
+            body(None, Some(r"X:\17\0\2043295.V3")),
+            r#"{"request":{"version":"2.0"},"msgBody":{"fileName":"X:\\17\\0\\2043295.V3","ccId":"1"}}"#
+        );
+    }
+}

@@ -1,0 +1,161 @@
+//! Settings → an HTTP client: TLS roots, proxy, timeouts, and the endpoints in their order.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::header::{HeaderValue, InvalidHeaderValue};
+use reqwest::{Certificate, ClientBuilder, Proxy, redirect};
+use url::Url;
+
+use crate::config;
+
+use super::PATH;
+use super::download::root_cause;
+
+/// Idle connections are closed before a server or a load balancer does it under our feet: a POST
+/// on a connection that has just been closed fails.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Settings that cannot be used; the text names the key.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("ccfs.ca_file: cannot read {path}: {source}")]
+    CaRead { path: PathBuf, source: std::io::Error },
+    #[error("ccfs.ca_file: {path} holds no usable certificate in PEM form{why}")]
+    CaUse { path: PathBuf, why: String },
+    #[error("ccfs.proxy: not usable: {0}")]
+    Proxy(String),
+    #[error("ccfs.host: not usable as a Host header")]
+    Host(#[source] InvalidHeaderValue),
+    #[error("ccfs.endpoints: not usable: {0}")]
+    Endpoint(String),
+    #[error("access_key: has characters that cannot stand in a header")]
+    AccessKey,
+    #[error(
+        "ccfs.endpoints: TLS cannot be set up ({0}); without CA certificates on this machine, ccfs.ca_file has to name some"
+    )]
+    Tls(String),
+}
+
+/// An address that CC-FS is asked at.
+#[derive(Clone, Debug)]
+pub(super) struct Endpoint {
+    /// With the path of the one interface.
+    pub url: Url,
+    /// The Host sent and signed.
+    pub host: HeaderValue,
+    /// Host and port, for people.
+    pub name: String,
+}
+
+/// The endpoints in the order in which they are tried.
+pub(super) fn endpoints(settings: &config::Ccfs) -> Result<Vec<Endpoint>, ClientError> {
+    if settings.endpoints.is_empty() {
+        return Err(ClientError::Endpoint("there is none".to_owned()));
+    }
+    settings.endpoints.iter().map(|base| endpoint(base, settings.host.as_deref())).collect()
+}
+
+fn endpoint(base: &Url, host: Option<&str>) -> Result<Endpoint, ClientError> {
+    let own = base.host_str().ok_or_else(|| ClientError::Endpoint("no host".to_owned()))?;
+    if !matches!(base.scheme(), "http" | "https") {
+        return Err(ClientError::Endpoint("the scheme must be http or https".to_owned()));
+    }
+    // `Url::port` leaves out the scheme's default, as the Host header does.
+    let name = base.port().map_or_else(|| own.to_owned(), |port| format!("{own}:{port}"));
+    let mut url = base.clone();
+    url.set_path(PATH);
+    url.set_query(None);
+    url.set_fragment(None);
+    let host = HeaderValue::from_str(host.unwrap_or(&name)).map_err(ClientError::Host)?;
+    Ok(Endpoint { url, host, name })
+}
+
+/// The client that a tenant's requests share, with their connections.
+pub(super) fn http_client(settings: &config::Ccfs) -> Result<reqwest::Client, ClientError> {
+    let builder = reqwest::Client::builder()
+        .http1_only()
+        .no_proxy()
+        // A redirection would turn the POST into a GET and take the signature elsewhere.
+        .redirect(redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .pool_idle_timeout(IDLE)
+        .connect_timeout(settings.connect_timeout);
+    let builder = with_proxy(builder, settings.proxy.as_ref())?;
+    let builder = with_roots(builder, settings)?;
+    builder.build().map_err(|error| match &settings.ca_file {
+        Some(path) => {
+            let why = format!(": {}", root_cause(&error));
+            ClientError::CaUse { path: path.clone(), why }
+        }
+        None => ClientError::Tls(root_cause(&error).to_string()),
+    })
+}
+
+fn with_proxy(builder: ClientBuilder, proxy: Option<&Url>) -> Result<ClientBuilder, ClientError> {
+    let Some(proxy) = proxy else {
+        return Ok(builder);
+    };
+    if !matches!(proxy.scheme(), "http" | "https") {
+        return Err(ClientError::Proxy("the scheme must be http or https".to_owned()));
+    }
+    let proxy = Proxy::all(proxy.clone())
+        .map_err(|error| ClientError::Proxy(root_cause(&error.without_url()).to_string()))?;
+    Ok(builder.proxy(proxy))
+}
+
+/// The platform's roots, and those of `ca_file` besides.
+fn with_roots(
+    builder: ClientBuilder,
+    settings: &config::Ccfs,
+) -> Result<ClientBuilder, ClientError> {
+    let addresses = settings.endpoints.iter().chain(&settings.proxy);
+    let tls = addresses.into_iter().any(|address| address.scheme() == "https");
+    match &settings.ca_file {
+        Some(path) => Ok(builder.tls_certs_merge(read_ca(path)?)),
+        None if tls => Ok(builder),
+        // Loading the platform's roots costs time and fails where there are none.
+        None => Ok(builder.tls_certs_only([])),
+    }
+}
+
+fn read_ca(path: &Path) -> Result<Vec<Certificate>, ClientError> {
+    let pem = std::fs::read(path)
+        .map_err(|source| ClientError::CaRead { path: path.to_owned(), source })?;
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(ClientError::CaUse { path: path.to_owned(), why: String::new() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host_of(base: &str, host: Option<&str>) -> (String, String) {
+        let endpoint = endpoint(&base.parse().unwrap(), host).unwrap();
+        (endpoint.url.to_string(), endpoint.host.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn the_host_has_its_port_unless_it_is_the_schemes_own() {
+        for (base, host) in [
+            ("https://ccfs.example.com", "ccfs.example.com"),
+            ("https://ccfs.example.com:443/", "ccfs.example.com"),
+            ("https://ccfs.example.com:28443", "ccfs.example.com:28443"),
+            ("http://ccfs.example.com:443", "ccfs.example.com:443"),
+            ("https://[2001:db8::1]:8443", "[2001:db8::1]:8443"),
+            ("https://10.154.198.164", "10.154.198.164"),
+        ] {
+            assert_eq!(host_of(base, None).1, host);
+        }
+    }
+
+    #[test]
+    fn the_configured_host_stands_in_and_the_address_stays() {
+        let (url, host) = host_of("https://10.0.0.1:28443", Some("ccfs.example.com"));
+        assert_eq!(url, format!("https://10.0.0.1:28443{PATH}"));
+        assert_eq!(host, "ccfs.example.com");
+    }
+}

@@ -1,0 +1,155 @@
+//! A body that arrives: every read with a deadline, every cut with a name.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::timeout;
+
+use crate::failure::{Class, Failure, Reason};
+use crate::recording::{Format, Framing, HEAD_BYTES, Sniffed, sniff};
+
+use super::answer::whole_head;
+
+/// A recording on its way: the answer was judged, its bytes are still to come.
+///
+/// Dropping it closes the connection.
+pub struct Download {
+    body: Body,
+    /// What was read to judge the answer, handed out first.
+    head: Option<Bytes>,
+    format: Format,
+    framing: Framing,
+    max_size: u64,
+    received: u64,
+}
+
+impl Download {
+    pub(super) fn new(
+        body: Body,
+        head: Bytes,
+        format: Format,
+        framing: Framing,
+        max_size: u64,
+    ) -> Result<Self, Failure> {
+        match framing {
+            Framing::Length(length) if length > max_size => Err(too_large(max_size)),
+            _ => Ok(Self { body, head: Some(head), format, framing, max_size, received: 0 }),
+        }
+    }
+
+    /// By the first bytes.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// How the end of the body is marked; [`Framing::Close`] proves nothing.
+    pub fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// The next bytes, in the sizes in which they arrive; `None` at the end.
+    ///
+    /// # Errors
+    /// `ccfs.timeout` when nothing comes for `ccfs.read_timeout`, `ccfs.truncated` when the body
+    /// ends before its framing says so, `ccfs.too_large` past `ccfs.max_size`.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        let chunk = match self.head.take() {
+            Some(head) => Some(head),
+            None => self.body.chunk().await?,
+        };
+        let Some(chunk) = chunk else {
+            return Ok(None);
+        };
+        self.received += chunk.len() as u64;
+        if self.received > self.max_size {
+            return Err(too_large(self.max_size));
+        }
+        Ok(Some(chunk))
+    }
+}
+
+/// The bytes of an answer as reqwest hands them out.
+pub(super) struct Body {
+    pub response: reqwest::Response,
+    pub read_timeout: Duration,
+}
+
+impl Body {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        match timeout(self.read_timeout, self.response.chunk()).await {
+            Ok(Ok(chunk)) => Ok(chunk),
+            Ok(Err(error)) => Err(cut(error)),
+            Err(_) => Err(silent(self.read_timeout)),
+        }
+    }
+
+    /// Reads until the first bytes say what the body is: those bytes, and that. `None` for a body
+    /// that is empty or blank.
+    pub(super) async fn head(&mut self) -> Result<(Bytes, Option<Sniffed>), Failure> {
+        let mut head = Bytes::new();
+        loop {
+            match self.chunk().await? {
+                Some(chunk) if head.is_empty() => head = chunk,
+                Some(chunk) => head = joined(&head, &chunk),
+                None => {
+                    let sniffed = whole_head(&head)?;
+                    return Ok((head, sniffed));
+                }
+            }
+            match sniff(&head) {
+                Sniffed::NeedMore if head.len() < HEAD_BYTES => {}
+                Sniffed::NeedMore => return Ok((head, Some(Sniffed::Unknown))),
+                sniffed => return Ok((head, Some(sniffed))),
+            }
+        }
+    }
+
+    /// The whole body, which begins with `head`; `None` when it is longer than `most` bytes.
+    pub(super) async fn gather(
+        &mut self,
+        head: Bytes,
+        most: usize,
+    ) -> Result<Option<Bytes>, Failure> {
+        let mut gathered = BytesMut::from(head);
+        while gathered.len() <= most {
+            match self.chunk().await? {
+                Some(chunk) => gathered.extend_from_slice(&chunk),
+                None => return Ok(Some(gathered.freeze())),
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn joined(head: &[u8], chunk: &[u8]) -> Bytes {
+    [head, chunk].concat().into()
+}
+
+/// No byte within `limit`.
+pub(super) fn silent(limit: Duration) -> Failure {
+    Failure::new(
+        Class::Unavailable,
+        Reason::CCFS_TIMEOUT,
+        format!("CC-FS sent nothing for {limit:?} (ccfs.read_timeout)"),
+    )
+}
+
+fn cut(error: reqwest::Error) -> Failure {
+    let detail = "the connection broke before the end of the answer";
+    Failure::new(Class::Failure, Reason::CCFS_TRUNCATED, detail).because(error.without_url())
+}
+
+fn too_large(max_size: u64) -> Failure {
+    let detail = format!("the recording is larger than ccfs.max_size, {max_size} bytes");
+    Failure::permanent(Reason::CCFS_TOO_LARGE, detail)
+}
+
+/// The first cause of an error: what the socket, the resolver or TLS said.
+pub(super) fn root_cause<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause
+}

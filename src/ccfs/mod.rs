@@ -1,0 +1,21 @@
+//! CC-FS: asks for one recording and judges what comes back. The only code that names reqwest.
+//!
+//! Knows the wire (signature, result codes, framing); must not know queues, retries or the store:
+//! it ends in a [`Download`], which is a recording by status, headers and first bytes, or in a
+//! [`crate::failure::Failure`] that already carries its class.
+
+mod answer;
+mod client;
+mod codes;
+mod connect;
+mod download;
+mod json;
+pub mod signature;
+
+pub use client::{Ask, Client, SignedRequest};
+pub use codes::known_codes;
+pub use connect::ClientError;
+pub use download::Download;
+
+/// The one interface that is called (vendor page, section URI).
+pub const PATH: &str = "/CCFS/resource/ccfs/downloadRecord";
