@@ -51,6 +51,8 @@ impl Reason {
     pub const JOB_DEADLINE: Self = Self::fixed("job.deadline");
     pub const JOB_PANICKED: Self = Self::fixed("job.panicked");
     pub const JOB_CRASHED: Self = Self::fixed("job.crashed");
+    /// Parked, since its tenant had more than its share in flight for a minute.
+    pub const JOB_NO_PLACE: Self = Self::fixed("job.no_place");
     /// With `broker.events_mandatory`: no queue takes the event.
     pub const EVENT_UNROUTABLE: Self = Self::fixed("event.unroutable");
 
@@ -74,6 +76,7 @@ impl Reason {
         Self::JOB_DEADLINE,
         Self::JOB_PANICKED,
         Self::JOB_CRASHED,
+        Self::JOB_NO_PLACE,
         Self::EVENT_UNROUTABLE,
     ];
 

@@ -1,3 +1,91 @@
 //! The commands: the only places that build clients and see the configuration whole.
 
-pub mod healthcheck;
+mod config;
+mod healthcheck;
+mod run;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Loaded, Mistakes};
+
+/// Archives call recordings: RabbitMQ messages in, recordings from Huawei CC-FS to S3, events out.
+#[derive(Debug, Parser)]
+#[command(name = "callvault", version, disable_help_subcommand = true)]
+#[command(after_help = "Examples:
+  callvault config --config callvault.toml       what is in force, and where it comes from
+  callvault run --config callvault.toml          archive until told to stop
+  CALLVAULT__LOG__LEVEL=debug callvault run --config callvault.toml
+
+Any key can be set by the environment: CALLVAULT__SECTION__KEY.
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// The configuration, a TOML file; without it the defaults and the environment are used.
+    #[arg(long, global = true, env = "CALLVAULT_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The worker: archive until told to stop.
+    ///
+    /// SIGTERM or SIGINT: stop consuming, finish what is in flight within worker.drain_timeout,
+    /// give the rest back to the queue, exit 0. A second signal exits at once.
+    #[command(after_help = "Example:\n  callvault run --config /etc/callvault/callvault.toml")]
+    Run,
+    /// Print the effective configuration with its sources, secrets masked.
+    #[command(after_help = "Example:\n  callvault config --config callvault.toml")]
+    Config,
+    /// Ask a running worker whether it is ready; for images without a shell.
+    ///
+    /// Asks /readyz on http.listen of the same configuration. Exit 0 when ready, 1 when not.
+    #[command(after_help = "Example:\n  callvault healthcheck --config callvault.toml")]
+    Healthcheck,
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{0}")]
+    Configuration(#[from] Mistakes),
+    /// What only the attempt to use it shows, such as a CA file that holds no certificate.
+    #[error("{0}")]
+    Setup(String),
+    #[error(transparent)]
+    NotReady(#[from] healthcheck::NotReady),
+    #[error(transparent)]
+    Run(#[from] run::RunError),
+}
+
+impl Error {
+    /// 2 for usage and configuration, 1 for everything else (contract 8).
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Configuration(_) | Self::Setup(_) => ExitCode::from(2),
+            Self::NotReady(_) | Self::Run(_) => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// Runs the command that the line names.
+///
+/// # Errors
+/// [`Error`], a text for people and an exit code.
+pub fn run(cli: Cli) -> Result<ExitCode, Error> {
+    let loaded = load(cli.config.as_deref())?;
+    match cli.command {
+        Command::Run => return run::run(loaded),
+        Command::Config => print!("{}", config::show(&loaded)),
+        Command::Healthcheck => println!("{}", healthcheck::run(loaded.config.http.listen)?),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the configuration's one look at the environment")]
+fn load(file: Option<&Path>) -> Result<Loaded, Mistakes> {
+    crate::config::Config::load(file, std::env::vars())
+}

@@ -1,15 +1,13 @@
 //! Outcome → event, settlement, metrics, and the one log line of a job.
 
-use std::error::Error as _;
-
 use jiff::Timestamp;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::job::Archived;
 use super::outcome::{Policy, Try, Verdict};
+use super::report;
 use super::{Received, Worker};
-use crate::broker::{Disposition, QueueName, Settled};
+use crate::broker::{Disposition, PublishError, QueueName, Settled};
 use crate::clock;
 use crate::event::{self, Event};
 use crate::failure::{Class, Failure, Reason};
@@ -18,7 +16,8 @@ use crate::metrics::JobOutcome;
 /// What a line that ended well has done.
 pub enum Done {
     Archived(Archived),
-    Expanded { count: usize },
+    /// Into this many messages.
+    Expanded(usize),
 }
 
 /// How a job ended.
@@ -33,13 +32,15 @@ pub enum Outcome {
     Stopped,
 }
 
-/// What becomes of a message: said, settled, counted and logged.
-struct Conclusion {
-    /// `None` where the message is given back, which is not an end.
-    outcome: Option<JobOutcome>,
-    event: Option<Event>,
-    disposition: Disposition,
-    failure: Option<Failure>,
+/// What becomes of a message.
+pub(super) struct Conclusion {
+    /// `None` where the message is given back, which is no end.
+    pub outcome: Option<JobOutcome>,
+    /// What has to be said before the message may be settled.
+    pub event: Option<Event>,
+    pub disposition: Disposition,
+    /// Why it was not archived.
+    pub failure: Option<Failure>,
 }
 
 impl From<Result<Done, Failure>> for Outcome {
@@ -52,7 +53,7 @@ impl Outcome {
     /// Whether CC-FS answered, as far as this outcome can tell.
     pub fn any_answer(&self) -> Option<bool> {
         match self {
-            Self::Done(Done::Archived(_)) => Some(true),
+            Self::Done(Done::Archived(archived)) => archived.downloaded.then_some(true),
             Self::Failed(failure) => {
                 failure.reason.ccfs_code().map(|code| code != "timeout" && code != "unreachable")
             }
@@ -77,24 +78,31 @@ impl Worker {
     pub(super) async fn conclude(
         &self,
         received: Received,
-        outcome: Outcome,
+        outcome: &Outcome,
         stop: &CancellationToken,
     ) {
-        let mut conclusion = self.decide(&received, &outcome, clock::now());
+        let mut conclusion = self.decide(&received, outcome, clock::now());
         if let Some(event) = &conclusion.event {
             let said = tokio::select! {
-                said = self.tools.publisher.event(event) => said.is_ok_or_unroutable(),
-                () = stop.cancelled() => false,
+                said = self.tools.publisher.event(event) => said,
+                () = stop.cancelled() => Err(PublishError::Stopping),
             };
-            if !said {
-                conclusion = Conclusion::give_back();
+            if let Err(error) = said {
+                conclusion = self.unsaid(&received, conclusion, error);
             }
         }
         let Conclusion { outcome: ended, disposition, failure, .. } = conclusion;
         let Received { delivery, ticket, intake, since } = received;
-        let line = Line::of(&delivery, &intake, since);
+        let attempt = delivery.state().attempts.saturating_add(1);
         let settled = delivery.settle(disposition).await;
+        let done = matches!(outcome, Outcome::Done(_));
         ticket.settled(settled.into());
+        // What was archived is archived, even if its message comes once more; a retry or a death
+        // whose delivery was lost meanwhile has not happened.
+        if let Some(ended) = ended.filter(|_| done || settled == Settled::Acked) {
+            let report = report::Report { intake: &intake, attempt, duration: since.elapsed() };
+            report.write(&self.tools, outcome, ended, failure.as_ref());
+        }
     }
 
     fn decide(&self, received: &Received, outcome: &Outcome, now: Timestamp) -> Conclusion {
@@ -102,16 +110,105 @@ impl Worker {
         match outcome {
             Outcome::Stopped => Conclusion::give_back(),
             Outcome::Done(done) => Conclusion::done(done),
-            Outcome::NoPlace => self.apply(received, self.policy.park(state.seen(now)), None, now),
+            Outcome::NoPlace => {
+                let failure = Failure::new(
+                    Class::Throttled,
+                    Reason::JOB_NO_PLACE,
+                    "its tenant has more than its share in flight",
+                );
+                self.apply(received, self.policy.park(state.seen(now)), failure, now)
+            }
             Outcome::Suspect(verdict) => {
-                let crashed = Policy::crashed(state);
-                self.apply(received, verdict.clone(), Some(crashed), now)
+                self.apply(received, verdict.clone(), Policy::crashed(verdict), now)
             }
             Outcome::Failed(failure) => {
                 let known_at = received.intake.place.as_ref().map(|place| place.when.known_at);
                 let verdict = self.policy.judge(failure, Try { state, known_at, now });
-                self.apply(received, verdict, Some(failure.clone()), now)
+                self.apply(received, verdict, failure.clone(), now)
             }
+        }
+    }
+
+    /// What a verdict means for the message.
+    fn apply(
+        &self,
+        received: &Received,
+        verdict: Verdict,
+        failure: Failure,
+        now: Timestamp,
+    ) -> Conclusion {
+        let (reason, detail) = (failure.reason.clone(), failure.detail.clone());
+        let subject = received.subject();
+        let (outcome, event, disposition) = match verdict {
+            Verdict::Again { delay, state } => {
+                (JobOutcome::Retried, None, Disposition::Retry { delay, state, reason, detail })
+            }
+            Verdict::Absent { attempts } => {
+                let event = event::absent(&subject, &failure, attempts, now);
+                (JobOutcome::Absent, Some(event), Disposition::Ack)
+            }
+            Verdict::Dead { state } => {
+                let event = event::failed(&subject, &failure, state.attempts, now);
+                let disposition = Disposition::Dead { state, reason, detail, at: now };
+                (JobOutcome::Dead, Some(event), disposition)
+            }
+        };
+        Conclusion { outcome: Some(outcome), event, disposition, failure: Some(failure) }
+    }
+
+    /// The event could not be said. The dead queue keeps a dead message all the same; anything
+    /// else is tried again.
+    fn unsaid(
+        &self,
+        received: &Received,
+        conclusion: Conclusion,
+        error: PublishError,
+    ) -> Conclusion {
+        match (error, &conclusion.disposition) {
+            (PublishError::Stopping, _) => Conclusion::give_back(),
+            (PublishError::Unroutable, Disposition::Dead { .. }) => {
+                tracing::error!("no queue takes recording.failed; the dead queue has the message");
+                conclusion
+            }
+            (PublishError::Unroutable, _) => {
+                let (failure, now) = (Failure::from(error), clock::now());
+                let state = received.delivery.state();
+                let verdict = self.policy.judge(&failure, Try { state, known_at: None, now });
+                Conclusion { event: None, ..self.apply(received, verdict, failure, now) }
+            }
+        }
+    }
+}
+
+impl Conclusion {
+    fn give_back() -> Self {
+        Self { outcome: None, event: None, disposition: Disposition::GiveBack, failure: None }
+    }
+
+    fn done(done: &Done) -> Self {
+        let outcome = match done {
+            Done::Archived(archived) if archived.object.already_there => {
+                JobOutcome::AlreadyArchived
+            }
+            Done::Archived(_) => JobOutcome::Archived,
+            Done::Expanded(_) => JobOutcome::Expanded,
+        };
+        Self { outcome: Some(outcome), event: None, disposition: Disposition::Ack, failure: None }
+    }
+}
+
+impl From<PublishError> for Failure {
+    fn from(error: PublishError) -> Self {
+        // While stopping the message is given back whatever this says.
+        Self::new(Class::Failure, Reason::EVENT_UNROUTABLE, error.to_string())
+    }
+}
+
+impl From<Settled> for crate::metrics::Settled {
+    fn from(settled: Settled) -> Self {
+        match settled {
+            Settled::Acked => Self::Acked,
+            Settled::GivenBack => Self::GivenBack,
         }
     }
 }

@@ -97,10 +97,14 @@ impl Policy {
         redelivered.then(|| Verdict::Again { delay: self.delay(crashes.saturating_sub(1)), state })
     }
 
-    /// What a suspect that crashed its workers is dead of.
-    pub fn crashed(state: &State) -> Failure {
-        let times = state.crashes;
-        Failure::permanent(Reason::JOB_CRASHED, format!("workers died on it, {times} times alone"))
+    /// What is said of a suspect that came back from crashes.
+    pub fn crashed(verdict: &Verdict) -> Failure {
+        let crashes = match verdict {
+            Verdict::Again { state, .. } | Verdict::Dead { state } => state.crashes,
+            Verdict::Absent { .. } => 0,
+        };
+        let detail = format!("its worker ended while it was the only suspect at work, {crashes}×");
+        Failure::permanent(Reason::JOB_CRASHED, detail)
     }
 
     fn climb(&self, state: State) -> Verdict {

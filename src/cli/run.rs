@@ -1,0 +1,149 @@
+//! `callvault run`: what the worker is built of, in the order it is built and taken down.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::Error;
+use crate::broker::{self, Broker};
+use crate::ccfs;
+use crate::config::{Config, Loaded};
+use crate::http::{BindError, Health, Server, State};
+use crate::lifecycle::Lifecycle;
+use crate::logging::{self, LoggingError};
+use crate::metrics::{Metrics, REVISION, VERSION};
+use crate::worker::{SetupError, Tenant, Tenants, Worker};
+
+/// Why the worker did not start, or not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("cannot start: {0}")]
+    Machine(#[from] std::io::Error),
+    #[error(transparent)]
+    Http(#[from] BindError),
+}
+
+impl From<SetupError> for Error {
+    fn from(error: SetupError) -> Self {
+        Self::Setup(error.to_string())
+    }
+}
+
+impl From<LoggingError> for Error {
+    fn from(error: LoggingError) -> Self {
+        Self::Setup(error.to_string())
+    }
+}
+
+/// Archives until told to stop.
+///
+/// # Errors
+/// Only before work begins: once it runs, it mends itself.
+pub fn run(loaded: Loaded) -> Result<ExitCode, Error> {
+    logging::init(&loaded.config.log)?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    // A second installation can only be the same provider: it is the only one that is linked.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(RunError::from)?;
+    let code = runtime.block_on(serve(loaded.config));
+    // Whoever was told twice to leave does not wait for blocking work.
+    runtime.shutdown_background();
+    code
+}
+
+async fn serve(config: Config) -> Result<ExitCode, Error> {
+    let lifecycle = Lifecycle::listen().map_err(RunError::from)?;
+    let server = Server::bind(config.http.listen).await.map_err(RunError::from)?;
+    let metrics = metrics(&config);
+    let health = Arc::new(Health::new());
+    let mut tenants = Vec::new();
+    for tenant in &config.tenants {
+        tenants.push(Tenant::connect(tenant, &metrics).await?);
+    }
+    tracing::info!(
+        version = VERSION,
+        revision = REVISION,
+        tenants = tenants.len(),
+        http = %server.address(),
+        "callvault starts"
+    );
+    let (stop_http, http_stopped) = oneshot::channel::<()>();
+    let http = tokio::spawn(server.serve(Arc::clone(&metrics), Arc::clone(&health), async {
+        let _ = http_stopped.await;
+    }));
+    let work = archive(&config, Tenants::new(tenants), metrics, health, &lifecycle);
+    let code = tokio::select! {
+        () = work => ExitCode::SUCCESS,
+        () = lifecycle.leaving() => {
+            tracing::warn!("told twice: leaving at once; the broker takes back what is in flight");
+            ExitCode::FAILURE
+        }
+    };
+    let _ = stop_http.send(());
+    let _ = http.await;
+    tracing::info!("callvault ends");
+    Ok(code)
+}
+
+/// The worker among its connections, until drained.
+async fn archive(
+    config: &Config,
+    tenants: Tenants,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    lifecycle: &Lifecycle,
+) {
+    let prefetch = broker::Prefetch::of(config.worker.concurrency);
+    let (broker, deliveries) = Broker::start(&config.broker, &config.retry.delays, prefetch);
+    let watching = tokio::spawn(watch(broker.status(), Arc::clone(&metrics), Arc::clone(&health)));
+    let worker = Worker::new(tenants, broker.publisher(), metrics, Arc::clone(&health), config);
+    let work = Arc::new(worker).run(&broker, deliveries, lifecycle);
+    let draining = async {
+        lifecycle.draining().await;
+        health.set(State::Draining);
+        std::future::pending::<()>().await;
+    };
+    tokio::select! { () = work => (), () = draining => () }
+    broker.close().await;
+    watching.abort();
+}
+
+/// Tells probes and metrics how the broker is.
+async fn watch(
+    mut status: tokio::sync::watch::Receiver<broker::Status>,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+) {
+    let mut reconnects = 0;
+    loop {
+        let now = status.borrow_and_update().clone();
+        metrics.broker_connected(now.connected);
+        for _ in reconnects..now.reconnects {
+            metrics.broker_reconnected();
+        }
+        reconnects = now.reconnects;
+        health.set(if now.consuming {
+            State::Consuming
+        } else {
+            State::Connecting(now.reason.unwrap_or_else(|| "connecting".to_owned()))
+        });
+        if status.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn metrics(config: &Config) -> Arc<Metrics> {
+    let ids: Vec<_> = config.tenants.iter().map(|tenant| tenant.id.clone()).collect();
+    let codes: Vec<_> =
+        config.tenants.iter().flat_map(|tenant| ccfs::known_codes(&tenant.ccfs)).collect();
+    let buckets: Vec<_> =
+        config.tenants.iter().map(|tenant| tenant.store.bucket.clone()).collect();
+    Metrics::new(&ids, &codes, &buckets)
+}

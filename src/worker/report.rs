@@ -1,0 +1,123 @@
+//! What a job that has ended leaves behind for people: its metrics and its one log line.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::field::display;
+
+use super::Tools;
+use super::conclude::{Done, Outcome};
+use super::intake::Intake;
+use super::job::Archived;
+use crate::clock;
+use crate::failure::{Class, Failure};
+use crate::metrics::{JobOutcome, TenantLabel};
+
+/// One job that has ended.
+pub(super) struct Report<'a> {
+    pub intake: &'a Intake,
+    /// Tries that counted, this one included.
+    pub attempt: u32,
+    /// From delivery to settlement.
+    pub duration: Duration,
+}
+
+impl Report<'_> {
+    pub(super) fn write(
+        &self,
+        tools: &Tools,
+        outcome: &Outcome,
+        ended: JobOutcome,
+        failure: Option<&Failure>,
+    ) {
+        let tenant = tools.metrics.tenant(self.intake.echo.tenant.as_ref());
+        tools.metrics.job_finished(tenant, ended, self.duration);
+        match (outcome, failure) {
+            (Outcome::Done(Done::Archived(archived)), _) => {
+                self.archived(tools, tenant, archived, ended);
+            }
+            (Outcome::Done(Done::Expanded(count)), _) => self.expanded(*count, ended),
+            (_, Some(failure)) => self.failed(tools, tenant, failure, ended),
+            (_, None) => {}
+        }
+    }
+
+    fn archived(&self, tools: &Tools, tenant: TenantLabel, archived: &Archived, ended: JobOutcome) {
+        let object = &archived.object;
+        if !object.already_there {
+            tools.metrics.stored(tenant, object.size);
+            tools.metrics.recording_size(object.size);
+        }
+        if let Some(lag) = self.intake.echo.call_end.and_then(since) {
+            tools.metrics.archive_lag(tenant, lag);
+        }
+        let echo = &self.intake.echo;
+        tracing::info!(
+            tenant = echo.tenant.as_ref().map(display),
+            call = echo.call_id.as_ref().map(display),
+            file = echo.file_name.as_ref().map(display),
+            request = echo.request_id.as_ref().map(display),
+            attempt = self.attempt,
+            outcome = ended.as_str(),
+            key = %object.key,
+            bytes = object.size,
+            ms = self.milliseconds(),
+            "archived"
+        );
+    }
+
+    fn expanded(&self, count: usize, ended: JobOutcome) {
+        let echo = &self.intake.echo;
+        tracing::info!(
+            tenant = echo.tenant.as_ref().map(display),
+            request = echo.request_id.as_ref().map(display),
+            attempt = self.attempt,
+            outcome = ended.as_str(),
+            count,
+            ms = self.milliseconds(),
+            "dump expanded"
+        );
+    }
+
+    fn failed(&self, tools: &Tools, tenant: TenantLabel, failure: &Failure, ended: JobOutcome) {
+        match ended {
+            JobOutcome::Retried => tools.metrics.retried(tenant, &failure.reason),
+            JobOutcome::Dead => tools.metrics.dead(tenant, &failure.reason),
+            _ => {}
+        }
+        let echo = &self.intake.echo;
+        // One line a job; a macro, since tracing wants the level as a constant.
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    tenant = echo.tenant.as_ref().map(display),
+                    call = echo.call_id.as_ref().map(display),
+                    file = echo.file_name.as_ref().map(display),
+                    request = echo.request_id.as_ref().map(display),
+                    attempt = self.attempt,
+                    outcome = ended.as_str(),
+                    reason = failure.reason.as_str(),
+                    detail = failure.detail.as_str(),
+                    cause = failure.source().map(display),
+                    ms = self.milliseconds(),
+                    "not archived"
+                )
+            };
+        }
+        match (ended, failure.class) {
+            (JobOutcome::Dead, _) | (_, Class::Refused) => line!(error),
+            (JobOutcome::Absent, _) | (_, Class::Failure | Class::Unavailable) => line!(warn),
+            _ => line!(info),
+        }
+    }
+
+    fn milliseconds(&self) -> u64 {
+        u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The time since `instant`; `None` where a clock says that it has not come yet.
+fn since(instant: Timestamp) -> Option<Duration> {
+    clock::now().duration_since(instant).try_into().ok()
+}
