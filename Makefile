@@ -1,0 +1,44 @@
+# The commands of this repository; `make` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+KEEP ?=
+ARGS ?=
+
+.PHONY: help demo test bench lint doc deny alerts ci image
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+demo: ## the whole system on this machine; KEEP=1 leaves it running
+	KEEP=$(KEEP) $(CARGO) run --locked --example demo -- $(ARGS)
+
+test: ## the whole suite; ARGS=name runs what is named so
+	@echo "A RabbitMQ node and an S3 server are fetched where absent (as root, on Debian)."
+	$(CARGO) test --workspace --locked $(ARGS)
+
+bench: ## recordings/s, CPU and memory on this machine
+	$(CARGO) bench --locked --bench '*' -- $(ARGS)
+
+lint: ## formatting and clippy, as CI does
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+doc: ## rustdoc; a warning is an error
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+
+deny: ## licences, bans and sources of the dependencies, and advisories where they can be had
+	@.ci/deny
+
+alerts: ## the Prometheus rules and their tests
+	@promtool=$$(.ci/tool promtool); cd deploy/prometheus; \
+	"$$promtool" check config --syntax-only prometheus.yml; \
+	"$$promtool" check rules alerts.yml; \
+	"$$promtool" test rules alerts_test.yml
+
+ci: ## everything CI checks
+	@.ci/run
+
+image: ## the container image callvault:dev
+	docker build --build-arg CALLVAULT_REVISION=$$(git rev-parse --short=12 HEAD) --tag callvault:dev .

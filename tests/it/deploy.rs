@@ -1,0 +1,114 @@
+//! What `deploy/` says agrees with the program: alerts name series that exist, grace periods are
+//! longer than the drain.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use callvault::metrics::Metrics;
+use callvault::request::TenantId;
+
+fn file(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn rendered() -> String {
+    Metrics::new(&[TenantId::new("acme").unwrap()], &[], &["recordings".into()]).render()
+}
+
+/// Every series name of the text format, `_bucket`, `_sum` and `_count` included.
+fn series(text: &str) -> BTreeSet<&str> {
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split(['{', ' ']).next())
+        .collect()
+}
+
+/// The `expr` of each rule: the rest of its line, or the lines that are indented deeper.
+fn expressions(rules: &str) -> Vec<String> {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let lines: Vec<_> = rules.lines().collect();
+    let starts = lines.iter().enumerate().filter(|(_, line)| line.trim().starts_with("expr:"));
+    starts
+        .map(|(at, first)| {
+            let more = lines[at + 1..].iter().take_while(|line| indent(line) > indent(first));
+            let inline = first.trim().trim_start_matches("expr:").trim().trim_start_matches('|');
+            more.fold(inline.to_owned(), |all, line| all + "\n" + line.trim())
+        })
+        .collect()
+}
+
+/// The names an expression selects: what stands before `{` or `[`, outside of strings.
+fn selected(expression: &str) -> BTreeSet<String> {
+    let outside: String = expression.split('"').step_by(2).collect();
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    let before = |at: usize| {
+        let start = outside[..at].rfind(|c| !word(c)).map_or(0, |start| start + 1);
+        outside[start..at].to_owned()
+    };
+    let names = outside.match_indices(['{', '[']).map(|(at, _)| before(at));
+    names.filter(|name| !name.is_empty()).collect()
+}
+
+#[test]
+fn alerts_name_only_series_that_exist() {
+    let rendered = rendered();
+    let known = series(&rendered);
+    let expressions = expressions(&file("deploy/prometheus/alerts.yml"));
+    assert_eq!(expressions.len(), 5, "{expressions:?}");
+    for expression in expressions {
+        let names = selected(&expression);
+        assert!(!names.is_empty(), "no series in: {expression}");
+        for name in names {
+            assert!(name == "up" || known.contains(name.as_str()), "no series {name}");
+        }
+    }
+}
+
+#[test]
+fn the_reasons_of_refused_credentials_are_label_values() {
+    let rules = file("deploy/prometheus/alerts.yml");
+    let (_, from) = rules.split_once("store[.](").expect("the alert lists the store's codes");
+    let (codes, _) = from.split_once(')').expect("the list ends");
+    let rendered = rendered();
+    for reason in
+        codes.split('|').map(|code| format!("store.{code}")).chain(["ccfs.unauthorized".into()])
+    {
+        let series = format!("callvault_retries_total{{reason=\"{reason}\",tenant=\"acme\"}} 0");
+        assert!(rendered.contains(&series), "no {series}");
+    }
+}
+
+#[test]
+fn every_alert_says_what_it_means_and_has_an_entry_in_the_runbook() {
+    let rules = file("deploy/prometheus/alerts.yml");
+    let runbook = file("docs/OPERATIONS.md");
+    let alerts: Vec<_> = rules.split("- alert: ").skip(1).collect();
+    assert_eq!(alerts.len(), 5);
+    for alert in alerts {
+        let name = alert.lines().next().unwrap_or_default().trim();
+        for part in ["summary: ", "description: ", "severity: "] {
+            assert!(alert.contains(part), "{name} has no {part}");
+        }
+        let link = format!("runbook_url: docs/OPERATIONS.md#{}\n", name.to_lowercase());
+        assert!(alert.contains(&link), "{name} does not link to its entry");
+        assert!(runbook.contains(&format!("\n### {name}\n")), "no entry for {name}");
+    }
+}
+
+#[test]
+fn orchestrators_wait_longer_than_the_drain() {
+    let seconds = |text: &str, key: &str| -> u64 {
+        let (_, value) = text.split_once(key).unwrap_or_else(|| panic!("no {key}"));
+        let digits: String = value.trim_start().chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().unwrap_or_else(|_| panic!("{key} is no number of seconds"))
+    };
+    let settings: toml::Table = file("deploy/kubernetes/callvault.toml").parse().unwrap();
+    let drain = settings["worker"]["drain_timeout"].as_str().unwrap().trim_end_matches('s');
+    let drain: u64 = drain.parse().unwrap();
+    let pod = file("deploy/kubernetes/deployment.yaml");
+    assert!(seconds(&pod, "terminationGracePeriodSeconds:") >= drain + 10);
+    // The compose file keeps the default, 25 s.
+    assert!(!file("deploy/compose/callvault.toml").contains("drain_timeout"));
+    assert!(seconds(&file("deploy/compose/compose.yaml"), "stop_grace_period:") >= 25 + 10);
+}
