@@ -1,0 +1,1 @@
+//! The store against S3 servers, over sockets.
