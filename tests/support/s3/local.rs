@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::{ACCESS_KEY, REGION, S3, SECRET_KEY};
+use super::{ACCESS_KEY, OBSERVER, S3, SECRET_KEY};
 
 /// For a fault that stays.
 pub const ALWAYS: u32 = u32::MAX;
@@ -114,7 +114,11 @@ impl LocalS3 {
         let root = tempfile::tempdir().expect("a folder can be made");
         let files = FileSystem::new(root.path()).expect("s3s takes an empty folder");
         let mut builder = S3ServiceBuilder::new(files);
-        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        let mut auth = SimpleAuth::new();
+        for id in [ACCESS_KEY, OBSERVER] {
+            auth.register(id.to_owned(), SECRET_KEY.into());
+        }
+        builder.set_auth(auth);
         let inner = Arc::new(Inner {
             service: builder.build(),
             root,
@@ -142,7 +146,7 @@ impl LocalS3 {
         self.inner.script.lock().unwrap().clear();
     }
 
-    /// All requests so far, in the order in which they were read.
+    /// All requests so far but the kit's own, in the order in which they were read.
     pub fn seen(&self) -> Vec<Seen> {
         self.inner.seen.lock().unwrap().clone()
     }
@@ -202,6 +206,11 @@ async fn serve(stream: TcpStream, inner: Arc<Inner>) {
 impl Inner {
     async fn answer(&self, request: Request<Incoming>, reset: &Notify) -> Answer {
         let op = op_of(&request);
+        if signed_by(&request, OBSERVER) {
+            let (parts, body) = request.into_parts();
+            let Some(body) = read(body, usize::MAX).await else { return gone(reset).await };
+            return self.carry_out(op, parts, body, false).await;
+        }
         let fault = self.next_fault(op, &request);
         if fault == Some(Fault::ResetBefore) {
             return gone(reset).await;
@@ -304,8 +313,9 @@ impl Inner {
         bucket: &str,
     ) -> Option<Answer> {
         let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
-        let signed = format!("Credential={ACCESS_KEY}/");
-        if !header("authorization").is_some_and(|value| value.contains(&signed)) {
+        let known = [ACCESS_KEY, OBSERVER].map(|id| format!("Credential={id}/"));
+        let signed = header("authorization").unwrap_or_default();
+        if !known.iter().any(|id| signed.contains(id)) {
             return Some(error(403, "InvalidAccessKeyId"));
         }
         let payload = header("x-amz-content-sha256").unwrap_or_default();
@@ -316,6 +326,11 @@ impl Inner {
         let sends = matches!(op, Op::Put | Op::UploadPart);
         if sends && payload != hex::encode(Sha256::digest(body)) {
             return Some(error(400, "XAmzContentSHA256Mismatch"));
+        }
+        let query = parts.uri.query().unwrap_or_default();
+        let continues = matches!(op, Op::UploadPart | Op::CompleteMultipart | Op::AbortMultipart);
+        if continues && !self.uploads.lock().unwrap().contains_key(&upload_id(query)) {
+            return Some(error(404, "NoSuchUpload"));
         }
         let lacks_bucket = !bucket.is_empty() && !self.root.path().join(bucket).is_dir();
         (lacks_bucket && op != Op::Other).then(|| match op {
@@ -334,10 +349,7 @@ impl Inner {
                 uploads.insert(id, (bucket, key));
             }
             Op::CompleteMultipart | Op::AbortMultipart => {
-                let query = url::form_urlencoded::parse(query.as_bytes());
-                for (_, id) in query.filter(|(name, _)| name == "uploadId") {
-                    uploads.remove(id.as_ref());
-                }
+                uploads.remove(&upload_id(query));
             }
             _ => {}
         }
@@ -390,6 +402,16 @@ fn op_of(request: &Request<Incoming>) -> Op {
         ("GET", false) if has("uploads") => Op::ListMultipart,
         _ => Op::Other,
     }
+}
+
+fn signed_by(request: &Request<Incoming>, id: &str) -> bool {
+    let header = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+    header.is_some_and(|value| value.contains(&format!("Credential={id}/")))
+}
+
+fn upload_id(query: &str) -> String {
+    let mut query = url::form_urlencoded::parse(query.as_bytes());
+    query.find(|(name, _)| name == "uploadId").map(|(_, id)| id.into_owned()).unwrap_or_default()
 }
 
 /// Bucket and key of a path-style request.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-use super::{ACCESS_KEY, S3, SECRET_KEY};
+use super::{ACCESS_KEY, OBSERVER, S3, SECRET_KEY};
 use crate::support::child::GuardedChild;
 use crate::support::{eventually, kit_dir, unique};
 
@@ -68,7 +68,8 @@ async fn start() -> Node {
 }
 
 fn identities() -> String {
-    let credentials = serde_json::json!([{ "accessKey": ACCESS_KEY, "secretKey": SECRET_KEY }]);
+    let key = |id| serde_json::json!({ "accessKey": id, "secretKey": SECRET_KEY });
+    let credentials = [ACCESS_KEY, OBSERVER].map(key);
     let actions = serde_json::json!(["Admin", "Read", "Write", "List", "Tagging"]);
     let kit = serde_json::json!({ "name": "kit", "credentials": credentials, "actions": actions });
     serde_json::json!({ "identities": [kit] }).to_string()
