@@ -21,9 +21,15 @@ pub(super) struct Refusal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Trouble {
     /// An S3 error, with its code where the answer had one.
-    Answer { status: u16, code: Option<String>, about_condition: bool },
+    Answer {
+        status: u16,
+        code: Option<String>,
+        about_condition: bool,
+    },
     /// An answer that is none: cut, or no XML.
-    Garbled { status: u16 },
+    Garbled {
+        status: u16,
+    },
     /// No answer: DNS, TCP, TLS, reset.
     Unreachable,
     Timeout,
@@ -79,7 +85,8 @@ impl Refusal {
 
     /// Something is under the key already (RFC 9110, 13.1.2).
     pub(super) fn exists(&self) -> bool {
-        self.status() == Some(412)
+        // CompleteMultipartUpload may say so inside a 200.
+        self.status() == Some(412) || self.code() == Some("PreconditionFailed")
     }
 
     /// The upload is not there: never was, was aborted, or has been completed.
@@ -183,17 +190,31 @@ fn class_of(status: u16, code: Option<&str>) -> Class {
         (
             _,
             Some(
-                "AccessDenied" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "NoSuchBucket"
-                | "ExpiredToken" | "InvalidToken" | "RequestTimeTooSkewed",
+                "AccessDenied"
+                | "InvalidAccessKeyId"
+                | "SignatureDoesNotMatch"
+                | "NoSuchBucket"
+                | "ExpiredToken"
+                | "InvalidToken"
+                | "RequestTimeTooSkewed",
             ),
         ) => Class::Refused,
         // A refusal by something that speaks no S3, or the answer to a HEAD, which has no body.
         (401 | 403, None) => Class::Refused,
-        (_, Some("SlowDown" | "ServiceUnavailable" | "TooManyRequests")) | (409 | 429, _) => {
-            Class::Throttled
-        }
+        // The last two are 409s; CompleteMultipartUpload may say so inside a 200.
+        (
+            _,
+            Some(
+                "SlowDown"
+                | "ServiceUnavailable"
+                | "TooManyRequests"
+                | "ConditionalRequestConflict"
+                | "OperationAborted",
+            ),
+        )
+        | (409 | 429, _) => Class::Throttled,
         (_, Some("KeyTooLongError" | "EntityTooLarge")) => Class::Permanent,
-        (500.., _) => Class::Unavailable,
+        (500.., _) | (_, Some("InternalError")) => Class::Unavailable,
         _ => Class::Failure,
     }
 }

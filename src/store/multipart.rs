@@ -33,6 +33,13 @@ pub struct Part {
     proof: Proof,
 }
 
+impl Part {
+    /// From 1.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+}
+
 impl Store {
     /// Opens a multipart upload.
     ///

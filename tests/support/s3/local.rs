@@ -1,0 +1,435 @@
+//! An S3 server in this process: s3s over a folder, behind a layer that checks what comes in,
+//! writes it down, and fails as the test's script says.
+//!
+//! The layer adds what s3s-fs lacks: conditional creation that is atomic, buckets that have to
+//! exist, the list of open uploads.
+
+use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body as _, Incoming};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use s3s::auth::SimpleAuth;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s_fs::FileSystem;
+use sha2::{Digest, Sha256};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use super::{ACCESS_KEY, OBSERVER, S3, SECRET_KEY};
+
+/// For a fault that stays.
+pub const ALWAYS: u32 = u32::MAX;
+
+/// An operation, as far as the script tells them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Op {
+    Put,
+    Get,
+    Head,
+    CreateMultipart,
+    UploadPart,
+    CompleteMultipart,
+    AbortMultipart,
+    ListMultipart,
+    Other,
+}
+
+/// What goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// An S3 error; an empty code stands for an answer without a body.
+    Answer { status: u16, code: &'static str },
+    /// A reset before the body is read.
+    ResetBefore,
+    /// A reset when this many bytes of the body have come.
+    ResetAfterBytes(usize),
+    /// It is carried out, then the connection is reset instead of an answer.
+    ResetInsteadOfAnswer,
+    /// It is read and never answered.
+    Stall,
+    /// Status 200 with an error in its body, as CompleteMultipartUpload may.
+    OkWithError { code: &'static str },
+    /// Overwrites whatever `If-None-Match` says, as older stores do.
+    IgnoreCondition,
+    /// 501, if the request has `If-None-Match`.
+    RefuseCondition,
+}
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub op: Op,
+    pub bucket: String,
+    /// As it was before percent-encoding.
+    pub key: String,
+    pub query: BTreeMap<String, String>,
+    pub headers: HashMap<String, String>,
+    pub body: Bytes,
+    /// `x-amz-content-sha256` is the hash of the body.
+    pub hash_matches: bool,
+    /// `None`: it was not answered.
+    pub status: Option<u16>,
+}
+
+impl Seen {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+}
+
+/// The server; it ends when this is dropped.
+pub struct LocalS3 {
+    s3: S3,
+    inner: Arc<Inner>,
+    accepting: JoinHandle<()>,
+}
+
+struct Inner {
+    service: S3Service,
+    root: tempfile::TempDir,
+    script: Mutex<Vec<Rule>>,
+    seen: Mutex<Vec<Seen>>,
+    /// Id to bucket and key.
+    uploads: Mutex<BTreeMap<String, (String, String)>>,
+    /// One writer a key, so that 'create if absent' is atomic.
+    writers: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+struct Rule {
+    op: Op,
+    left: u32,
+    fault: Fault,
+}
+
+type Answer = Response<Full<Bytes>>;
+
+impl LocalS3 {
+    pub async fn start() -> Self {
+        let root = tempfile::tempdir().expect("a folder can be made");
+        let files = FileSystem::new(root.path()).expect("s3s takes an empty folder");
+        let mut builder = S3ServiceBuilder::new(files);
+        let mut auth = SimpleAuth::new();
+        for id in [ACCESS_KEY, OBSERVER] {
+            auth.register(id.to_owned(), SECRET_KEY.into());
+        }
+        builder.set_auth(auth);
+        let inner = Arc::new(Inner {
+            service: builder.build(),
+            root,
+            script: Mutex::default(),
+            seen: Mutex::default(),
+            uploads: Mutex::default(),
+            writers: Mutex::default(),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&inner)));
+        Self { s3: S3::new(format!("http://{address}")), inner, accepting }
+    }
+
+    pub fn s3(&self) -> &S3 {
+        &self.s3
+    }
+
+    /// The next `times` requests of `op` fail so; faults of an operation take their turns.
+    pub fn fault(&self, op: Op, times: u32, fault: Fault) {
+        self.inner.script.lock().unwrap().push(Rule { op, left: times, fault });
+    }
+
+    pub fn heal(&self) {
+        self.inner.script.lock().unwrap().clear();
+    }
+
+    /// All requests so far but the kit's own, in the order in which they were read.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.inner.seen.lock().unwrap().clone()
+    }
+
+    pub fn seen_of(&self, op: Op) -> Vec<Seen> {
+        self.seen().into_iter().filter(|seen| seen.op == op).collect()
+    }
+
+    /// The operations so far, in order.
+    pub fn ops(&self) -> Vec<Op> {
+        self.seen().into_iter().map(|seen| seen.op).collect()
+    }
+
+    /// Uploads that are neither complete nor aborted.
+    pub fn open_uploads(&self) -> usize {
+        self.inner.uploads.lock().unwrap().len()
+    }
+}
+
+impl Drop for LocalS3 {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, inner: Arc<Inner>) {
+    // Dropped with this task, and with them their connections.
+    let mut connections = tokio::task::JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        connections.spawn(serve(stream, Arc::clone(&inner)));
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn serve(stream: TcpStream, inner: Arc<Inner>) {
+    // A second handle of the socket, to set what makes its closing a reset.
+    let stream = stream.into_std().expect("a socket can leave the runtime");
+    let second = stream.try_clone().expect("a socket can be shared");
+    let stream = TcpStream::from_std(stream).expect("a socket can enter the runtime");
+    let second = TcpStream::from_std(second).expect("a socket can enter the runtime");
+    let reset = Arc::new(Notify::new());
+    let on_request = {
+        let reset = Arc::clone(&reset);
+        hyper::service::service_fn(move |request| {
+            let (inner, reset) = (Arc::clone(&inner), Arc::clone(&reset));
+            async move { Ok::<_, Infallible>(inner.answer(request, &reset).await) }
+        })
+    };
+    let connection = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), on_request);
+    tokio::select! {
+        _ = connection => {}
+        () = reset.notified() => second.set_zero_linger().expect("a socket can be reset"),
+    }
+}
+
+impl Inner {
+    async fn answer(&self, request: Request<Incoming>, reset: &Notify) -> Answer {
+        let op = op_of(&request);
+        if signed_by(&request, OBSERVER) {
+            let (parts, body) = request.into_parts();
+            let Some(body) = read(body, usize::MAX).await else { return gone(reset).await };
+            return self.carry_out(op, parts, body, false).await;
+        }
+        let fault = self.next_fault(op, &request);
+        if fault == Some(Fault::ResetBefore) {
+            return gone(reset).await;
+        }
+        let (parts, body) = request.into_parts();
+        let limit = match fault {
+            Some(Fault::ResetAfterBytes(bytes)) => bytes,
+            _ => usize::MAX,
+        };
+        let Some(body) = read(body, limit).await else { return gone(reset).await };
+        let index = self.note(op, &parts, &body);
+        let answer = match fault {
+            Some(Fault::Stall) => std::future::pending().await,
+            Some(Fault::Answer { status, code }) => error(status, code),
+            Some(Fault::OkWithError { code }) => error(200, code),
+            Some(Fault::RefuseCondition) => error(501, "NotImplemented"),
+            Some(Fault::ResetInsteadOfAnswer) => {
+                self.carry_out(op, parts, body, false).await;
+                return gone(reset).await;
+            }
+            Some(Fault::IgnoreCondition) => self.carry_out(op, parts, body, true).await,
+            _ => self.carry_out(op, parts, body, false).await,
+        };
+        self.seen.lock().unwrap()[index].status = Some(answer.status().as_u16());
+        answer
+    }
+
+    fn next_fault(&self, op: Op, request: &Request<Incoming>) -> Option<Fault> {
+        let conditional = request.headers().contains_key("if-none-match");
+        let mut script = self.script.lock().unwrap();
+        let fits = |rule: &&mut Rule| {
+            rule.op == op && rule.left > 0 && (rule.fault != Fault::RefuseCondition || conditional)
+        };
+        let rule = script.iter_mut().find(fits)?;
+        if rule.left != ALWAYS {
+            rule.left -= 1;
+        }
+        Some(rule.fault.clone())
+    }
+
+    fn note(&self, op: Op, parts: &hyper::http::request::Parts, body: &Bytes) -> usize {
+        let (bucket, key) = target(parts.uri.path());
+        let query = parts.uri.query().unwrap_or_default();
+        let query = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        let header = |(name, value): (&hyper::http::HeaderName, &hyper::http::HeaderValue)| {
+            (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
+        let headers: HashMap<_, _> = parts.headers.iter().map(header).collect();
+        let hash = hex::encode(Sha256::digest(body));
+        let hash_matches = headers.get("x-amz-content-sha256") == Some(&hash);
+        let body = body.clone();
+        let seen = Seen { op, bucket, key, query, headers, body, hash_matches, status: None };
+        let mut all = self.seen.lock().unwrap();
+        all.push(seen);
+        all.len() - 1
+    }
+
+    async fn carry_out(
+        &self,
+        op: Op,
+        parts: hyper::http::request::Parts,
+        body: Bytes,
+        overwrite: bool,
+    ) -> Answer {
+        let (bucket, key) = target(parts.uri.path());
+        if let Some(refusal) = self.refusal(op, &parts, &body, &bucket) {
+            return refusal;
+        }
+        let writer = Arc::clone(
+            self.writers.lock().unwrap().entry(parts.uri.path().to_owned()).or_default(),
+        );
+        let creates = matches!(op, Op::Put | Op::CompleteMultipart);
+        let _one_writer = if creates { Some(writer.lock().await) } else { None };
+        if overwrite {
+            let _ = std::fs::remove_file(self.root.path().join(&bucket).join(&key));
+        }
+        let query = parts.uri.query().unwrap_or_default().to_owned();
+        let request = Request::from_parts(parts, s3s::Body::from(body));
+        let answer = match self.service.call(request).await {
+            Ok(answer) => answer,
+            Err(failure) => panic!("s3s failed: {failure:?}"),
+        };
+        let (parts, body) = answer.into_parts();
+        let body = body.collect().await.expect("s3s sends whole bodies").to_bytes();
+        if op == Op::ListMultipart && parts.status == StatusCode::NOT_IMPLEMENTED {
+            return self.list_uploads(&bucket);
+        }
+        if parts.status.is_success() {
+            self.keep_uploads(op, &query, &body, bucket, key);
+        }
+        Response::from_parts(parts, Full::new(body))
+    }
+
+    /// What a real store refuses and s3s does not, or says otherwise.
+    fn refusal(
+        &self,
+        op: Op,
+        parts: &hyper::http::request::Parts,
+        body: &Bytes,
+        bucket: &str,
+    ) -> Option<Answer> {
+        let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let known = [ACCESS_KEY, OBSERVER].map(|id| format!("Credential={id}/"));
+        let signed = header("authorization").unwrap_or_default();
+        if !known.iter().any(|id| signed.contains(id)) {
+            return Some(error(403, "InvalidAccessKeyId"));
+        }
+        let payload = header("x-amz-content-sha256").unwrap_or_default();
+        let chunked = header("content-encoding").is_some_and(|value| value.contains("aws-chunked"));
+        if chunked || payload.starts_with("STREAMING") || header("x-amz-trailer").is_some() {
+            return Some(error(501, "NotImplemented"));
+        }
+        let sends = matches!(op, Op::Put | Op::UploadPart);
+        if sends && payload != hex::encode(Sha256::digest(body)) {
+            return Some(error(400, "XAmzContentSHA256Mismatch"));
+        }
+        let query = parts.uri.query().unwrap_or_default();
+        let continues = matches!(op, Op::UploadPart | Op::CompleteMultipart | Op::AbortMultipart);
+        if continues && !self.uploads.lock().unwrap().contains_key(&upload_id(query)) {
+            return Some(error(404, "NoSuchUpload"));
+        }
+        let lacks_bucket = !bucket.is_empty() && !self.root.path().join(bucket).is_dir();
+        (lacks_bucket && op != Op::Other).then(|| match op {
+            Op::Head => error(404, ""),
+            _ => error(404, "NoSuchBucket"),
+        })
+    }
+
+    fn keep_uploads(&self, op: Op, query: &str, body: &Bytes, bucket: String, key: String) {
+        let mut uploads = self.uploads.lock().unwrap();
+        match op {
+            Op::CreateMultipart => {
+                let xml = String::from_utf8_lossy(body);
+                let id = xml.split("<UploadId>").nth(1).and_then(|rest| rest.split('<').next());
+                let id = id.expect("s3s names the upload").to_owned();
+                uploads.insert(id, (bucket, key));
+            }
+            Op::CompleteMultipart | Op::AbortMultipart => {
+                uploads.remove(&upload_id(query));
+            }
+            _ => {}
+        }
+    }
+
+    fn list_uploads(&self, bucket: &str) -> Answer {
+        let uploads = self.uploads.lock().unwrap();
+        let upload = |(id, (_, key)): (&String, &(String, String))| {
+            let initiated = "<Initiated>2020-01-01T00:00:00.000Z</Initiated>";
+            format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId>{initiated}</Upload>")
+        };
+        let list: String = uploads.iter().filter(|(_, of)| of.0 == bucket).map(upload).collect();
+        let root = "ListMultipartUploadsResult";
+        xml(200, format!("<{root}><IsTruncated>false</IsTruncated>{list}</{root}>"))
+    }
+}
+
+/// The connection is reset; its service never answers.
+async fn gone(reset: &Notify) -> Answer {
+    reset.notify_one();
+    std::future::pending().await
+}
+
+/// The body, or `None` once more than `limit` bytes have come or the client has gone.
+async fn read(mut body: Incoming, limit: usize) -> Option<Bytes> {
+    let mut read = Vec::with_capacity(body.size_hint().lower().min(1 << 24) as usize);
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame.ok()?.into_data() {
+            read.extend_from_slice(&data);
+        }
+        if read.len() > limit {
+            return None;
+        }
+    }
+    Some(read.into())
+}
+
+fn op_of(request: &Request<Incoming>) -> Op {
+    let query = request.uri().query().unwrap_or_default();
+    let has = |name| url::form_urlencoded::parse(query.as_bytes()).any(|(key, _)| key == name);
+    let key = !target(request.uri().path()).1.is_empty();
+    match (request.method().as_str(), key) {
+        ("PUT", true) if has("partNumber") => Op::UploadPart,
+        ("PUT", true) => Op::Put,
+        ("GET", true) => Op::Get,
+        ("HEAD", true) => Op::Head,
+        ("POST", true) if has("uploads") => Op::CreateMultipart,
+        ("POST", true) if has("uploadId") => Op::CompleteMultipart,
+        ("DELETE", true) if has("uploadId") => Op::AbortMultipart,
+        ("GET", false) if has("uploads") => Op::ListMultipart,
+        _ => Op::Other,
+    }
+}
+
+fn signed_by(request: &Request<Incoming>, id: &str) -> bool {
+    let header = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+    header.is_some_and(|value| value.contains(&format!("Credential={id}/")))
+}
+
+fn upload_id(query: &str) -> String {
+    let mut query = url::form_urlencoded::parse(query.as_bytes());
+    query.find(|(name, _)| name == "uploadId").map(|(_, id)| id.into_owned()).unwrap_or_default()
+}
+
+/// Bucket and key of a path-style request.
+fn target(path: &str) -> (String, String) {
+    let path = percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned();
+    let path = path.trim_start_matches('/');
+    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+    (bucket.to_owned(), key.to_owned())
+}
+
+fn error(status: u16, code: &str) -> Answer {
+    if code.is_empty() {
+        return xml(status, String::new());
+    }
+    xml(status, format!("<Error><Code>{code}</Code><Message>scripted</Message></Error>"))
+}
+
+fn xml(status: u16, body: String) -> Answer {
+    let answer = Response::builder().status(status).header("content-type", "application/xml");
+    answer.body(Full::new(body.into())).expect("a status and a body make an answer")
+}
