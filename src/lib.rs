@@ -1,6 +1,7 @@
 //! callvault archives call recordings; the modules stand in the order of the flow.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod failure;
