@@ -7,10 +7,8 @@ use crate::config::{Loaded, Row, Source};
 /// Secrets are `***`, so the text can be shown; it can be loaded again once they are filled in.
 pub fn run(loaded: &Loaded) -> String {
     let sections = &loaded.effective.sections;
-    let assignments: Vec<Vec<String>> = sections
-        .iter()
-        .map(|section| section.rows.iter().map(assignment).collect())
-        .collect();
+    let assignments: Vec<Vec<String>> =
+        sections.iter().map(|section| section.rows.iter().map(assignment).collect()).collect();
     // One column for all comments, but for the few values that are longer than most.
     let widths = assignments.iter().flatten().map(|text| text.chars().count());
     let column = widths.filter(|width| *width <= 60).max().unwrap_or(0);
@@ -42,6 +40,7 @@ fn assignment(row: &Row) -> String {
 fn comment(row: &Row) -> String {
     match (&row.source, &row.default) {
         (Source::Default | Source::Tenants, _) | (_, None) => row.source.to_string(),
+        (source, Some(default)) if default == "\"\"" => source.to_string(),
         (source, default) if *default == row.value => source.to_string(),
         (source, Some(default)) => format!("{source}, default {default}"),
     }

@@ -8,8 +8,8 @@ use url::Url;
 use super::forms::SecretKey;
 use super::kinds::{filled, masked};
 use super::mistake::Wrong;
-use super::reader::Section;
 use super::secret::Secret;
+use super::section::Section;
 
 /// `[broker]`: RabbitMQ.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ pub struct Broker {
 const URL: SecretKey<'_> = SecretKey {
     name: "url",
     list: Some("urls"),
-    default: "amqp://guest:guest@127.0.0.1:5672/%2f",
+    default: Some("amqp://guest:guest@127.0.0.1:5672/%2f"),
     check: amqp_url,
     show: |text| Url::parse(text).map(|url| masked(&url)).unwrap_or_default(),
 };
@@ -55,9 +55,6 @@ pub(super) fn read(s: &mut Section<'_, '_>) -> Option<Broker> {
         && heartbeat.subsec_nanos() != 0
     {
         s.refuse("heartbeat", Wrong::new("must be whole seconds", "round it, to \"15s\", say"));
-    }
-    if let Some([]) = urls.as_deref() {
-        s.refuse("url", Wrong::new("must not be empty", "set url, url_file, url_env or urls"));
     }
     let pair = [("client_cert_file", &client_cert_file), ("client_key_file", &client_key_file)];
     if let [(cert, Some(one)), (key, Some(other))] = pair
@@ -86,8 +83,7 @@ fn amqp_url(text: &str) -> Result<(), Wrong> {
     let fix = "write it as amqp://user:password@host:5672/%2f, or amqps:// for TLS";
     let url = Url::parse(text).map_err(|error| Wrong::new(format!("is no URL: {error}"), fix))?;
     if !matches!(url.scheme(), "amqp" | "amqps") {
-        let what = format!("must begin with amqp:// or amqps://, not {}:", url.scheme());
-        return Err(Wrong::new(what, fix));
+        return Err(Wrong::new("must begin with amqp:// or amqps://", fix));
     }
     if url.host_str().is_none_or(str::is_empty) {
         return Err(Wrong::new("names no host", fix));

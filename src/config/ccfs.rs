@@ -10,7 +10,7 @@ use url::Url;
 use super::effective::quoted;
 use super::kinds::{http_url, plain_url};
 use super::mistake::Wrong;
-use super::reader::Section;
+use super::section::Section;
 use crate::failure::Class;
 
 /// The longest wait for an answer: below it a job's deadline cuts in.
@@ -51,9 +51,8 @@ impl fmt::Debug for Ccfs {
 }
 
 pub(super) fn read(s: &mut Section<'_, '_>) -> Option<Ccfs> {
-    let endpoints = s.list("endpoints", None, |text| {
-        http_url(text, endpoint).map(|url| (url, quoted(text)))
-    });
+    let endpoints =
+        s.list("endpoints", None, |text| http_url(text, endpoint).map(|url| (url, quoted(text))));
     let ca_file = s.file("ca_file");
     let proxy = s.http_url("proxy", |_| Ok(()));
     let host = s.optional("host", host);

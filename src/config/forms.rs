@@ -5,16 +5,16 @@ use std::path::PathBuf;
 use super::effective::{MASK, Row, Source, quoted};
 use super::layers::{Kind, Node, Value};
 use super::mistake::Wrong;
-use super::reader::{Layer, Origin, Section};
 use super::secret::Secret;
+use super::section::{Layer, Origin, Section};
 
 /// A key that holds secrets.
 pub(super) struct SecretKey<'k> {
     pub name: &'k str,
     /// The key of the list form, for a secret that can be several.
     pub list: Option<&'k str>,
-    /// In effect where no form is set; empty: none.
-    pub default: &'k str,
+    /// In effect where no form is set; empty: none. `None`: it is required.
+    pub default: Option<&'k str>,
     /// Checks a value that is there. Its complaint must not quote the value.
     pub check: fn(&str) -> Result<(), Wrong>,
     /// What may be shown of a value.
@@ -24,7 +24,7 @@ pub(super) struct SecretKey<'k> {
 impl<'k> SecretKey<'k> {
     /// A secret of which nothing is shown or checked but that it is there.
     pub fn opaque(name: &'k str) -> Self {
-        Self { name, list: None, default: "", check: |_| Ok(()), show: |_| MASK.into() }
+        Self { name, list: None, default: Some(""), check: |_| Ok(()), show: |_| MASK.into() }
     }
 }
 
@@ -80,30 +80,38 @@ impl Section<'_, '_> {
                 }
                 return match written.pop() {
                     Some(written) => self.resolve(scope, key, &written),
-                    None => {
-                        self.record_secret(key, scope, key.name, quoted(""), Source::Default);
-                        Some(Vec::new())
-                    }
+                    None => self.unset(key, scope),
                 };
             }
         }
-        self.by_default(key)
-    }
-
-    /// A secret that must be there.
-    pub fn required_secret(&mut self, name: &'static str) -> Option<Secret> {
-        let secret = self.secrets(&SecretKey::opaque(name))?.pop();
-        if secret.is_none() {
-            self.absent(name);
+        if let Some(default) = key.default
+            && !default.is_empty()
+        {
+            let shown = quoted(&(key.show)(default));
+            self.record_secret(key, 0, key.name, shown, Source::Default);
+            return Some(vec![Secret::fixed(default)]);
         }
-        secret
+        self.unset(key, 0)
     }
 
-    fn by_default(&mut self, key: &SecretKey<'_>) -> Option<Vec<Secret>> {
-        let shown = if key.default.is_empty() { String::new() } else { (key.show)(key.default) };
-        self.record_secret(key, 0, key.name, quoted(&shown), Source::Default);
-        let set = Some(key.default).filter(|default| !default.is_empty());
-        Some(set.map(Secret::fixed).into_iter().collect())
+    /// One secret, if it is set.
+    pub fn secret(&mut self, name: &str) -> Option<Option<Secret>> {
+        self.secrets(&SecretKey::opaque(name)).map(|mut secrets| secrets.pop())
+    }
+
+    /// One secret that must be set.
+    pub fn required_secret(&mut self, name: &str) -> Option<Secret> {
+        self.secrets(&SecretKey { default: None, ..SecretKey::opaque(name) })?.pop()
+    }
+
+    /// No form holds anything, or the highest layer holds an empty one.
+    fn unset(&mut self, key: &SecretKey<'_>, scope: usize) -> Option<Vec<Secret>> {
+        if key.default == Some("") {
+            self.record_secret(key, scope, key.name, quoted(""), Source::Default);
+            return Some(Vec::new());
+        }
+        self.absent(key.name);
+        None
     }
 
     /// The forms that one layer holds.
@@ -132,10 +140,16 @@ impl Section<'_, '_> {
         key: &SecretKey<'_>,
         written: &Written,
     ) -> Option<Vec<Secret>> {
-        match self.values(written).and_then(|(values, origin)| {
-            values.iter().try_for_each(|value| (key.check)(value))?;
+        let checked = self.values(written).and_then(|(values, origin)| {
+            values.iter().try_for_each(|value| (key.check)(value)).map_err(
+                |wrong| match origin {
+                    Origin::Inline => wrong,
+                    _ => Wrong::new(format!("the value it names {}", wrong.what), wrong.fix),
+                },
+            )?;
             Ok((values, origin))
-        }) {
+        });
+        match checked {
             Ok((values, origin)) => {
                 let name = if written.form == Form::List { &written.key } else { key.name };
                 let mut shown: Vec<_> =
@@ -164,7 +178,9 @@ impl Section<'_, '_> {
     fn values(&mut self, written: &Written) -> Result<(Vec<String>, Origin), Wrong> {
         let texts = match &written.node.value {
             Value::Text(text) => vec![text.clone()],
-            Value::List(items) if written.form == Form::List => items.iter().map(text).collect::<Result<_, _>>()?,
+            Value::List(items) if written.form == Form::List => {
+                items.iter().map(text).collect::<Result<_, _>>()?
+            }
             other => {
                 let what = format!("must be a string, is {}", other.kind());
                 return Err(Wrong::new(what, "put it in quotes"));
@@ -197,14 +213,17 @@ impl Section<'_, '_> {
         shown: String,
         source: Source,
     ) {
-        let default = if key.default.is_empty() { String::new() } else { (key.show)(key.default) };
+        let default = key.default.map(|default| match default {
+            "" => quoted(""),
+            default => quoted(&(key.show)(default)),
+        });
         let place = match &source {
             Source::Set(place)
             | Source::SecretFile { by: place, .. }
             | Source::SecretVariable { by: place, .. } => Some(place.clone()),
             Source::Default | Source::Tenants => None,
         };
-        let row = Row::of(name, shown, source, Some(quoted(&default)));
+        let row = Row::of(name, shown, source, default);
         self.record(key.name, scope, place, row);
     }
 }
@@ -229,4 +248,3 @@ fn text(item: &Node) -> Result<String, Wrong> {
         }
     }
 }
-

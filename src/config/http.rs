@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::kinds::address;
-use super::reader::Section;
+use super::section::Section;
 
 /// `[http]`: probes and metrics.
 #[derive(Clone, Debug)]

@@ -11,8 +11,12 @@ use url::Url;
 use super::effective::{self, MASK, Row, Source, quoted};
 use super::layers::{Kind, Node, Value};
 use super::mistake::{Place, Wrong};
-use super::reader::{Present, Section};
+use super::section::{Present, Section};
 use super::units::{parse_duration, parse_size, show_duration, show_size};
+
+const QUOTE: &str = "put it in quotes";
+const TIMED: &str = "write it as \"30s\", \"2m\" or \"1h30m\" (ms, s, m, h, d)";
+const SIZED: &str = "write it as \"512KiB\", \"8MiB\" or \"5GiB\"";
 
 /// What a value is and how it is shown.
 type Read<T> = Result<(T, String), Wrong>;
@@ -69,7 +73,7 @@ impl Section<'_, '_> {
         default: Option<&str>,
         parse: impl Fn(&str) -> Result<T, Wrong>,
     ) -> Option<T> {
-        self.shown(key, default, |text| parse(text).map(|value| (value, quoted(text))))
+        self.shown(key, default, QUOTE, |text| parse(text).map(|value| (value, quoted(text))))
     }
 
     /// Text whose empty form, the default, stands for 'none'.
@@ -83,12 +87,14 @@ impl Section<'_, '_> {
 
     /// A duration above zero.
     pub fn duration(&mut self, key: &str, default: &str, longest: Duration) -> Option<Duration> {
-        self.shown(key, Some(default), |text| duration(text, longest).map(show_as(show_duration)))
+        self.shown(key, Some(default), TIMED, |text| {
+            duration(text, longest).map(show_as(show_duration))
+        })
     }
 
     pub fn size(&mut self, key: &str, default: &str, range: RangeInclusive<u64>) -> Option<u64> {
-        self.shown(key, Some(default), |text| {
-            let hint = || Wrong::new(format!("{} is no size", quoted(text)), "write it as \"8MiB\"");
+        self.shown(key, Some(default), SIZED, |text| {
+            let hint = || Wrong::new(format!("{} is no size", quoted(text)), SIZED);
             let bytes = parse_size(text).ok_or_else(hint)?;
             if !range.contains(&bytes) {
                 return Err(out_of(&range, &bytes, |bytes| show_size(*bytes)));
@@ -125,7 +131,7 @@ impl Section<'_, '_> {
         key: &str,
         check: impl Fn(&Url) -> Result<(), Wrong>,
     ) -> Option<Option<Url>> {
-        self.shown(key, Some(""), |text| {
+        self.shown(key, Some(""), QUOTE, |text| {
             let url = none_if_empty(text, |text| http_url(text, &check))?;
             let shown = quoted(&url.as_ref().map(masked).unwrap_or_default());
             Ok((url, shown))
@@ -190,6 +196,9 @@ impl Section<'_, '_> {
             let row = Row::of(key, "{}".into(), Source::Default, Some("{}".into()));
             self.show(0, row);
         }
+        if let Some(Present { scope, node }) = merged.values().next_back() {
+            self.remember(key, *scope, Some(node.place.clone()));
+        }
         let values = merged.into_iter().map(|(entry, Present { scope, node })| {
             let name = format!("{key}.{}", effective::key(&entry));
             let value = match &node.value {
@@ -216,12 +225,13 @@ impl Section<'_, '_> {
         &mut self,
         key: &str,
         default: Option<&str>,
+        fix: &str,
         read: impl Fn(&str) -> Read<T>,
     ) -> Option<T> {
         let default = default.map(|text| Value::Text(text.to_owned()));
         self.value(key, Kind::Text, default, |value| match value {
             Value::Text(text) => read(text),
-            other => Err(expected("a string", other, "put it in quotes")),
+            other => Err(expected("a string", other, fix)),
         })
     }
 
@@ -278,9 +288,8 @@ where
 
 /// A duration above zero and at most `longest`.
 pub(super) fn duration(text: &str, longest: Duration) -> Result<Duration, Wrong> {
-    let fix = "write it as \"30s\", \"2m\" or \"1h30m\" (ms, s, m, h, d)";
     let duration = parse_duration(text)
-        .ok_or_else(|| Wrong::new(format!("{} is no duration", quoted(text)), fix))?;
+        .ok_or_else(|| Wrong::new(format!("{} is no duration", quoted(text)), TIMED))?;
     if duration.is_zero() || duration > longest {
         let what = format!(
             "must be above zero and at most {}, is {}",
@@ -301,8 +310,7 @@ pub(super) fn http_url(
     let fix = "write it as https://host:port";
     let url = Url::parse(text).map_err(|error| Wrong::new(format!("is no URL: {error}"), fix))?;
     if !matches!(url.scheme(), "http" | "https") {
-        let what = format!("must begin with http:// or https://, not {}:", url.scheme());
-        return Err(Wrong::new(what, fix));
+        return Err(Wrong::new("must begin with http:// or https://", fix));
     }
     check(&url)?;
     Ok(url)

@@ -72,7 +72,11 @@ pub(super) fn read_file(path: &Path) -> Result<Table, Mistakes> {
     parse(&path.display().to_string(), &text)
 }
 
-fn parse(file: &str, text: &str) -> Result<Table, Mistakes> {
+/// Reads the text of a file; `file` is how places name it.
+///
+/// # Errors
+/// Not TOML.
+pub(super) fn parse(file: &str, text: &str) -> Result<Table, Mistakes> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = Lines { file: file.into(), text };
     let (document, errors) = DeTable::parse_recoverable(text);
@@ -112,10 +116,8 @@ impl Lines<'_> {
 
     fn table(&self, table: &DeTable<'_>) -> Table {
         let entry = |(key, value): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| {
-            let node = Node {
-                value: self.value(value.get_ref()),
-                place: self.place(key.span().start),
-            };
+            let node =
+                Node { value: self.value(value.get_ref()), place: self.place(key.span().start) };
             (std::borrow::Cow::into_owned(std::borrow::Cow::clone(key.get_ref())), node)
         };
         table.iter().map(entry).collect()

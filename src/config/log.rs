@@ -4,7 +4,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::effective::quoted;
 use super::mistake::Wrong;
-use super::reader::Section;
+use super::section::Section;
 
 const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
 

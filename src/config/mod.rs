@@ -17,6 +17,7 @@ mod nearest;
 mod reader;
 mod retry;
 mod secret;
+mod section;
 mod store;
 mod tenant;
 mod units;
@@ -77,36 +78,40 @@ impl Config {
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Loaded, Mistakes> {
         let table = file.map_or_else(|| Ok(Table::new()), layers::read_file)?;
-        let environment = Environment::new(environment);
-        let mut reader = Reader::new(&table, &environment);
+        Self::read(&table, &Environment::new(environment))
+    }
 
-        let broker = reader.section("broker", broker::read);
-        let worker = reader.section("worker", worker::read);
-        reader.base("ccfs", ccfs::read);
-        reader.base("store", store::read);
-        let retry = reader.section("retry", retry::read);
-        let http = reader.section("http", http::read);
-        let log = reader.section("log", log::read);
-        let tenants = tenant::read_all(&mut reader);
-        if let Some(worker) = &worker {
-            hold_parts(&mut reader, worker, &tenants);
-        }
-        warn_of_shared_keys(&mut reader, &tenants);
-
+    fn read(file: &Table, environment: &Environment) -> Result<Loaded, Mistakes> {
+        let mut reader = Reader::new(file, environment);
+        let config = sections(&mut reader);
         let (effective, warnings) = reader.finish()?;
-        let config = || {
-            Some(Self {
-                broker: broker?,
-                worker: worker?,
-                retry: retry?,
-                http: http?,
-                log: log?,
-                tenants,
-            })
-        };
-        let config = config().expect("a section that gives no value has recorded a mistake");
+        let config = config.expect("a section that gives no value has recorded a mistake");
         Ok(Loaded { config, warnings, effective })
     }
+}
+
+/// Reads everything, in the order of the contract. `None`: mistakes were recorded.
+fn sections(reader: &mut Reader<'_>) -> Option<Config> {
+    let broker = reader.section("broker", broker::read);
+    let worker = reader.section("worker", worker::read);
+    reader.base("ccfs", ccfs::read);
+    reader.base("store", store::read);
+    let retry = reader.section("retry", retry::read);
+    let http = reader.section("http", http::read);
+    let log = reader.section("log", log::read);
+    let tenants = tenant::read_all(reader);
+    if let Some(worker) = &worker {
+        hold_parts(reader, worker, &tenants);
+    }
+    warn_of_shared_keys(reader, &tenants);
+    Some(Config {
+        broker: broker?,
+        worker: worker?,
+        retry: retry?,
+        http: http?,
+        log: log?,
+        tenants,
+    })
 }
 
 /// A job needs one part at least, or it would wait for memory for ever.

@@ -17,7 +17,11 @@ pub(super) fn key<'k>(unknown: &str, known: &'k [String]) -> Option<&'k str> {
     {
         return Some(candidate);
     }
-    let elsewhere = known.iter().find(|candidate| split(candidate).1 == name);
+    let namesakes = || known.iter().filter(|candidate| split(candidate).1 == name);
+    let below = |candidate: &&String| {
+        candidate.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'))
+    };
+    let elsewhere = namesakes().find(below).or_else(|| namesakes().next());
     elsewhere.map(String::as_str).or_else(|| alike(unknown, known.iter().map(String::as_str)))
 }
 
@@ -45,5 +49,8 @@ mod tests {
         assert_eq!(key("broken.url", &known), Some("broker.url"));
         assert_eq!(key("httpd.listener", &known), Some("http.listen"));
         assert_eq!(key("x", &[]), None);
+
+        let known = ["store.bucket", "tenants[a].id", "tenants[a].store.bucket"].map(String::from);
+        assert_eq!(key("tenants[a].bucket", &known), Some("tenants[a].store.bucket"));
     }
 }

@@ -5,41 +5,30 @@
 //! that a key stands once in the code. Knows no key itself.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
-use super::effective::{self, Effective, EffectiveSection, Row, Source};
-use super::layers::{Environment, Kind, Node, PREFIX, Table, Value, variable};
+use super::effective::{self, Effective, EffectiveSection, Source};
+use super::layers::{Environment, Node, PREFIX, Table, Value};
 use super::mistake::{Mistake, Mistakes, Place, Wrong};
 use super::nearest;
+use super::section::{Scope, Section, Stage};
 
 /// One pass over a configuration.
 pub(super) struct Reader<'a> {
     file: &'a Table,
-    environment: &'a Environment,
+    pub(super) environment: &'a Environment,
     mistakes: Vec<Mistake>,
     warnings: Vec<String>,
     effective: Effective,
     /// Full names of the keys that sections asked for.
-    known: Vec<String>,
+    pub(super) known: Vec<String>,
     /// Known keys that the environment can set.
-    variables: Vec<String>,
+    pub(super) variables: Vec<String>,
     /// Variables that were looked up, or named by an `_env` form.
-    used: BTreeSet<String>,
+    pub(super) used: BTreeSet<String>,
     /// Keys in the file, to be held against `known` once that is whole.
     present: Vec<(String, Place)>,
     /// Required keys that tenants lack, with the tenants.
-    missing: BTreeMap<String, Vec<String>>,
-}
-
-/// Where a section's keys are looked for: one table of the file, with or without variables.
-pub(super) struct Scope<'a> {
-    /// `worker`, `tenants[acme].store`.
-    name: String,
-    table: Option<&'a Table>,
-    /// The section whose variables lie over the table.
-    variables: Option<&'static str>,
-    /// Where a key that it lacks is missed.
-    place: Option<Place>,
+    pub(super) missing: BTreeMap<String, Vec<String>>,
 }
 
 impl<'a> Reader<'a> {
@@ -105,19 +94,19 @@ impl<'a> Reader<'a> {
         self.scopes(header, vec![own, base], Stage::Whole, Some(label), read)
     }
 
-    /// The elements of `[[tenants]]`.
-    pub fn tenants(&mut self) -> Vec<&'a Node> {
+    /// The elements of `[[tenants]]`; `None`: a mistake was recorded.
+    pub fn tenants(&mut self) -> Option<Vec<&'a Node>> {
         self.known.push("tenants".into());
         let file = self.file;
         match file.get("tenants").map(|node| (&node.value, &node.place)) {
-            Some((Value::List(nodes), _)) => nodes.iter().collect(),
+            Some((Value::List(nodes), _)) => Some(nodes.iter().collect()),
             Some((other, place)) => {
                 let what = format!("must be an array of tables, is {}", other.kind());
                 let wrong = Wrong::new(what, "begin each tenant with a line [[tenants]]");
                 self.mistake("tenants", Some(place.clone()), wrong);
-                Vec::new()
+                None
             }
-            None => Vec::new(),
+            None => Some(Vec::new()),
         }
     }
 
@@ -175,16 +164,9 @@ impl<'a> Reader<'a> {
             };
             self.present.extend(scope.table.into_iter().flatten().map(place));
         }
-        let mut section = Section {
-            reader: self,
-            scopes,
-            stage,
-            tenant: tenant.map(str::to_owned),
-            found: BTreeMap::new(),
-            rows: Vec::new(),
-        };
+        let mut section = Section::new(self, scopes, stage, tenant);
         let value = read(&mut section);
-        let rows = section.rows;
+        let rows = section.into_rows();
         // A tenant that sets nothing over the global section has no section of its own to show.
         if !rows.is_empty() {
             self.effective.sections.push(EffectiveSection { header, rows });
@@ -241,7 +223,7 @@ impl<'a> Reader<'a> {
                 )
             } else {
                 let known = self.variables.iter().map(String::as_str);
-                let nearest = nearest::alike(name, known).unwrap_or_default();
+                let nearest = nearest::alike(&name.to_ascii_uppercase(), known).unwrap_or_default();
                 Wrong::new("is not known", format!("did you mean {nearest}?"))
             };
             self.mistakes.push(Mistake::new("", place, wrong));
@@ -258,199 +240,4 @@ impl<'a> Reader<'a> {
             self.warnings.push(warning);
         }
     }
-}
-
-/// Whether a section is complete, or the base that tenants lay theirs over.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Base,
-    Whole,
-}
-
-/// Where a key's value was found.
-struct Found {
-    scope: usize,
-    /// `None`: its default.
-    place: Option<Place>,
-}
-
-/// One section while it is read.
-pub(super) struct Section<'r, 'a> {
-    reader: &'r mut Reader<'a>,
-    /// The most specific first.
-    scopes: Vec<Scope<'a>>,
-    stage: Stage,
-    /// The tenant that is read, for messages.
-    tenant: Option<String>,
-    found: BTreeMap<String, Found>,
-    rows: Vec<Row>,
-}
-
-/// A value that is there.
-pub(super) struct Present {
-    pub scope: usize,
-    pub node: Node,
-}
-
-impl<'a> Section<'_, 'a> {
-    /// The value of a key in the highest layer that has one. `Err`: recorded as a mistake.
-    pub(super) fn find(&mut self, key: &str, kind: Kind) -> Result<Option<Present>, ()> {
-        self.know(key);
-        for scope in 0..self.scopes.len() {
-            for layer in self.layers(scope) {
-                if let Some(node) = self.at(scope, layer, key, kind)? {
-                    return Ok(Some(Present { scope, node }));
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    /// Remembers that a key exists, wherever it is looked for.
-    pub(super) fn know(&mut self, key: &str) {
-        for scope in &self.scopes {
-            self.reader.known.push(format!("{}.{key}", scope.name));
-            if let Some(section) = scope.variables {
-                self.reader.variables.push(variable(section, key));
-            }
-        }
-    }
-
-    pub(super) fn scopes(&self) -> std::ops::Range<usize> {
-        0..self.scopes.len()
-    }
-
-    /// The layers of a scope, the higher first.
-    pub(super) fn layers(&self, scope: usize) -> &'static [Layer] {
-        match self.scopes[scope].variables {
-            Some(_) => &[Layer::Environment, Layer::File],
-            None => &[Layer::File],
-        }
-    }
-
-    /// The value of a key in one layer of one scope.
-    pub(super) fn at(
-        &mut self,
-        scope: usize,
-        layer: &Layer,
-        key: &str,
-        kind: Kind,
-    ) -> Result<Option<Node>, ()> {
-        let Scope { table, variables, .. } = &self.scopes[scope];
-        match (layer, variables) {
-            (Layer::File, _) => Ok(table.and_then(|table| table.get(key)).cloned()),
-            (Layer::Environment, None) => Ok(None),
-            (Layer::Environment, Some(section)) => {
-                let name = variable(section, key);
-                match self.reader.environment.node(&name, kind) {
-                    None => Ok(None),
-                    Some(read) => {
-                        self.reader.used.insert(name.clone());
-                        read.map(Some).map_err(|wrong| {
-                            self.wrong(scope, key, Some(Place::Environment(name)), wrong);
-                        })
-                    }
-                }
-            }
-        }
-    }
-
-    /// The variables that set single entries of a table key.
-    pub(super) fn entry_variables(&mut self, scope: usize, key: &str) -> Vec<(String, Node)> {
-        let Some(section) = self.scopes[scope].variables else { return Vec::new() };
-        let name = variable(section, key);
-        let entries = self.reader.environment.entries(&name);
-        let entries: Vec<_> = entries.map(|(entry, node)| (entry.to_owned(), node)).collect();
-        let used = entries.iter().map(|(_, node)| node.place.to_string());
-        self.reader.used.extend(used);
-        entries
-    }
-
-    /// A variable that an `_env` form names.
-    pub(super) fn named_variable(&mut self, name: &str) -> Option<&'a str> {
-        self.reader.used.insert(name.to_owned());
-        self.reader.environment.get(name)
-    }
-
-    /// Remembers a value that takes effect. A tenant's section shows only what it sets itself.
-    pub(super) fn record(&mut self, key: &str, scope: usize, place: Option<Place>, row: Row) {
-        self.found.insert(key.to_owned(), Found { scope, place });
-        self.show(scope, row);
-    }
-
-    pub(super) fn show(&mut self, scope: usize, row: Row) {
-        if scope == 0 && (self.scopes.len() == 1 || row.source != Source::Default) {
-            self.rows.push(row);
-        }
-    }
-
-    /// A required key is nowhere.
-    pub(super) fn absent(&mut self, key: &str) {
-        let base = &self.scopes[self.scopes.len() - 1];
-        let (name, place) = (format!("{}.{key}", base.name), base.place.clone());
-        match (&self.tenant, self.stage) {
-            (_, Stage::Base) => {
-                let source = Source::Tenants;
-                self.rows.push(Row { key: key.into(), value: None, source, default: None });
-            }
-            (Some(tenant), Stage::Whole) if self.scopes.len() > 1 => {
-                self.reader.missing.entry(name).or_default().push(tenant.clone());
-            }
-            (_, Stage::Whole) => {
-                let wrong = Wrong::new("is required, and missing", "set it");
-                self.reader.mistake(name, place, wrong);
-            }
-        }
-    }
-
-    /// Records a mistake about a value found in a scope.
-    pub(super) fn wrong(&mut self, scope: usize, key: &str, place: Option<Place>, wrong: Wrong) {
-        let name = format!("{}.{key}", self.scopes[scope].name);
-        self.reader.mistake(name, place, wrong);
-    }
-
-    /// Records that a key that was read does not fit another. Only keys of a whole section are
-    /// compared: what a base lacks, a tenant may set.
-    pub(super) fn refuse(&mut self, key: &str, wrong: Wrong) {
-        if self.stage == Stage::Base {
-            return;
-        }
-        if let Some(Found { scope, place }) = self.found.get(key) {
-            let (scope, place) = (*scope, place.clone());
-            self.wrong(scope, key, place, wrong);
-        }
-    }
-
-    /// Whether two keys were set in the same scope, so that a pair is not torn.
-    pub(super) fn same_scope(&self, one: &str, other: &str) -> bool {
-        let scope = |key| self.found.get(key).map(|found| found.scope);
-        scope(one) == scope(other)
-    }
-
-    pub(super) fn warn(&mut self, warning: impl Into<String>) {
-        self.reader.warn(warning);
-    }
-
-    /// Records where a secret came from; the row says whether it is set, never what it is.
-    pub(super) fn secret_source(by: &Place, origin: &Origin) -> Source {
-        let by = by.clone();
-        match origin {
-            Origin::Inline => Source::Set(by),
-            Origin::File(path) => Source::SecretFile { path: path.clone(), by },
-            Origin::Variable(name) => Source::SecretVariable { name: name.clone(), by },
-        }
-    }
-}
-
-/// A layer of a scope.
-pub(super) enum Layer {
-    Environment,
-    File,
-}
-
-/// Which form a secret had.
-pub(super) enum Origin {
-    Inline,
-    File(PathBuf),
-    Variable(String),
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::effective::quoted;
 use super::kinds::duration;
-use super::reader::Section;
+use super::section::Section;
 use super::units::show_duration;
 
 /// RabbitMQ keeps a queue's message TTL in 32 bits of milliseconds.

@@ -175,8 +175,7 @@ mod tests {
         let path = dir.path().join("key");
         let secret = Secret::file(&path);
         let start = Instant::now();
-        let missing =
-            SecretError::Unreadable { path: path.clone(), kind: io::ErrorKind::NotFound };
+        let missing = SecretError::Unreadable { path: path.clone(), kind: io::ErrorKind::NotFound };
         assert_eq!(shown(secret.read_at(start)), Err(missing.clone()));
         std::fs::write(&path, "one").unwrap();
         assert_eq!(shown(secret.read_at(start + Duration::from_secs(1))), Err(missing));

@@ -6,11 +6,10 @@ use std::time::Duration;
 use url::Url;
 
 use super::effective::quoted;
-use super::forms::SecretKey;
 use super::kinds::{filled, plain_url};
 use super::mistake::Wrong;
-use super::reader::Section;
 use super::secret::Secret;
+use super::section::Section;
 
 /// S3's limits of a part, in bytes; the last part may be smaller.
 const SMALLEST_PART: u64 = 5 << 20;
@@ -153,9 +152,9 @@ pub(super) fn read(s: &mut Section<'_, '_>) -> Option<Store> {
 
 /// The pair of keys, which belong together: a tenant that sets one sets the other.
 fn credentials(s: &mut Section<'_, '_>) -> Option<Option<StoreCredentials>> {
-    let id = s.secrets(&SecretKey::opaque("access_key_id"));
-    let secret = s.secrets(&SecretKey::opaque("secret_access_key"));
-    let (id, secret) = (id?.pop(), secret?.pop());
+    let id = s.secret("access_key_id");
+    let secret = s.secret("secret_access_key");
+    let (id, secret) = (id?, secret?);
     if id.is_some() && secret.is_some() && !s.same_scope("access_key_id", "secret_access_key") {
         for key in ["access_key_id", "secret_access_key"] {
             let what = "is set by the tenant or globally, and its partner is not";
@@ -194,10 +193,7 @@ fn sse(s: &mut Section<'_, '_>) -> Option<Option<Sse>> {
     }
 }
 
-fn object_lock(
-    s: &mut Section<'_, '_>,
-    checksum: Option<Checksum>,
-) -> Option<Option<ObjectLock>> {
+fn object_lock(s: &mut Section<'_, '_>, checksum: Option<Checksum>) -> Option<Option<ObjectLock>> {
     let days: Option<u32> = s.integer("object_lock_days", 0, 0..=36_500);
     let modes = [("GOVERNANCE", LockMode::Governance), ("COMPLIANCE", LockMode::Compliance)];
     let mode = s.choice("object_lock_mode", "GOVERNANCE", &modes);
@@ -262,9 +258,7 @@ fn storage_class(text: &str) -> Result<String, Wrong> {
 
 fn tag(key: &str, value: &str) -> Result<String, Wrong> {
     let (_, longest_key, longest_value) = TAGS;
-    if !(1..=longest_key).contains(&key.chars().count())
-        || value.chars().count() > longest_value
-    {
+    if !(1..=longest_key).contains(&key.chars().count()) || value.chars().count() > longest_value {
         let what = format!("is longer than S3 allows ({longest_key} and {longest_value})");
         return Err(Wrong::new(what, "shorten it"));
     }

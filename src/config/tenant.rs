@@ -9,8 +9,9 @@ use super::effective::quoted;
 use super::layers::{Node, Table, Value};
 use super::mistake::Wrong;
 use super::nearest;
-use super::reader::{Reader, Section};
+use super::reader::Reader;
 use super::secret::Secret;
+use super::section::Section;
 use super::store::{self, Store};
 use crate::request::{CcId, TenantId};
 
@@ -42,14 +43,14 @@ struct Own {
 /// Reads all tenants; those with mistakes are left out, as the mistakes were recorded.
 pub(super) fn read_all(reader: &mut Reader<'_>) -> Vec<Tenant> {
     let nodes = reader.tenants();
-    if nodes.is_empty() {
+    if nodes.as_ref().is_some_and(Vec::is_empty) {
         let what = "at least one tenant is required, and there is none";
         let fix = "add a [[tenants]] section to the file named by --config or CALLVAULT_CONFIG";
         reader.mistake("tenants", None, Wrong::new(what, fix));
     }
     let mut ids = BTreeSet::new();
     let mut tenants = Vec::new();
-    for (index, node) in nodes.into_iter().enumerate() {
+    for (index, node) in nodes.into_iter().flatten().enumerate() {
         let Value::Table(table) = &node.value else {
             let wrong = Wrong::new("must be a table", "begin each tenant with a line [[tenants]]");
             reader.mistake("tenants", Some(node.place.clone()), wrong);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::mistake::Wrong;
-use super::reader::Section;
+use super::section::Section;
 
 /// RabbitMQ closes a channel whose deliveries were not acknowledged for so long.
 const ACK_TIMEOUT: Duration = Duration::from_mins(30);
