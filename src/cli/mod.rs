@@ -87,5 +87,5 @@ pub fn run(cli: Cli) -> Result<ExitCode, Error> {
 
 #[expect(clippy::disallowed_methods, reason = "the configuration's one look at the environment")]
 fn load(file: Option<&Path>) -> Result<Loaded, Mistakes> {
-    crate::config::Config::load(file, std::env::vars())
+    crate::config::Config::load(file, std::env::vars_os().filter_map(unicode))
 }

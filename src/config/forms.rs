@@ -1,0 +1,250 @@
+//! The three forms of a secret: inline, `_file`, `_env`; for several at once a list.
+
+use std::path::PathBuf;
+
+use super::effective::{MASK, Row, Source, quoted};
+use super::layers::{Kind, Node, Value};
+use super::mistake::Wrong;
+use super::secret::Secret;
+use super::section::{Layer, Origin, Section};
+
+/// A key that holds secrets.
+pub(super) struct SecretKey<'k> {
+    pub name: &'k str,
+    /// The key of the list form, for a secret that can be several.
+    pub list: Option<&'k str>,
+    /// In effect where no form is set; empty: none. `None`: it is required.
+    pub default: Option<&'k str>,
+    /// Checks a value that is there. Its complaint must not quote the value.
+    pub check: fn(&str) -> Result<(), Wrong>,
+    /// What may be shown of a value.
+    pub show: fn(&str) -> String,
+}
+
+impl<'k> SecretKey<'k> {
+    /// A secret of which nothing is shown or checked but that it is there.
+    pub fn opaque(name: &'k str) -> Self {
+        Self { name, list: None, default: Some(""), check: |_| Ok(()), show: |_| MASK.into() }
+    }
+}
+
+/// The forms a secret can be written in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Inline,
+    File,
+    Variable,
+    List,
+}
+
+/// A form that a layer holds.
+struct Written {
+    form: Form,
+    key: String,
+    node: Node,
+}
+
+impl Written {
+    /// An empty form is as good as none, so that a line left at its default does no harm.
+    fn is_empty(&self) -> bool {
+        match &self.node.value {
+            Value::Text(text) => text.is_empty(),
+            Value::List(items) => items.is_empty(),
+            _ => false,
+        }
+    }
+}
+
+impl Section<'_, '_> {
+    /// The secrets of a key, none if it is empty. `None`: a mistake was recorded.
+    ///
+    /// A layer that holds any form hides all forms of the layers below it.
+    pub fn secrets(&mut self, key: &SecretKey<'_>) -> Option<Vec<Secret>> {
+        let forms = forms(key);
+        for (_, name) in &forms {
+            self.know(name);
+        }
+        for scope in self.scopes() {
+            for layer in self.layers(scope) {
+                let mut written = self.written(scope, layer, &forms)?;
+                if written.is_empty() {
+                    continue;
+                }
+                written.retain(|form| !form.is_empty());
+                if let [first, second, ..] = &written[..] {
+                    let what = format!("is set together with {}", first.key);
+                    let wrong = Wrong::new(what, "keep one of the two");
+                    let place = Some(second.node.place.clone());
+                    self.wrong(scope, &second.key.clone(), place, wrong);
+                    return None;
+                }
+                return match written.pop() {
+                    Some(written) => self.resolve(scope, key, &written),
+                    None => self.unset(key, scope),
+                };
+            }
+        }
+        if let Some(default) = key.default
+            && !default.is_empty()
+        {
+            let shown = quoted(&(key.show)(default));
+            self.record_secret(key, 0, key.name, shown, Source::Default);
+            return Some(vec![Secret::fixed(default)]);
+        }
+        self.unset(key, 0)
+    }
+
+    /// One secret, if it is set.
+    pub fn secret(&mut self, name: &str) -> Option<Option<Secret>> {
+        self.secrets(&SecretKey::opaque(name)).map(|mut secrets| secrets.pop())
+    }
+
+    /// One secret that must be set.
+    pub fn required_secret(&mut self, name: &str) -> Option<Secret> {
+        self.secrets(&SecretKey { default: None, ..SecretKey::opaque(name) })?.pop()
+    }
+
+    /// No form holds anything, or the highest layer holds an empty one.
+    fn unset(&mut self, key: &SecretKey<'_>, scope: usize) -> Option<Vec<Secret>> {
+        if key.default == Some("") {
+            self.record_secret(key, scope, key.name, quoted(""), Source::Default);
+            return Some(Vec::new());
+        }
+        self.absent(key.name);
+        None
+    }
+
+    /// The forms that one layer holds.
+    fn written(
+        &mut self,
+        scope: usize,
+        layer: &Layer,
+        forms: &[(Form, String)],
+    ) -> Option<Vec<Written>> {
+        let mut written = Vec::new();
+        let mut whole = true;
+        for (form, key) in forms {
+            let kind = if *form == Form::List { Kind::List } else { Kind::Text };
+            match self.at(scope, layer, key, kind) {
+                Ok(Some(node)) => written.push(Written { form: *form, key: key.clone(), node }),
+                Ok(None) => {}
+                Err(()) => whole = false,
+            }
+        }
+        whole.then_some(written)
+    }
+
+    fn resolve(
+        &mut self,
+        scope: usize,
+        key: &SecretKey<'_>,
+        written: &Written,
+    ) -> Option<Vec<Secret>> {
+        let checked = self.values(written).and_then(|(values, origin)| {
+            values.iter().try_for_each(|value| (key.check)(value)).map_err(
+                |wrong| match origin {
+                    Origin::Inline => wrong,
+                    _ => Wrong::new(format!("the value it names {}", wrong.what), wrong.fix),
+                },
+            )?;
+            Ok((values, origin))
+        });
+        match checked {
+            Ok((values, origin)) => {
+                let name = if written.form == Form::List { &written.key } else { key.name };
+                let mut shown: Vec<_> =
+                    values.iter().map(|value| quoted(&(key.show)(value))).collect();
+                let shown = match written.form {
+                    Form::List => format!("[{}]", shown.join(", ")),
+                    _ => shown.pop().unwrap_or_default(),
+                };
+                let source = Self::secret_source(&written.node.place, &origin);
+                self.record_secret(key, scope, name, shown, source);
+                Some(match origin {
+                    Origin::File(path) => vec![Secret::file(path)],
+                    Origin::Inline | Origin::Variable(_) => {
+                        values.into_iter().map(Secret::fixed).collect()
+                    }
+                })
+            }
+            Err(wrong) => {
+                self.wrong(scope, &written.key, Some(written.node.place.clone()), wrong);
+                None
+            }
+        }
+    }
+
+    /// The values a form stands for, as they are now.
+    fn values(&mut self, written: &Written) -> Result<(Vec<String>, Origin), Wrong> {
+        let texts = match &written.node.value {
+            Value::Text(text) => vec![text.clone()],
+            Value::List(items) if written.form == Form::List => {
+                items.iter().map(text).collect::<Result<_, _>>()?
+            }
+            other => {
+                let what = format!("must be a string, is {}", other.kind());
+                return Err(Wrong::new(what, "put it in quotes"));
+            }
+        };
+        match (written.form, &texts[..]) {
+            (Form::File, [path]) => {
+                let path = PathBuf::from(path);
+                let value = super::secret::read_file(&path)
+                    .map_err(|error| Wrong::new(error.to_string(), "put the secret there"))?;
+                Ok((vec![value], Origin::File(path)))
+            }
+            (Form::Variable, [name]) => {
+                let value = self.named_variable(name).map(super::secret::trimmed);
+                let value = value.filter(|value| !value.is_empty()).ok_or_else(|| {
+                    let what = format!("the environment variable {} is not set", quoted(name));
+                    Wrong::new(what, "set it, or name another")
+                })?;
+                Ok((vec![value.to_owned()], Origin::Variable(name.clone())))
+            }
+            _ => Ok((texts, Origin::Inline)),
+        }
+    }
+
+    fn record_secret(
+        &mut self,
+        key: &SecretKey<'_>,
+        scope: usize,
+        name: &str,
+        shown: String,
+        source: Source,
+    ) {
+        let default = key.default.map(|default| match default {
+            "" => quoted(""),
+            default => quoted(&(key.show)(default)),
+        });
+        let place = match &source {
+            Source::Set(place)
+            | Source::SecretFile { by: place, .. }
+            | Source::SecretVariable { by: place, .. } => Some(place.clone()),
+            Source::Default | Source::Tenants => None,
+        };
+        let row = Row::of(name, shown, source, default);
+        self.record(key.name, scope, place, row);
+    }
+}
+
+fn forms(key: &SecretKey<'_>) -> Vec<(Form, String)> {
+    let mut forms = vec![
+        (Form::Inline, key.name.to_owned()),
+        (Form::File, format!("{}_file", key.name)),
+        (Form::Variable, format!("{}_env", key.name)),
+    ];
+    forms.extend(key.list.map(|list| (Form::List, list.to_owned())));
+    forms
+}
+
+fn text(item: &Node) -> Result<String, Wrong> {
+    match &item.value {
+        Value::Text(text) if !text.is_empty() => Ok(text.clone()),
+        Value::Text(_) => Err(Wrong::new("has an empty element", "remove it")),
+        other => {
+            let what = format!("must be a list of strings, has {}", other.kind());
+            Err(Wrong::new(what, "put each in quotes"))
+        }
+    }
+}
