@@ -4,6 +4,7 @@ mod config;
 mod healthcheck;
 mod run;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -79,13 +80,16 @@ pub fn run(cli: Cli) -> Result<ExitCode, Error> {
     let loaded = load(cli.config.as_deref())?;
     match cli.command {
         Command::Run => return run::run(loaded),
-        Command::Config => print!("{}", config::show(&loaded)),
+        Command::Config => print!("{}", config::run(&loaded)),
         Command::Healthcheck => println!("{}", healthcheck::run(loaded.config.http.listen)?),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the configuration's one look at the environment")]
+/// The one look at the process's environment. What is not Unicode is none of our variables.
 fn load(file: Option<&Path>) -> Result<Loaded, Mistakes> {
+    let unicode = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
     crate::config::Config::load(file, std::env::vars_os().filter_map(unicode))
 }
