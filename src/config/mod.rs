@@ -3,6 +3,7 @@
 //! Only `cli` sees [`Config`] whole; the parts of the program get their own section.
 
 mod secret;
+mod units;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,7 +15,8 @@ use jiff::tz::TimeZone;
 use crate::failure::Class;
 use crate::request::{CcId, TenantId};
 
-pub use secret::Secret;
+pub use secret::{Secret, SecretError};
+pub use units::show_duration;
 
 /// Everything an operator can set.
 #[derive(Clone, Debug)]

@@ -23,6 +23,22 @@ impl Secret {
     pub fn fixed(value: impl Into<String>) -> Self {
         Self(Arc::new(Source::Fixed(value.into().into())))
     }
+
+    /// The value as it is now.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read(&self) -> Result<SecretString, SecretError> {
+        match &*self.0 {
+            Source::Fixed(value) => Ok(value.clone()),
+            Source::File(path) => std::fs::read_to_string(path)
+                .map(|text| text.trim_end().to_owned().into())
+                .map_err(|error| SecretError(format!("{}: {error}", path.display()))),
+        }
+    }
+
+    /// The server refused this secret: the next `read` asks the file again.
+    pub fn refresh_after_refusal(&self) {}
 }
 
 impl fmt::Debug for Secret {
@@ -30,3 +46,8 @@ impl fmt::Debug for Secret {
         f.write_str("Secret(…)")
     }
 }
+
+/// A secret's file that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SecretError(String);
