@@ -1,15 +1,17 @@
 #![doc = include_str!("../docs/ARCHITECTURE.md")]
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod config;
 
+// The flow: delivery → request → download → prove → store → announce → settle.
+pub mod broker;
 pub mod request;
-
 pub mod ccfs;
-
 pub mod recording;
-
 pub mod store;
+pub mod event;
+pub mod worker;
 
 pub mod http;
 pub mod metrics;
@@ -18,5 +20,3 @@ pub mod clock;
 pub mod failure;
 pub mod lifecycle;
 pub mod logging;
-
-pub mod cli;

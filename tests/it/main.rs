@@ -2,5 +2,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod broker;
+mod ccfs;
 mod deploy;
 mod store;

@@ -3,9 +3,12 @@
 //! Used by the tests, the demo and the bench, so not every one of them uses all of it.
 #![allow(dead_code, clippy::allow_attributes, reason = "shared by several crates, none uses all")]
 
+pub mod broker;
+pub mod ccfs;
 pub mod child;
 pub mod link;
 pub mod s3;
+pub mod worker;
 
 use std::net::TcpListener;
 use std::path::PathBuf;

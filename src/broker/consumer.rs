@@ -1,0 +1,254 @@
+//! From the three queues to one stream of deliveries.
+//!
+//! Each queue has a channel of its own, so that what kills one (the broker's ack timeout, say)
+//! leaves the deliveries of the others alone. It must not know what is done with a delivery.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, Consumer};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{Backoff, Fault, Link, PULSE, open_channel, rpc};
+use super::settle::Delivery;
+use super::status::{Side, Status, Wish};
+use super::topology::Names;
+use super::{Prefetch, QueueName, Shared};
+
+const QUEUES: [QueueName; 3] = [QueueName::Jobs, QueueName::Bulk, QueueName::Suspect];
+
+impl QueueName {
+    pub(super) fn of(self, names: &Names) -> &str {
+        match self {
+            Self::Jobs => &names.jobs,
+            Self::Bulk => &names.bulk,
+            Self::Suspect => &names.suspect,
+        }
+    }
+}
+
+/// A message on its way from a channel to the worker.
+struct Incoming {
+    queue: QueueName,
+    message: lapin::message::Delivery,
+    epoch: CancellationToken,
+}
+
+/// Where the consumers put what they get.
+#[derive(Clone)]
+pub(super) struct Intake {
+    sender: mpsc::Sender<Incoming>,
+    prefetch: Prefetch,
+}
+
+/// What the broker has sent, from all queues.
+pub struct Deliveries {
+    shared: Arc<Shared>,
+    incoming: mpsc::Receiver<Incoming>,
+    status: watch::Receiver<Status>,
+}
+
+pub(super) fn intake(shared: &Arc<Shared>, prefetch: Prefetch) -> (Intake, Deliveries) {
+    // A place a queue: nobody's place is taken by another queue, and the rest waits in lapin's
+    // buffer, which dies with its channel.
+    let (sender, incoming) = mpsc::channel(QUEUES.len());
+    let status = shared.board.subscribe();
+    let deliveries = Deliveries { shared: Arc::clone(shared), incoming, status };
+    (Intake { sender, prefetch }, deliveries)
+}
+
+impl Deliveries {
+    /// The next delivery that is still ours to settle. `None` only after `Broker::stop_consuming`,
+    /// when everything that was already here has been handed out. Safe to cancel.
+    pub async fn next(&mut self) -> Option<Delivery> {
+        loop {
+            let incoming = tokio::select! {
+                biased;
+                incoming = self.incoming.recv() => incoming,
+                _ = self.status.wait_for(Status::drained) => self.incoming.try_recv().ok(),
+            };
+            let Incoming { queue, message, epoch } = incoming?;
+            // What was buffered when its channel died still comes out; the broker has it again.
+            if message.acker.usable() && !epoch.is_cancelled() {
+                return Some(Delivery::new(Arc::clone(&self.shared), queue, message, epoch));
+            }
+        }
+    }
+}
+
+/// Consumes on this connection until it is lost or closing is wished for.
+pub(super) async fn session(
+    shared: &Arc<Shared>,
+    link: &Arc<Link>,
+    intake: &Intake,
+) -> Result<(), Fault> {
+    let lost = link.lost();
+    tokio::pin!(lost);
+    shared.topology.ensure(link.connection()).await?;
+    shared.board.up(Side::Consume);
+    let mut tasks = JoinSet::new();
+    let mut backoffs: [Backoff; 3] = Default::default();
+    for queue in QUEUES {
+        let tap = Tap::new(shared, link, intake, queue);
+        tasks.spawn(async move { (queue, tap.run().await) });
+    }
+    loop {
+        let ended = tokio::select! {
+            biased;
+            fault = &mut lost => return Err(fault),
+            ended = tasks.join_next() => ended,
+        };
+        let (queue, fault) = match ended {
+            None => return Ok(()),
+            Some(Ok((_, Ok(())))) => continue,
+            Some(Ok((queue, Err(fault)))) => (queue, fault),
+            Some(Err(_)) => return Err(Fault::new("a consumer panicked")),
+        };
+        if !link.connected() {
+            return Err(fault);
+        }
+        tracing::warn!("queue {}: {fault}; consuming it again", queue.of(shared.topology.names()));
+        shared.board.trouble(Side::Consume, fault.to_string());
+        let pause = backoffs[queue as usize].pause();
+        let tap = Tap::new(shared, link, intake, queue);
+        tasks.spawn(async move {
+            tokio::time::sleep(pause).await;
+            // The queue may be gone.
+            if let Err(fault) = tap.shared.topology.ensure(tap.link.connection()).await {
+                return (queue, Err(fault));
+            }
+            (queue, tap.run().await)
+        });
+    }
+}
+
+/// One queue's channel: an epoch.
+struct Tap {
+    shared: Arc<Shared>,
+    link: Arc<Link>,
+    intake: Intake,
+    queue: QueueName,
+    wish: watch::Receiver<Wish>,
+}
+
+impl Tap {
+    fn new(shared: &Arc<Shared>, link: &Arc<Link>, intake: &Intake, queue: QueueName) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            link: Arc::clone(link),
+            intake: intake.clone(),
+            queue,
+            wish: shared.wish.subscribe(),
+        }
+    }
+
+    /// Consumes, pauses and resumes as wished, until closing is wished for or the channel dies.
+    async fn run(mut self) -> Result<(), Fault> {
+        let channel = open_channel(self.link.connection()).await?;
+        let epoch = CancellationToken::new();
+        // However this ends, also by abortion: the deliveries of this channel are lost with it.
+        let _end = epoch.clone().drop_guard();
+        let prefetch = match self.queue {
+            QueueName::Jobs => self.intake.prefetch.jobs,
+            QueueName::Bulk => self.intake.prefetch.bulk,
+            QueueName::Suspect => 1,
+        };
+        // Before consuming: lapin's own buffer has no other bound. Quorum queues know it per
+        // consumer only, and 0 would mean no bound at all.
+        let qos = channel.basic_qos(prefetch.max(1), BasicQosOptions { global: false });
+        rpc("basic.qos", qos).await?;
+        loop {
+            let wished = *self.wish.borrow_and_update();
+            match wished {
+                Wish::Consume => self.consume(&channel, &epoch).await?,
+                Wish::Pause | Wish::Stop => tokio::select! {
+                    _ = self.wish.changed() => {}
+                    fault = death(&channel) => return Err(fault),
+                },
+                Wish::Close => return rpc("channel.close", channel.close(200, "bye".into())).await,
+            }
+        }
+    }
+
+    /// Consumes until something else is wished for; everything sent to us has been handed on then.
+    async fn consume(&mut self, channel: &Channel, epoch: &CancellationToken) -> Result<(), Fault> {
+        let name = self.queue.of(self.shared.topology.names());
+        let call = channel.basic_consume(
+            name.into(),
+            "".into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        );
+        let mut consumer = rpc("basic.consume", call).await?;
+        let _active = Active::new(&self.shared, self.queue);
+        let mut wish = self.wish.clone();
+        let stopped = tokio::select! {
+            _ = wish.wait_for(|wish| *wish != Wish::Consume) => true,
+            fault = death(channel) => return Err(fault),
+            ended = self.hand_on(&mut consumer, epoch) => { ended?; false }
+        };
+        if !stopped {
+            return Err(Fault::new(format!("the broker cancelled the consumer of {name}")));
+        }
+        let cancel = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
+        rpc("basic.cancel", cancel).await?;
+        tokio::select! {
+            _ = wish.wait_for(|wish| *wish == Wish::Close) => Ok(()),
+            fault = death(channel) => Err(fault),
+            ended = self.hand_on(&mut consumer, epoch) => ended,
+        }
+    }
+
+    /// Hands deliveries on until the stream ends. Safe to cancel: nothing is taken from the stream
+    /// before there is a place for it.
+    async fn hand_on(
+        &self,
+        consumer: &mut Consumer,
+        epoch: &CancellationToken,
+    ) -> Result<(), Fault> {
+        loop {
+            let Ok(place) = self.intake.sender.reserve().await else {
+                // Nobody listens any more, which is how a program ends that forgot to stop.
+                return std::future::pending().await;
+            };
+            match consumer.next().await {
+                Some(Ok(message)) => {
+                    place.send(Incoming { queue: self.queue, message, epoch: epoch.clone() });
+                }
+                Some(Err(error)) => return Err(Fault::of("consuming", error)),
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Resolves when the channel is dead. An idle channel's death shows nowhere else.
+async fn death(channel: &Channel) -> Fault {
+    while channel.status().connected() {
+        tokio::time::sleep(PULSE).await;
+    }
+    Fault::new("the channel was closed")
+}
+
+/// Shows on the board that a queue is being consumed, for as long as this lives.
+struct Active<'a> {
+    shared: &'a Shared,
+    queue: QueueName,
+}
+
+impl<'a> Active<'a> {
+    fn new(shared: &'a Shared, queue: QueueName) -> Self {
+        shared.board.consumer(queue, true);
+        Self { shared, queue }
+    }
+}
+
+impl Drop for Active<'_> {
+    fn drop(&mut self) {
+        self.shared.board.consumer(self.queue, false);
+    }
+}

@@ -1,0 +1,175 @@
+//! All of AMQP, and the only code that names lapin (contracts 2, 4 and 5).
+//!
+//! Two connections, one to consume and acknowledge, one to publish: a broker that blocks publishers
+//! under a memory alarm must still get acknowledgements. Each is supervised for ever; a delivery
+//! belongs to the epoch of its channel and dies with it. This module must not know what a message
+//! means.
+
+mod connection;
+mod consumer;
+mod publisher;
+mod settle;
+mod state;
+mod status;
+mod topology;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::config;
+use connection::{Dialer, Supervisor};
+use publisher::Lanes;
+use status::{Board, Side, Wish};
+use topology::{Plan, Topology};
+
+pub use consumer::Deliveries;
+pub use publisher::{PublishError, Publisher};
+pub use settle::{Delivery, Disposition, Settled};
+pub use state::State;
+pub use status::Status;
+
+/// The orderly end of everything; after it the sockets are cut.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The queues that work comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum QueueName {
+    /// `{prefix}.jobs`: what has just happened.
+    Jobs,
+    /// `{prefix}.bulk`: dumps.
+    Bulk,
+    /// `{prefix}.suspect`: what was around when workers died; one at a time.
+    Suspect,
+}
+
+/// Messages in hand but not settled, a queue; the suspect queue's is 1.
+#[derive(Clone, Copy, Debug)]
+pub struct Prefetch {
+    pub jobs: u16,
+    pub bulk: u16,
+}
+
+/// Told of every delivery that was dropped without being settled.
+pub type OnUnsettled = Arc<dyn Fn() + Send + Sync>;
+
+/// What the parts share.
+struct Shared {
+    topology: Topology,
+    board: Board,
+    wish: watch::Sender<Wish>,
+    lanes: Lanes,
+    events_mandatory: bool,
+    on_unsettled: OnUnsettled,
+}
+
+impl Shared {
+    fn closing(&self) -> bool {
+        *self.wish.borrow() == Wish::Close
+    }
+
+    fn change_wish(&self, wish: Wish) {
+        let changed = self.wish.send_if_modified(|now| {
+            // Stopping is for good.
+            let allowed = *now < Wish::Stop || wish > *now;
+            let changes = allowed && *now != wish;
+            if changes {
+                *now = wish;
+            }
+            changes
+        });
+        if changed {
+            self.board.wish(wish);
+        }
+    }
+}
+
+/// The worker's side of RabbitMQ.
+pub struct Broker {
+    shared: Arc<Shared>,
+    supervisors: [JoinHandle<()>; 2],
+}
+
+impl Broker {
+    /// Starts connecting; nothing is waited for. Needs a tokio runtime around it.
+    ///
+    /// `delays` are those of the retry queues.
+    pub fn start(
+        settings: &config::Broker,
+        delays: &[Duration],
+        prefetch: Prefetch,
+        on_unsettled: OnUnsettled,
+    ) -> (Self, Deliveries) {
+        let plan = Plan::new(settings, delays);
+        let shared = Arc::new(Shared {
+            topology: Topology::new(plan, settings.declare),
+            board: Board::new(),
+            wish: watch::Sender::new(Wish::Consume),
+            lanes: Lanes::default(),
+            events_mandatory: settings.events_mandatory,
+            on_unsettled,
+        });
+        let (intake, deliveries) = consumer::intake(&shared, prefetch);
+        let consume = Dialer::new(settings, "callvault consume");
+        let publish = Dialer::new(settings, "callvault publish");
+        let supervisors = [
+            tokio::spawn(supervise_consuming(Arc::clone(&shared), consume, intake)),
+            tokio::spawn(supervise_publishing(Arc::clone(&shared), publish)),
+        ];
+        (Self { shared, supervisors }, deliveries)
+    }
+
+    pub fn publisher(&self) -> Publisher {
+        Publisher::new(Arc::clone(&self.shared))
+    }
+
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.shared.board.subscribe()
+    }
+
+    /// Cancels the consumers; what was already sent to us still comes out of [`Deliveries::next`].
+    pub fn pause(&self) {
+        self.shared.change_wish(Wish::Pause);
+    }
+
+    /// Consumes again after [`Broker::pause`].
+    pub fn resume(&self) {
+        self.shared.change_wish(Wish::Consume);
+    }
+
+    /// Cancels the consumers for good and keeps the channels, so that acknowledgements work.
+    /// [`Deliveries::next`] hands out what was already sent to us, then ends.
+    pub fn stop_consuming(&self) {
+        self.shared.change_wish(Wish::Stop);
+    }
+
+    /// Closes channels and connections; unsettled deliveries go back to their queues.
+    pub async fn close(self) {
+        self.shared.change_wish(Wish::Close);
+        for mut supervisor in self.supervisors {
+            if tokio::time::timeout(SHUTDOWN_TIMEOUT, &mut supervisor).await.is_err() {
+                tracing::warn!("the broker did not close in {SHUTDOWN_TIMEOUT:?}; cut off");
+                supervisor.abort();
+            }
+        }
+    }
+}
+
+async fn supervise_consuming(shared: Arc<Shared>, dialer: Dialer, intake: consumer::Intake) {
+    // Once stopped, a lost connection is not opened again: what was unsettled is lost with it.
+    let mut supervisor = Supervisor::new(dialer, &shared, Side::Consume, Wish::Stop);
+    while let Some(link) = supervisor.connect().await {
+        let ended = consumer::session(&shared, &link, &intake).await;
+        supervisor.finish(&link, ended).await;
+    }
+}
+
+async fn supervise_publishing(shared: Arc<Shared>, dialer: Dialer) {
+    let mut supervisor = Supervisor::new(dialer, &shared, Side::Publish, Wish::Close);
+    while let Some(link) = supervisor.connect().await {
+        let ended = publisher::session(&shared, &link).await;
+        supervisor.finish(&link, ended).await;
+    }
+}

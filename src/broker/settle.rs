@@ -1,0 +1,244 @@
+//! A delivery and its one end (contract 1: no early ack; contract 5: retries).
+//!
+//! It must not know why a message is retried or dead.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lapin::BasicProperties;
+use lapin::options::{BasicAckOptions, BasicNackOptions};
+use lapin::types::{FieldTable, ShortString};
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+
+use super::publisher::{Message, PublishError, Route};
+use super::state::{State, Verdict, copied_headers};
+use super::{Publisher, QueueName, Shared};
+use crate::clock;
+use crate::failure::Reason;
+
+/// Written to disk, AMQP's delivery mode 2.
+pub(super) const PERSISTENT: u8 = 2;
+
+/// What becomes of a message.
+#[derive(Debug)]
+pub enum Disposition {
+    /// What it asked for is durable.
+    Ack,
+    /// Back to the queue it came from, after `delay` (the nearest that has a retry queue).
+    Retry { delay: Duration, state: State, reason: Reason, detail: String },
+    /// To the dead queue.
+    Dead { state: State, reason: Reason, detail: String, at: Timestamp },
+    /// Back to the queue at once, as it was; on drain only, since it counts as a delivery.
+    GiveBack,
+}
+
+/// How a delivery ended, for the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// The broker has our acknowledgement, and the copy of what was retried or died.
+    Acked,
+    /// The broker will deliver it again: given back, or its channel died first.
+    GivenBack,
+}
+
+/// A message that the broker waits to have settled.
+pub struct Delivery {
+    pub queue: QueueName,
+    /// The broker has sent it before, to us or another worker.
+    pub redelivered: bool,
+    shared: Arc<Shared>,
+    message: lapin::message::Delivery,
+    state: State,
+    epoch: CancellationToken,
+    settled: bool,
+}
+
+impl Delivery {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        queue: QueueName,
+        message: lapin::message::Delivery,
+        epoch: CancellationToken,
+    ) -> Self {
+        let none = FieldTable::default();
+        let headers = message.properties.headers().as_ref().unwrap_or(&none);
+        let names = shared.topology.names();
+        let state = State::parse(headers, queue.of(names), names, clock::now());
+        let redelivered = message.redelivered;
+        Self { queue, redelivered, shared, message, state, epoch, settled: false }
+    }
+
+    pub fn body(&self) -> &[u8] {
+        &self.message.data
+    }
+
+    /// The AMQP property `type`.
+    pub fn message_type(&self) -> Option<&str> {
+        self.message.properties.kind().as_ref().map(ShortString::as_str)
+    }
+
+    /// The AMQP property `content_type`.
+    pub fn content_type(&self) -> Option<&str> {
+        self.message.properties.content_type().as_ref().map(ShortString::as_str)
+    }
+
+    /// The AMQP property `timestamp`, if it is a time at all.
+    pub fn sent_at(&self) -> Option<Timestamp> {
+        let seconds = i64::try_from((*self.message.properties.timestamp())?).ok()?;
+        Timestamp::from_second(seconds).ok()
+    }
+
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Whether it can still be settled; if not, the broker delivers it again.
+    pub fn usable(&self) -> bool {
+        self.message.acker.usable() && !self.epoch.is_cancelled()
+    }
+
+    /// Resolves when its channel has died: work on it is for another delivery to do.
+    pub fn lost(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.epoch.clone().cancelled_owned()
+    }
+
+    /// Ends the delivery. A retry or death is published and confirmed first, through any number of
+    /// reconnections of the publishing side, for as long as the delivery's own channel lives.
+    pub async fn settle(mut self, disposition: Disposition) -> Settled {
+        let settled = match disposition {
+            Disposition::Ack => self.ack().await,
+            Disposition::GiveBack => self.give_back().await,
+            Disposition::Retry { delay, state, reason, detail } => {
+                let exchange = self.shared.topology.retry(delay);
+                let verdict = Verdict { reason: &reason, detail: &detail, dead_at: None };
+                // Back to where it came from: the retry queue leaves the routing key unchanged.
+                let queue = self.queue.of(self.shared.topology.names()).to_owned();
+                self.move_to(&exchange, &queue, &state, &verdict).await
+            }
+            Disposition::Dead { state, reason, detail, at } => {
+                let verdict = Verdict { reason: &reason, detail: &detail, dead_at: Some(at) };
+                let dead = self.shared.topology.names().dead.clone();
+                self.move_to("", &dead, &state, &verdict).await
+            }
+        };
+        self.settled = true;
+        settled
+    }
+
+    async fn move_to(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        state: &State,
+        verdict: &Verdict<'_>,
+    ) -> Settled {
+        // Where the story began is for us to say, whatever the caller made of its state.
+        let origin = self.state.origin.clone();
+        let properties = self.copied_properties(&State { origin, ..state.clone() }, verdict);
+        let message = Message {
+            route: Route { exchange, routing_key, mandatory: true, ours: true },
+            body: self.body(),
+            properties,
+        };
+        let publisher = Publisher::new(Arc::clone(&self.shared));
+        let published = tokio::select! {
+            biased;
+            // The broker delivers it again anyway; a copy more would be a needless duplicate.
+            () = self.epoch.cancelled() => return Settled::GivenBack,
+            published = publisher.publish(&message) => published,
+        };
+        match published {
+            Ok(()) => self.ack().await,
+            Err(PublishError::Unroutable | PublishError::Stopping) => self.give_back().await,
+        }
+    }
+
+    /// Never raced or timed: a dropped ack leaves the acker used and the message unsettled. Its
+    /// bound is the heartbeat, which ends a connection that takes no bytes.
+    async fn ack(&self) -> Settled {
+        match self.message.acker.ack(BasicAckOptions::default()).await {
+            // `Ok(false)`: the channel was dead already.
+            Ok(true) => Settled::Acked,
+            Ok(false) | Err(_) => Settled::GivenBack,
+        }
+    }
+
+    async fn give_back(&self) -> Settled {
+        let options = BasicNackOptions { multiple: false, requeue: true };
+        // Refused or not: what is not acknowledged is delivered again.
+        let _ = self.message.acker.nack(options).await;
+        Settled::GivenBack
+    }
+
+    /// The original's properties but for what would harm the copy: `user_id` of another closes the
+    /// channel, `expiration` would let it die in a retry queue.
+    fn copied_properties(&self, state: &State, verdict: &Verdict<'_>) -> BasicProperties {
+        let original = &self.message.properties;
+        let none = FieldTable::default();
+        let (headers, whole) =
+            copied_headers(original.headers().as_ref().unwrap_or(&none), state, verdict);
+        if !whole {
+            tracing::warn!("a message's own headers are too large for its copy; left out");
+        }
+        let mut copy = BasicProperties::default()
+            .with_headers(headers)
+            .with_delivery_mode(PERSISTENT)
+            .with_message_id(self.message_id());
+        let take = |value: &Option<ShortString>, with: fn(BasicProperties, ShortString) -> _, to| {
+            match value {
+                Some(value) => with(to, value.clone()),
+                None => to,
+            }
+        };
+        copy = take(original.content_type(), BasicProperties::with_content_type, copy);
+        copy = take(original.content_encoding(), BasicProperties::with_content_encoding, copy);
+        copy = take(original.correlation_id(), BasicProperties::with_correlation_id, copy);
+        copy = take(original.reply_to(), BasicProperties::with_reply_to, copy);
+        copy = take(original.kind(), BasicProperties::with_type, copy);
+        copy = take(original.app_id(), BasicProperties::with_app_id, copy);
+        if let Some(priority) = *original.priority() {
+            copy = copy.with_priority(priority);
+        }
+        if let Some(timestamp) = *original.timestamp() {
+            copy = copy.with_timestamp(timestamp);
+        }
+        copy
+    }
+
+    /// Its own id, or one that the same message gets each time: after a crash between copy and
+    /// ack, two copies can be told to be one message.
+    fn message_id(&self) -> ShortString {
+        let properties = &self.message.properties;
+        if let Some(id) = properties.message_id() {
+            return id.clone();
+        }
+        let mut hash = Sha256::new();
+        hash.update(self.message_type().unwrap_or_default());
+        hash.update([0]);
+        hash.update(properties.timestamp().unwrap_or_default().to_be_bytes());
+        hash.update(self.body());
+        ShortString::from(hex::encode(hash.finalize()))
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        if !self.shared.closing() {
+            tracing::error!("a delivery was dropped unsettled; it is given back");
+            (self.shared.on_unsettled)();
+        }
+        // Otherwise it would stay unseen on its channel until that dies.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let acker = self.message.acker.clone();
+            runtime.spawn(async move {
+                let options = BasicNackOptions { multiple: false, requeue: true };
+                let _ = acker.nack(options).await;
+            });
+        }
+    }
+}

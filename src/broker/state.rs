@@ -1,0 +1,208 @@
+//! What a message carries about its own past: headers in, headers out (contract 5).
+//!
+//! Pure. Headers come from outside, so every value is clamped; it must not know connections.
+
+use jiff::Timestamp;
+use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+
+use super::topology::Names;
+use crate::failure::Reason;
+
+/// More tries, steps or crashes than this say nothing more, and adding one never overflows.
+const MAX_COUNT: u32 = 1_000_000;
+/// Bytes of `callvault-detail`.
+const MAX_DETAIL: usize = 1024;
+/// Bytes of `callvault-redrive`.
+const MAX_REDRIVE: usize = 128;
+/// All headers have to fit one frame of at most 128 KiB, together with the other properties.
+const MAX_HEADERS: usize = 96 * 1024;
+
+const ATTEMPTS: &str = "callvault-attempts";
+const STEP: &str = "callvault-step";
+const FIRST_SEEN: &str = "callvault-first-seen";
+const REASON: &str = "callvault-reason";
+const DETAIL: &str = "callvault-detail";
+const QUEUE: &str = "callvault-queue";
+const CRASHES: &str = "callvault-crashes";
+const DEAD_AT: &str = "callvault-dead-at";
+const REDRIVE: &str = "callvault-redrive";
+
+/// The past of a message, as its headers tell it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Tries that counted.
+    pub attempts: u32,
+    /// Place on the ladder; rises at every retry.
+    pub step: u32,
+    /// `None`: this is the first time; never in the future.
+    pub first_seen: Option<Timestamp>,
+    /// How often it was around when a worker died.
+    pub crashes: u32,
+    /// The queue that it was first taken from, jobs or bulk, also for what is in suspect now.
+    pub origin: Option<String>,
+    /// Given by `dead redrive`: makes new event ids for failed and absent.
+    pub redrive: Option<String>,
+}
+
+impl State {
+    /// Reads the headers of a message that was delivered from `queue`.
+    pub(super) fn parse(headers: &FieldTable, queue: &str, names: &Names, now: Timestamp) -> Self {
+        let first_seen = text(headers, FIRST_SEEN).and_then(|at| at.parse::<Timestamp>().ok());
+        let redrive = text(headers, REDRIVE)
+            .filter(|id| (1..=MAX_REDRIVE).contains(&id.len()))
+            .filter(|id| id.bytes().all(|byte| byte.is_ascii_graphic()));
+        Self {
+            attempts: count(headers, ATTEMPTS),
+            step: count(headers, STEP),
+            first_seen: first_seen.map(|at| at.min(now)),
+            crashes: count(headers, CRASHES),
+            origin: Some(origin(headers, queue, names)),
+            redrive: redrive.map(str::to_owned),
+        }
+    }
+}
+
+/// What a retried or dead message says besides its state.
+pub(super) struct Verdict<'a> {
+    pub reason: &'a Reason,
+    pub detail: &'a str,
+    /// For a dead one.
+    pub dead_at: Option<Timestamp>,
+}
+
+/// The headers of a copy: the original's without those that would harm it, the state's over them.
+///
+/// Headers that would not fit a frame would kill the connection again and again; then only ours
+/// go along, and the second value is false.
+pub(super) fn copied_headers(
+    original: &FieldTable,
+    state: &State,
+    verdict: &Verdict<'_>,
+) -> (FieldTable, bool) {
+    let mut ours = FieldTable::default();
+    let mut put = |name: &str, value: AMQPValue| {
+        ours.insert(name.into(), value);
+    };
+    let number = |value: u32| AMQPValue::LongLongInt(i64::from(value));
+    let words = |value: &str| AMQPValue::LongString(LongString::from(value.as_bytes().to_vec()));
+    put(ATTEMPTS, number(state.attempts));
+    put(STEP, number(state.step));
+    put(CRASHES, number(state.crashes));
+    put(REASON, words(verdict.reason.as_str()));
+    put(DETAIL, words(cut(verdict.detail, MAX_DETAIL)));
+    if let Some(at) = state.first_seen {
+        put(FIRST_SEEN, words(&at.to_string()));
+    }
+    if let Some(origin) = &state.origin {
+        put(QUEUE, words(origin));
+    }
+    if let Some(redrive) = &state.redrive {
+        put(REDRIVE, words(redrive));
+    }
+    if let Some(at) = verdict.dead_at {
+        put(DEAD_AT, words(&at.to_string()));
+    }
+    let kept: Vec<_> =
+        original.inner().iter().filter(|(name, _)| survives(name.as_str())).collect();
+    let size = kept.iter().map(|(name, value)| name.as_str().len() + 2 + bytes(value)).sum::<usize>();
+    if size > MAX_HEADERS {
+        return (ours, false);
+    }
+    for (name, value) in kept {
+        ours.insert(name.clone(), value.clone());
+    }
+    (ours, true)
+}
+
+/// Whether a header of the original belongs on its copy.
+///
+/// `CC` and `BCC` would route it elsewhere; the broker's records of earlier deaths make it believe
+/// in a cycle and drop the message; ours are written anew.
+fn survives(name: &str) -> bool {
+    let broker = ["CC", "BCC", "x-death", "x-delivery-count"].contains(&name)
+        || name.starts_with("x-first-death-")
+        || name.starts_with("x-last-death-");
+    !broker && !is_ours(name)
+}
+
+fn is_ours(name: &str) -> bool {
+    [ATTEMPTS, STEP, FIRST_SEEN, REASON, DETAIL, QUEUE, CRASHES, DEAD_AT, REDRIVE].contains(&name)
+}
+
+/// The queue where a message's story began. A message in suspect was sent there by the broker (so
+/// `x-death` tells), or by a retry of ours (so our own header does).
+fn origin(headers: &FieldTable, queue: &str, names: &Names) -> String {
+    let known = |name: &str| [&names.jobs, &names.bulk].into_iter().find(|q| *q == name);
+    let named = |header| text(headers, header).and_then(known);
+    known(queue)
+        .or_else(|| died_in(headers, Some("delivery_limit"), &known))
+        .or_else(|| named(QUEUE))
+        .or_else(|| died_in(headers, None, &known))
+        .or_else(|| named("x-first-death-queue"))
+        .or_else(|| named("x-last-death-queue"))
+        .unwrap_or(&names.jobs)
+        .clone()
+}
+
+/// The newest entry of `x-death` with a queue that is `known`, and this reason if one is given.
+fn died_in<'a>(
+    headers: &FieldTable,
+    reason: Option<&str>,
+    known: &impl Fn(&str) -> Option<&'a String>,
+) -> Option<&'a String> {
+    let AMQPValue::FieldArray(deaths) = headers.inner().get("x-death")? else { return None };
+    deaths.as_slice().iter().find_map(|death| {
+        let AMQPValue::FieldTable(death) = death else { return None };
+        let fits = reason.is_none() || text(death, "reason") == reason;
+        text(death, "queue").filter(|_| fits).and_then(known)
+    })
+}
+
+fn text<'a>(headers: &'a FieldTable, name: &str) -> Option<&'a str> {
+    match headers.inner().get(name)? {
+        AMQPValue::LongString(value) => std::str::from_utf8(value.as_bytes()).ok(),
+        AMQPValue::ShortString(value) => Some(value.as_str()),
+        _ => None,
+    }
+}
+
+/// A count in any of the forms that clients write; nonsense and negatives are none.
+fn count(headers: &FieldTable, name: &str) -> u32 {
+    let value = match headers.inner().get(name) {
+        Some(AMQPValue::ShortShortInt(n)) => i64::from(*n),
+        Some(AMQPValue::ShortShortUInt(n)) => i64::from(*n),
+        Some(AMQPValue::ShortInt(n)) => i64::from(*n),
+        Some(AMQPValue::ShortUInt(n)) => i64::from(*n),
+        Some(AMQPValue::LongInt(n)) => i64::from(*n),
+        Some(AMQPValue::LongUInt(n)) => i64::from(*n),
+        Some(AMQPValue::LongLongInt(n)) => *n,
+        Some(_) => text(headers, name).and_then(|n| n.parse().ok()).unwrap_or(0),
+        None => 0,
+    };
+    u32::try_from(value.clamp(0, i64::from(MAX_COUNT))).unwrap_or(MAX_COUNT)
+}
+
+/// Roughly the bytes of a value on the wire; never less.
+fn bytes(value: &AMQPValue) -> usize {
+    match value {
+        AMQPValue::ShortString(text) => text.as_str().len() + 2,
+        AMQPValue::LongString(text) => text.len() + 5,
+        AMQPValue::ByteArray(data) => data.len() + 5,
+        AMQPValue::FieldArray(values) => 5 + values.as_slice().iter().map(bytes).sum::<usize>(),
+        AMQPValue::FieldTable(table) => 5 + table_bytes(table),
+        _ => 9,
+    }
+}
+
+fn table_bytes(table: &FieldTable) -> usize {
+    let entry = |(name, value): (&ShortString, &AMQPValue)| name.as_str().len() + 1 + bytes(value);
+    table.inner().iter().map(entry).sum()
+}
+
+/// The first `limit` bytes, whole characters.
+fn cut(text: &str, limit: usize) -> &str {
+    &text[..text.floor_char_boundary(limit)]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+use super::*;
+use crate::config::{self, Secret};
+
+fn names() -> Names {
+    Names::new(&config::Broker {
+        urls: vec![Secret::fixed("amqp://localhost")],
+        ca_file: None,
+        client_cert_file: None,
+        client_key_file: None,
+        queue_prefix: "cv".into(),
+        calls_exchange: "calls".into(),
+        events_exchange: "recordings".into(),
+        declare: true,
+        delivery_limit: 20,
+        heartbeat: std::time::Duration::from_secs(15),
+        events_mandatory: false,
+    })
+}
+
+fn table(pairs: &[(&str, AMQPValue)]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in pairs {
+        table.insert((*name).into(), value.clone());
+    }
+    table
+}
+
+fn words(text: &str) -> AMQPValue {
+    AMQPValue::LongString(LongString::from(text.as_bytes().to_vec()))
+}
+
+fn death(queue: &str, reason: &str) -> AMQPValue {
+    AMQPValue::FieldTable(table(&[("queue", words(queue)), ("reason", words(reason))]))
+}
+
+fn now() -> Timestamp {
+    "2026-04-25T05:12:44Z".parse().unwrap()
+}
+
+fn parse(headers: &FieldTable) -> State {
+    State::parse(headers, "cv.jobs", &names(), now())
+}
+
+#[test]
+fn a_message_without_headers_has_no_past() {
+    let state = parse(&FieldTable::default());
+    assert_eq!(state, State { origin: Some("cv.jobs".into()), ..State::default() });
+}
+
+#[test]
+fn hostile_values_are_clamped() {
+    for (value, counted) in [
+        (AMQPValue::LongLongInt(i64::MAX), MAX_COUNT),
+        (AMQPValue::LongLongInt(i64::MIN), 0),
+        (AMQPValue::LongInt(-1), 0),
+        (AMQPValue::LongUInt(u32::MAX), MAX_COUNT),
+        (AMQPValue::ShortShortInt(7), 7),
+        (words("5"), 5),
+        (words("-5"), 0),
+        (words("99999999999999999999"), 0),
+        (AMQPValue::LongString(LongString::from(vec![0xff, 0xfe])), 0),
+        (AMQPValue::Double(f64::NAN), 0),
+        (AMQPValue::FieldTable(FieldTable::default()), 0),
+    ] {
+        let state = parse(&table(&[(ATTEMPTS, value.clone()), (CRASHES, value.clone())]));
+        assert_eq!((state.attempts, state.crashes), (counted, counted), "{value:?}");
+        assert!(state.attempts.checked_add(1).is_some());
+    }
+}
+
+#[test]
+fn first_seen_is_a_time_and_never_in_the_future() {
+    let at = |text: &str| parse(&table(&[(FIRST_SEEN, words(text))])).first_seen;
+    assert_eq!(at("2026-04-24T00:00:00Z"), Some("2026-04-24T00:00:00Z".parse().unwrap()));
+    assert_eq!(at("9999-01-01T00:00:00Z"), Some(now()));
+    assert_eq!(at("yesterday"), None);
+}
+
+#[test]
+fn a_redrive_id_that_could_not_be_ours_is_ignored() {
+    let redrive = |text: &str| parse(&table(&[(REDRIVE, words(text))])).redrive;
+    assert_eq!(redrive("a1b2"), Some("a1b2".into()));
+    assert_eq!(redrive(""), None);
+    assert_eq!(redrive("a\nb"), None);
+    assert_eq!(redrive(&"x".repeat(MAX_REDRIVE + 1)), None);
+}
+
+#[test]
+fn the_origin_of_a_suspect_is_dug_from_where_it_died() {
+    let origin = |headers: &FieldTable| {
+        State::parse(headers, "cv.suspect", &names(), now()).origin.unwrap()
+    };
+    let deaths = |deaths: Vec<AMQPValue>| AMQPValue::FieldArray(deaths.into());
+    // It waited in a retry queue before it was around at a crash.
+    let waited = table(&[
+        ("x-death", deaths(vec![death("cv.bulk", "delivery_limit"), death("cv.retry.5s", "expired")])),
+        ("x-first-death-queue", words("cv.retry.5s")),
+        (QUEUE, words("cv.jobs")),
+    ]);
+    assert_eq!(origin(&waited), "cv.bulk");
+    // Our own retry of a suspect: no death in bulk to be seen any more.
+    let retried = table(&[
+        ("x-death", deaths(vec![death("cv.retry.5s", "expired")])),
+        (QUEUE, words("cv.bulk")),
+    ]);
+    assert_eq!(origin(&retried), "cv.bulk");
+    assert_eq!(origin(&table(&[("x-first-death-queue", words("cv.bulk"))])), "cv.bulk");
+    // Nonsense ends in jobs.
+    let hostile = table(&[("x-death", words("cv.bulk")), (QUEUE, words("amq.topic"))]);
+    assert_eq!(origin(&hostile), "cv.jobs");
+}
+
+#[test]
+fn a_queue_of_its_own_cannot_be_talked_into_another_origin() {
+    assert_eq!(parse(&table(&[(QUEUE, words("cv.bulk"))])).origin, Some("cv.jobs".into()));
+}
+
+#[test]
+fn a_copy_carries_the_state_and_reads_back_the_same() {
+    let state = State {
+        attempts: 3,
+        step: 5,
+        first_seen: Some("2026-04-24T00:00:00Z".parse().unwrap()),
+        crashes: 1,
+        origin: Some("cv.bulk".into()),
+        redrive: Some("r1".into()),
+    };
+    let verdict = Verdict { reason: &Reason::CCFS_TIMEOUT, detail: "slow", dead_at: None };
+    let (headers, whole) = copied_headers(&FieldTable::default(), &state, &verdict);
+    assert!(whole);
+    assert_eq!(State::parse(&headers, "cv.bulk", &names(), now()), state);
+    assert_eq!(headers.inner()[REASON], words("ccfs.timeout"));
+    assert!(!headers.contains_key(DEAD_AT));
+}
+
+#[test]
+fn a_copy_leaves_out_what_would_harm_it_and_what_is_stale() {
+    let original = table(&[
+        ("CC", words("elsewhere")),
+        ("BCC", words("elsewhere")),
+        ("x-death", words("x")),
+        ("x-first-death-queue", words("x")),
+        ("x-last-death-reason", words("x")),
+        ("x-delivery-count", AMQPValue::LongInt(3)),
+        (DEAD_AT, words("2020-01-01T00:00:00Z")),
+        (REDRIVE, words("old")),
+        ("trace", words("kept")),
+    ]);
+    let verdict = Verdict { reason: &Reason::CCFS_EMPTY, detail: "", dead_at: None };
+    let (headers, _) = copied_headers(&original, &State::default(), &verdict);
+    let names: Vec<_> = headers.inner().keys().map(|name| name.as_str().to_owned()).collect();
+    assert_eq!(names, [ATTEMPTS, CRASHES, DETAIL, REASON, STEP, "trace"]);
+}
+
+#[test]
+fn headers_too_large_for_a_frame_are_left_out_and_a_detail_is_cut_between_characters() {
+    let original = table(&[("big", words(&"x".repeat(MAX_HEADERS + 1)))]);
+    let detail = "é".repeat(MAX_DETAIL);
+    let verdict = Verdict { reason: &Reason::CCFS_EMPTY, detail: &detail, dead_at: Some(now()) };
+    let (headers, whole) = copied_headers(&original, &State::default(), &verdict);
+    assert!(!whole && !headers.contains_key("big"));
+    assert_eq!(headers.inner()[DETAIL], words(&"é".repeat(MAX_DETAIL / 2)));
+    assert!(table_bytes(&headers) < 4096);
+}

@@ -1,0 +1,208 @@
+//! What the broker side says about itself: consuming or not, and why. Pure.
+
+use std::fmt;
+
+use tokio::sync::watch;
+
+use super::QueueName;
+
+/// How the worker stands with the broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Both connections are open.
+    pub connected: bool,
+    /// All three queues are being consumed.
+    pub consuming: bool,
+    /// Why it is not consuming or not connected: a sentence without secrets.
+    pub reason: Option<String>,
+    /// Connections that were opened again after they had been lost.
+    pub reconnects: u64,
+    wish: Wish,
+    links: [LinkState; 2],
+    consumers: [bool; 3],
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct LinkState {
+    up: bool,
+    /// It was open before.
+    known: bool,
+    fault: Option<String>,
+}
+
+/// What the worker wants of its consumers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Wish {
+    Consume,
+    Pause,
+    /// For good; acknowledgements go on.
+    Stop,
+    /// The connections too.
+    Close,
+}
+
+/// One of the two connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Consume,
+    Publish,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Consume => "consume",
+            Self::Publish => "publish",
+        })
+    }
+}
+
+/// Where the parts write how they are.
+pub(super) struct Board(watch::Sender<Status>);
+
+impl Board {
+    pub(super) fn new() -> Self {
+        Self(watch::Sender::new(Status {
+            connected: false,
+            consuming: false,
+            reason: Some("connecting".to_owned()),
+            reconnects: 0,
+            wish: Wish::Consume,
+            links: Default::default(),
+            consumers: [false; 3],
+        }))
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<Status> {
+        self.0.subscribe()
+    }
+
+    pub(super) fn wish(&self, wish: Wish) {
+        self.change(|status| status.wish = wish);
+    }
+
+    /// The connection is open, and with it what its session needs first.
+    pub(super) fn up(&self, side: Side) {
+        self.change(|status| {
+            let link = &mut status.links[side as usize];
+            if link.known && !link.up {
+                status.reconnects += 1;
+            }
+            *link = LinkState { up: true, known: true, fault: None };
+        });
+    }
+
+    /// The connection is lost or not to be had; true if this is news.
+    pub(super) fn down(&self, side: Side, fault: String) -> bool {
+        let mut news = false;
+        self.change(|status| {
+            let link = &mut status.links[side as usize];
+            news = link.fault.as_ref() != Some(&fault);
+            link.up = false;
+            link.fault = Some(fault);
+        });
+        news
+    }
+
+    /// The connection is open, but something on it does not work.
+    pub(super) fn trouble(&self, side: Side, fault: String) {
+        self.change(|status| status.links[side as usize].fault = Some(fault));
+    }
+
+    pub(super) fn consumer(&self, queue: QueueName, active: bool) {
+        self.change(|status| {
+            status.consumers[queue as usize] = active;
+            if status.consumers == [true; 3] {
+                status.links[Side::Consume as usize].fault = None;
+            }
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Status)) {
+        self.0.send_if_modified(|status| {
+            let before = status.clone();
+            change(status);
+            status.derive();
+            *status != before
+        });
+    }
+}
+
+impl Status {
+    /// Consuming was stopped, and everything that had been sent to us has been handed on.
+    pub(super) fn drained(&self) -> bool {
+        self.wish >= Wish::Stop && self.consumers == [false; 3]
+    }
+
+    fn derive(&mut self) {
+        self.connected = self.links.iter().all(|link| link.up);
+        self.consuming = self.wish == Wish::Consume && self.consumers == [true; 3];
+        self.reason = match self.wish {
+            Wish::Consume => self.why_not(),
+            Wish::Pause => Some("paused".to_owned()),
+            Wish::Stop => Some("draining".to_owned()),
+            Wish::Close => Some("closed".to_owned()),
+        };
+    }
+
+    fn why_not(&self) -> Option<String> {
+        if self.consuming && self.connected {
+            return None;
+        }
+        let faults: Vec<_> = self.links.iter().filter_map(|link| link.fault.as_deref()).collect();
+        let mut seen: Vec<&str> = Vec::new();
+        for fault in faults {
+            if !seen.contains(&fault) {
+                seen.push(fault);
+            }
+        }
+        if seen.is_empty() {
+            return Some("connecting".to_owned());
+        }
+        Some(format!("connecting: {}", seen.join("; ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn consume_all(board: &Board, active: bool) {
+        for queue in [QueueName::Jobs, QueueName::Bulk, QueueName::Suspect] {
+            board.consumer(queue, active);
+        }
+    }
+
+    #[test]
+    fn consuming_needs_every_queue_and_a_reconnect_counts_once() {
+        let board = Board::new();
+        let status = board.subscribe();
+        board.up(Side::Consume);
+        board.up(Side::Publish);
+        board.consumer(QueueName::Jobs, true);
+        assert!(!status.borrow().consuming);
+        consume_all(&board, true);
+        assert!(status.borrow().consuming && status.borrow().connected);
+        assert_eq!(status.borrow().reason, None);
+
+        consume_all(&board, false);
+        assert!(board.down(Side::Consume, "connection refused by host:5672".into()));
+        assert!(!board.down(Side::Consume, "connection refused by host:5672".into()), "no news");
+        assert_eq!(
+            status.borrow().reason.as_deref(),
+            Some("connecting: connection refused by host:5672")
+        );
+        board.up(Side::Consume);
+        assert_eq!(status.borrow().reconnects, 1);
+    }
+
+    #[test]
+    fn a_wish_is_the_reason_before_any_fault() {
+        let board = Board::new();
+        let status = board.subscribe();
+        consume_all(&board, true);
+        board.wish(Wish::Pause);
+        assert!(!status.borrow().consuming);
+        assert_eq!(status.borrow().reason.as_deref(), Some("paused"));
+    }
+}

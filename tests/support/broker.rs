@@ -1,0 +1,486 @@
+//! A private RabbitMQ node, and a client to play the rest of the world with.
+//!
+//! Debian's `rabbitmq-server`, its programs called directly with an environment of their own: own
+//! node name, ports, epmd, folders, everything bound to loopback. Works as root. One node is shared
+//! by all tests of a process ([`node`]); a test that kills its node starts one with
+//! [`Node::start_private`].
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions,
+    ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+    QueuePurgeOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
+use tokio::sync::{Mutex, OnceCell};
+
+use super::child::GuardedChild;
+use super::{eventually, free_port, kit_dir, unique};
+
+/// The programs themselves; the wrappers in /usr/sbin switch user and folders.
+const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
+/// 4–6 s on an idle machine.
+const BOOT: Duration = Duration::from_secs(120);
+
+/// The node that the tests of this process share; each test takes a queue prefix of its own.
+pub async fn node() -> &'static Node {
+    static SHARED: OnceCell<Node> = OnceCell::const_new();
+    SHARED.get_or_init(Node::start_private).await
+}
+
+/// A running RabbitMQ node.
+pub struct Node {
+    folder: PathBuf,
+    name: String,
+    ports: Ports,
+    running: Mutex<Option<Running>>,
+}
+
+struct Ports {
+    amqp: u16,
+    dist: u16,
+    epmd: u16,
+    management: u16,
+    prometheus: u16,
+}
+
+struct Running {
+    server: GuardedChild,
+    /// In the foreground, since a daemon would outlive the tests.
+    epmd: GuardedChild,
+}
+
+impl Node {
+    /// Installs RabbitMQ if need be, and starts a node on an empty folder.
+    pub async fn start_private() -> Self {
+        tokio::task::spawn_blocking(install).await.expect("the installation does not panic");
+        let name = unique("rabbit");
+        let folder = kit_dir().join(&name);
+        let _ = fs::remove_dir_all(&folder);
+        let ports = Ports {
+            amqp: free_port(),
+            dist: free_port(),
+            epmd: free_port(),
+            management: free_port(),
+            prometheus: free_port(),
+        };
+        let node = Self { folder, name, ports, running: Mutex::new(None) };
+        node.write_files();
+        node.start().await;
+        node
+    }
+
+    /// `amqp://` URL of the default user and virtual host.
+    pub fn url(&self) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.ports.amqp)
+    }
+
+    pub fn amqp_port(&self) -> u16 {
+        self.ports.amqp
+    }
+
+    /// `http://127.0.0.1:{port}`, user and password guest.
+    pub fn management_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.management)
+    }
+
+    /// Starts the node on its folder, again after [`Node::stop`] or [`Node::kill`].
+    pub async fn start(&self) {
+        let mut running = self.running.lock().await;
+        assert!(running.is_none(), "{} runs already", self.name);
+        let log = || fs::File::create(self.folder.join("console.log")).expect("a writable folder");
+        let mut epmd = Command::new("epmd");
+        epmd.args(["-address", "127.0.0.1", "-port", &self.ports.epmd.to_string()]);
+        epmd.stdout(Stdio::null()).stderr(Stdio::null());
+        let epmd = GuardedChild::spawn(&mut epmd).expect("epmd starts");
+        let mut server = self.command("rabbitmq-server");
+        server.stdout(log()).stderr(log());
+        let server = GuardedChild::spawn(&mut server).expect("rabbitmq-server starts");
+        *running = Some(Running { server, epmd });
+        drop(running);
+        eventually("RabbitMQ takes connections", BOOT, async || {
+            let mut running = self.running.lock().await;
+            let running = running.as_mut().expect("just started");
+            assert!(running.server.exited().is_none(), "RabbitMQ ended: {}", self.console());
+            connect(&self.url()).await.ok()
+        })
+        .await;
+    }
+
+    /// Ends the node in order.
+    pub async fn stop(&self) {
+        let mut running = self.running.lock().await.take().expect("a running node");
+        running.server.signal("TERM");
+        running.server.wait(Duration::from_secs(60)).await;
+        // The Erlang machine may outlive the script that started it by a moment.
+        running.server.signal("KILL");
+        running.epmd.kill();
+    }
+
+    /// `kill -9`.
+    pub async fn kill(&self) {
+        let mut running = self.running.lock().await.take().expect("a running node");
+        running.server.kill();
+        running.epmd.kill();
+    }
+
+    /// SIGSTOP: the node is there, and says nothing. See [`Node::thaw`].
+    pub async fn freeze(&self) {
+        self.running.lock().await.as_ref().expect("a running node").server.signal("STOP");
+    }
+
+    pub async fn thaw(&self) {
+        self.running.lock().await.as_ref().expect("a running node").server.signal("CONT");
+    }
+
+    /// Runs `rabbitmqctl`; panics with its output if it fails. A second or two.
+    pub async fn ctl(&self, arguments: &[&str]) -> String {
+        let mut command = self.command("rabbitmqctl");
+        command.args(["-n", &format!("{}@localhost", self.name), "--quiet"]).args(arguments);
+        let output = tokio::task::spawn_blocking(move || command.stdin(Stdio::null()).output());
+        let output = output.await.expect("rabbitmqctl does not panic").expect("rabbitmqctl runs");
+        assert!(output.status.success(), "rabbitmqctl {arguments:?}: {}", show(&output));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// The memory alarm: publishers are blocked while it is on.
+    pub async fn memory_alarm(&self, on: bool) {
+        let limit = if on { "1MB" } else { "4GB" };
+        self.ctl(&["set_vm_memory_high_watermark", "absolute", limit]).await;
+    }
+
+    /// Name and number of messages, ready or not, of every queue.
+    pub async fn queues(&self) -> Vec<(String, u32)> {
+        let lines = self.ctl(&["list_queues", "name", "messages", "--no-table-headers"]).await;
+        let pair = |line: &str| {
+            let (name, depth) = line.split_once('\t')?;
+            Some((name.to_owned(), depth.trim().parse().ok()?))
+        };
+        lines.lines().filter_map(pair).collect()
+    }
+
+    /// Closes the connections with this client-given name ("callvault consume"); how many.
+    pub async fn cut_connections(&self, name: &str) -> usize {
+        let list = self.ctl(&["list_connections", "pid", "client_properties"]).await;
+        let named = format!("\"{name}\"");
+        let pids: Vec<_> = list
+            .lines()
+            .filter(|line| line.contains(&named))
+            .filter_map(|line| line.split_whitespace().next())
+            .collect();
+        for pid in &pids {
+            self.ctl(&["close_connection", pid, "cut by a test"]).await;
+        }
+        pids.len()
+    }
+
+    /// What the node wrote to its console, for failing tests.
+    pub fn console(&self) -> String {
+        fs::read_to_string(self.folder.join("console.log")).unwrap_or_default()
+    }
+
+    /// A client; panics when the node cannot be reached.
+    pub async fn client(&self) -> Rabbit {
+        Rabbit::connect(&self.url()).await
+    }
+
+    fn write_files(&self) {
+        fs::create_dir_all(&self.folder).expect("target/kit can be written");
+        let file = |name: &str, text: String| {
+            fs::write(self.folder.join(name), text).expect("target/kit can be written");
+        };
+        let Ports { amqp, management, prometheus, .. } = self.ports;
+        file(
+            "rabbitmq.conf",
+            format!(
+                "listeners.tcp.local = 127.0.0.1:{amqp}\n\
+                 management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {management}\n\
+                 prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {prometheus}\n\
+                 vm_memory_high_watermark.absolute = 4GB\ndisk_free_limit.absolute = 50MB\n\
+                 log.console = true\nlog.console.level = warning\nlog.file = false\n"
+            ),
+        );
+        file("enabled_plugins", "[rabbitmq_management,rabbitmq_prometheus].\n".to_owned());
+        // Channels look for late acknowledgements once a minute; tests cannot wait for that.
+        file("advanced.config", "[{rabbit, [{channel_tick_interval, 1000}]}].\n".to_owned());
+        file(".erlang.cookie", "CALLVAULTTESTKIT".to_owned());
+        let cookie = self.folder.join(".erlang.cookie");
+        fs::set_permissions(cookie, fs::Permissions::from_mode(0o400)).expect("our own file");
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let folder = |name: &str| self.folder.join(name);
+        let mut command = Command::new(Path::new(PROGRAMS).join(program));
+        for (name, _) in std::env::vars_os() {
+            // The surrounding machine's RabbitMQ is none of ours.
+            if ["RABBITMQ_", "ERL_"].iter().any(|own| name.to_string_lossy().starts_with(own)) {
+                command.env_remove(name);
+            }
+        }
+        command
+            .env("HOME", &self.folder)
+            .env("RABBITMQ_NODENAME", format!("{}@localhost", self.name))
+            .env("RABBITMQ_NODE_PORT", self.ports.amqp.to_string())
+            .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_DIST_PORT", self.ports.dist.to_string())
+            .env("ERL_EPMD_PORT", self.ports.epmd.to_string())
+            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_MNESIA_BASE", folder("data"))
+            .env("RABBITMQ_LOG_BASE", folder("log"))
+            .env("RABBITMQ_PID_FILE", folder("pid"))
+            .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
+            .env("RABBITMQ_CONFIG_FILE", folder("rabbitmq.conf"))
+            .env("RABBITMQ_ADVANCED_CONFIG_FILE", folder("advanced.config"))
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", folder("enabled_plugins"))
+            .env(
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+                // No epmd of its own; fewer schedulers, since several nodes share the machine.
+                "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1} +S 2:2",
+            );
+        command
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // The children first, then what they wrote.
+        *self.running.get_mut() = None;
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// `apt-get install` where the package is missing; a policy file keeps a public node from starting.
+fn install() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        if Path::new(PROGRAMS).join("rabbitmq-server").exists() {
+            return;
+        }
+        let script = "set -e; policy=/usr/sbin/policy-rc.d\n\
+             if [ ! -e $policy ]; then\n\
+               printf '#!/bin/sh\\nexit 101\\n' > $policy; chmod +x $policy\n\
+               trap 'rm -f $policy' EXIT\n\
+             fi\n\
+             export DEBIAN_FRONTEND=noninteractive\n\
+             lock='-o DPkg::Lock::Timeout=300'\n\
+             apt-get $lock update -q\n\
+             apt-get $lock install -q -y --no-install-recommends rabbitmq-server";
+        let output = Command::new("sh").args(["-c", script]).stdin(Stdio::null()).output();
+        let output = output.expect("sh runs");
+        assert!(
+            output.status.success(),
+            "rabbitmq-server is missing and cannot be installed: {}",
+            show(&output)
+        );
+    });
+}
+
+fn show(output: &Output) -> String {
+    let mut text = output.stdout.clone();
+    let _ = text.write_all(&output.stderr);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+async fn connect(url: &str) -> lapin::Result<Connection> {
+    // A node that is still booting may take the connection and say nothing.
+    let opening = Connection::connect(url, ConnectionProperties::default());
+    let opened = tokio::time::timeout(Duration::from_secs(10), opening).await;
+    opened.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+}
+
+/// The rest of the world: publishes requests, reads events, looks into queues.
+pub struct Rabbit {
+    connection: Connection,
+    channel: Channel,
+}
+
+/// A message as the client sees it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub body: Vec<u8>,
+    pub exchange: String,
+    pub routing_key: String,
+    pub properties: BasicProperties,
+}
+
+impl Seen {
+    /// A header's text; numbers in digits.
+    pub fn header(&self, name: &str) -> Option<String> {
+        match self.properties.headers().as_ref()?.inner().get(name)? {
+            AMQPValue::LongString(text) => Some(text.to_string()),
+            AMQPValue::ShortString(text) => Some(text.to_string()),
+            AMQPValue::LongLongInt(n) => Some(n.to_string()),
+            AMQPValue::LongInt(n) => Some(n.to_string()),
+            other => Some(format!("{other:?}")),
+        }
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).expect("a JSON body")
+    }
+}
+
+impl Rabbit {
+    pub async fn connect(url: &str) -> Self {
+        let connection = connect(url).await.expect("the node takes connections");
+        let channel = connection.create_channel().await.expect("a channel");
+        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+        Self { connection, channel }
+    }
+
+    /// The client's own channel, for what is not here.
+    pub fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// A channel more, for what may close it.
+    pub async fn new_channel(&self) -> Channel {
+        self.connection.create_channel().await.expect("a channel")
+    }
+
+    /// Publishes with `mandatory` and waits for the confirm; panics if no queue takes it.
+    pub async fn publish(&self, exchange: &str, key: &str, body: &[u8], with: BasicProperties) {
+        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+        let confirm = self.channel.basic_publish(exchange.into(), key.into(), options, body, with);
+        let confirmation = confirm.await.expect("published").await.expect("confirmed");
+        assert_eq!(confirmation, Confirmation::Ack(None), "to {exchange:?} with {key}");
+    }
+
+    /// Straight into a queue, without properties.
+    pub async fn send(&self, queue: &str, body: impl AsRef<[u8]>) {
+        self.publish("", queue, body.as_ref(), BasicProperties::default()).await;
+    }
+
+    /// A queue of our own that gets what is published to `exchange` with a matching key from now on.
+    pub async fn capture(&self, exchange: &str, key: &str) -> String {
+        let queue = unique("capture");
+        let options = QueueDeclareOptions { exclusive: true, ..Default::default() };
+        let declared = self.channel.queue_declare(queue.as_str().into(), options, table([]));
+        declared.await.expect("a capture queue");
+        let binding = self.channel.queue_bind(
+            queue.as_str().into(),
+            exchange.into(),
+            key.into(),
+            QueueBindOptions::default(),
+            table([]),
+        );
+        binding.await.expect("the exchange is there");
+        queue
+    }
+
+    /// Declares a durable queue with these arguments.
+    pub async fn declare(&self, queue: &str, arguments: FieldTable) {
+        let options = QueueDeclareOptions { durable: true, ..Default::default() };
+        let declared = self.channel.queue_declare(queue.into(), options, arguments).await;
+        declared.expect("the queue can be declared");
+    }
+
+    /// Whether the queue exists.
+    pub async fn exists(&self, queue: &str) -> bool {
+        self.passive(queue).await.is_some()
+    }
+
+    /// Messages that are ready in a queue; panics if there is no such queue.
+    pub async fn ready(&self, queue: &str) -> u32 {
+        self.passive(queue).await.unwrap_or_else(|| panic!("queue {queue} exists")).0
+    }
+
+    /// Consumers of a queue; panics if there is no such queue.
+    pub async fn consumers(&self, queue: &str) -> u32 {
+        self.passive(queue).await.unwrap_or_else(|| panic!("queue {queue} exists")).1
+    }
+
+    async fn passive(&self, queue: &str) -> Option<(u32, u32)> {
+        // A queue that is missing closes the channel that asked.
+        let channel = self.new_channel().await;
+        let options = QueueDeclareOptions { passive: true, ..Default::default() };
+        let found = channel.queue_declare(queue.into(), options, table([])).await.ok()?;
+        Some((found.message_count(), found.consumer_count()))
+    }
+
+    /// Takes (and acknowledges) a message if there is one.
+    pub async fn get(&self, queue: &str) -> Option<Seen> {
+        let got = self.channel.basic_get(queue.into(), BasicGetOptions::default()).await;
+        let delivery = got.expect("the queue is there")?.delivery;
+        assert!(delivery.ack(BasicAckOptions::default()).await.expect("an ack"));
+        Some(Seen {
+            body: delivery.data,
+            exchange: delivery.exchange.to_string(),
+            routing_key: delivery.routing_key.to_string(),
+            properties: delivery.properties,
+        })
+    }
+
+    /// Takes the next message, waiting for it; panics after half a minute.
+    pub async fn take(&self, queue: &str) -> Seen {
+        let what = format!("a message in {queue}");
+        eventually(&what, Duration::from_secs(30), || self.get(queue)).await
+    }
+
+    /// Consumes `count` messages, acknowledging each; faster than [`Rabbit::take`] for many.
+    pub async fn take_many(&self, queue: &str, count: usize) -> Vec<Seen> {
+        let channel = self.new_channel().await;
+        let consume = channel.basic_consume(
+            queue.into(),
+            "".into(),
+            BasicConsumeOptions::default(),
+            table([]),
+        );
+        let mut consumer = consume.await.expect("the queue is there");
+        let mut seen = Vec::new();
+        while seen.len() < count {
+            let next = tokio::time::timeout(Duration::from_secs(60), consumer.next()).await;
+            let next = next.unwrap_or_else(|_| panic!("{} of {count} in {queue}", seen.len()));
+            let delivery = next.expect("a living consumer").expect("a delivery");
+            assert!(delivery.ack(BasicAckOptions::default()).await.expect("an ack"));
+            seen.push(Seen {
+                body: delivery.data,
+                exchange: delivery.exchange.to_string(),
+                routing_key: delivery.routing_key.to_string(),
+                properties: delivery.properties,
+            });
+        }
+        seen
+    }
+
+    /// Waits until a queue has this many ready messages.
+    pub async fn until_ready(&self, queue: &str, count: u32) {
+        let what = format!("{count} messages in {queue}");
+        eventually(&what, Duration::from_secs(30), async || {
+            (self.ready(queue).await == count).then_some(())
+        })
+        .await;
+    }
+
+    pub async fn purge(&self, queue: &str) {
+        let purged = self.channel.queue_purge(queue.into(), QueuePurgeOptions::default()).await;
+        purged.expect("the queue is there");
+    }
+
+    pub async fn delete(&self, queue: &str) {
+        let deleted = self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await;
+        deleted.expect("a queue can be deleted");
+    }
+}
+
+/// Headers or queue arguments.
+pub fn table<const N: usize>(pairs: [(&str, AMQPValue); N]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in pairs {
+        table.insert(name.into(), value);
+    }
+    table
+}
+
+/// A text header or argument.
+pub fn text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(value.as_bytes().to_vec().into())
+}
