@@ -60,6 +60,12 @@ impl State {
             redrive: redrive.map(str::to_owned),
         }
     }
+
+    /// The same past, which begins now if it had not begun.
+    #[must_use]
+    pub fn seen(&self, now: Timestamp) -> Self {
+        Self { first_seen: self.first_seen.or(Some(now)), ..self.clone() }
+    }
 }
 
 /// What a retried or dead message says besides its state.

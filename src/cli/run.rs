@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::Error;
-use crate::broker::{self, Broker};
+use crate::broker::{self, Broker, Prefetch};
 use crate::ccfs;
 use crate::config::{Config, Loaded};
 use crate::http::{BindError, Health, Server, State};
@@ -99,8 +99,10 @@ async fn archive(
     health: Arc<Health>,
     lifecycle: &Lifecycle,
 ) {
-    let prefetch = broker::Prefetch::of(config.worker.concurrency);
-    let (broker, deliveries) = Broker::start(&config.broker, &config.retry.delays, prefetch);
+    let prefetch = prefetch(config.worker.concurrency);
+    let unsettled = Arc::new(|| tracing::error!("a delivery was dropped unsettled; it comes back"));
+    let (broker, deliveries) =
+        Broker::start(&config.broker, &config.retry.delays, prefetch, unsettled);
     let watching = tokio::spawn(watch(broker.status(), Arc::clone(&metrics), Arc::clone(&health)));
     let worker = Worker::new(tenants, broker.publisher(), metrics, Arc::clone(&health), config);
     let work = Arc::new(worker).run(&broker, deliveries, lifecycle);
@@ -146,4 +148,11 @@ fn metrics(config: &Config) -> Arc<Metrics> {
     let buckets: Vec<_> =
         config.tenants.iter().map(|tenant| tenant.store.bucket.clone()).collect();
     Metrics::new(&ids, &codes, &buckets)
+}
+
+/// A little more than the jobs in flight, so that the next is at hand when one ends.
+fn prefetch(concurrency: usize) -> Prefetch {
+    let little = (concurrency / 4).max(4);
+    let deliveries = u16::try_from(concurrency.saturating_add(little)).unwrap_or(u16::MAX);
+    Prefetch { jobs: deliveries, bulk: deliveries }
 }

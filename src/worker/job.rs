@@ -5,18 +5,16 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
-use super::source::Source;
+use super::source::{Meter, Source};
 use super::stage::Running;
 use super::tenant::Tenant;
 use super::transfer::{Target, Transferred, transfer};
-use super::{Tools, announce};
-use crate::ccfs::Ask;
+use super::Tools;
+use crate::ccfs::{Ask, Download};
 use crate::clock;
 use crate::event::{self, ArchivedObject, Echo};
 use crate::failure::Failure;
-use crate::metrics::Stage;
+use crate::metrics::{self, Stage};
 use crate::recording::{self, Audio, ObjectKey, Place};
 use crate::request::RecordingRequest;
 use crate::store::{Identity, NewObject, StoredObject};
@@ -74,14 +72,15 @@ impl Job {
 
     /// Asks CC-FS, which judges the answer by its status, header and first bytes.
     async fn fetch(&self, tools: &Tools) -> Result<Source, Failure> {
+        let Tenant { ccfs, store, max_size, label, .. } = &*self.tenant;
         let mut stage = Running::start(&tools.metrics, Stage::Download);
-        let Tenant { id, ccfs, store, max_size, .. } = &*self.tenant;
         let answer = ccfs.download(&self.ask()).await;
-        tools.metrics.ccfs_response(id, answer.as_ref().map_or_else(|f| &f.reason, |_| todo()));
+        tools.metrics.ccfs_response(*label, code(&answer));
         if answer.is_err() {
             stage.end(&answer);
         }
-        Ok(Source::new(answer?, stage, store.part_size(), *max_size))
+        let meter = Meter { metrics: Arc::clone(&tools.metrics), tenant: *label };
+        Ok(Source::new(answer?, stage, meter, store.part_size() as u64, *max_size))
     }
 
     /// Stores what comes, once it is proven whole.
@@ -106,7 +105,12 @@ impl Job {
         stored: StoredObject,
         audio: Option<Audio>,
     ) -> Result<Archived, Failure> {
-        todo!()
+        let mut stage = Running::start(&tools.metrics, Stage::Announce);
+        let event = self.event(&stored, audio);
+        let said = tools.publisher.event(&event).await;
+        stage.end(&said);
+        said?;
+        Ok(Archived { object: stored })
     }
 
     fn ask(&self) -> Ask<'_> {
@@ -130,5 +134,13 @@ impl Job {
             call_id: wanted.call_id.clone(),
             file_name: wanted.file_name.clone(),
         }
+    }
+}
+
+/// `code` of `callvault_ccfs_responses_total`.
+fn code(answer: &Result<Download, Failure>) -> &str {
+    match answer {
+        Ok(_) => metrics::OK,
+        Err(failure) => failure.reason.ccfs_code().unwrap_or("other"),
     }
 }

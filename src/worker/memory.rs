@@ -44,7 +44,7 @@ impl Budget {
 
     fn room(&self, permit: OwnedSemaphorePermit) -> Room {
         let room = Room { permit, metrics: Arc::clone(&self.metrics) };
-        self.metrics.buffers_taken(room.bytes());
+        self.metrics.buffer_taken(room.bytes());
         room
     }
 
@@ -63,13 +63,13 @@ impl Room {
         let needed = usize::try_from(bytes.div_ceil(UNIT)).unwrap_or(usize::MAX).max(1);
         let spare = self.permit.num_permits().saturating_sub(needed);
         if let Some(surplus) = self.permit.split(spare) {
-            self.metrics.buffers_freed(surplus.num_permits() as u64 * UNIT);
+            self.metrics.buffer_returned(surplus.num_permits() as u64 * UNIT);
         }
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.metrics.buffers_freed(self.bytes());
+        self.metrics.buffer_returned(self.bytes());
     }
 }

@@ -8,6 +8,7 @@ mod intake;
 mod job;
 mod memory;
 mod outcome;
+mod report;
 mod source;
 mod stage;
 mod tenant;
@@ -23,7 +24,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{self, Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-use self::conclude::Done;
+use self::conclude::{Done, Outcome};
 use self::intake::{Intake, Work};
 use self::memory::Budget;
 use self::outcome::Policy;
@@ -32,6 +33,7 @@ use self::waiting::{Place, Waiting};
 use crate::broker::{Broker, Deliveries, Delivery, Publisher};
 use crate::config;
 use crate::failure::{Class, Failure, Reason};
+use crate::http::Health;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::{Metrics, Ticket};
 
@@ -46,6 +48,7 @@ struct Tools {
     publisher: Publisher,
     budget: Budget,
     metrics: Arc<Metrics>,
+    health: Arc<Health>,
 }
 
 /// Everything that archives.
@@ -75,12 +78,13 @@ impl Worker {
         tenants: Tenants,
         publisher: Publisher,
         metrics: Arc<Metrics>,
+        health: Arc<Health>,
         config: &config::Config,
     ) -> Self {
         let budget = Budget::new(config.worker.memory, Arc::clone(&metrics));
         Self {
             tenants,
-            tools: Tools { publisher, budget, metrics },
+            tools: Tools { publisher, budget, metrics, health },
             policy: Policy::new(&config.retry),
             settings: config.worker.clone(),
         }
@@ -103,7 +107,7 @@ impl Worker {
                 () = lifecycle.draining() => break,
                 Some(delivery) = deliveries.next() => self.receive(delivery, &mut waiting),
                 Some(ended) = jobs.next() => ended.leave(&mut waiting),
-                _ = tick.tick() => self.park_expired(&mut waiting, &mut jobs),
+                _ = tick.tick() => self.park_expired(&mut waiting, &mut jobs, &stop),
             }
             while let Some((place, received)) = waiting.admit() {
                 let job = Arc::clone(&self).work(received, stop.clone());
@@ -118,16 +122,25 @@ impl Worker {
         let intake = Intake::read(&delivery, &self.tenants);
         let tenant = intake.tenant.unwrap_or_else(|| waiting.nobody());
         let lane = intake.lane;
-        let ticket = self.tools.metrics.received(intake.message_type, intake.tenant);
+        let ticket = {
+            let label = self.tools.metrics.tenant(intake.echo.tenant.as_ref());
+            self.tools.metrics.ledger().receive(intake.message_type, label)
+        };
         waiting.arrive(tenant, lane, since, Received { delivery, ticket, intake, since });
     }
 
     /// Parks those who waited too long for a place: their tenant has more than its share to do.
-    fn park_expired(self: &Arc<Self>, waiting: &mut Waiting<Received>, jobs: &mut Jobs) {
+    fn park_expired(
+        self: &Arc<Self>,
+        waiting: &mut Waiting<Received>,
+        jobs: &mut Jobs,
+        stop: &CancellationToken,
+    ) {
         for received in waiting.expired(Instant::now()) {
             let worker = Arc::clone(self);
+            let stop = stop.clone();
             jobs.start(None, async move {
-                worker.park(received).await;
+                worker.conclude(received, &Outcome::NoPlace, &stop).await;
                 None
             });
         }
@@ -139,12 +152,12 @@ impl Worker {
         let outcome = match self.judge_suspect(&received) {
             Some(crashed) => crashed,
             None => tokio::select! {
-                outcome = self.attempt(&received) => conclude::Outcome::from(outcome),
-                () = stop.cancelled() => conclude::Outcome::Stopped,
+                outcome = self.attempt(&received) => Outcome::from(outcome),
+                () = stop.cancelled() => Outcome::Stopped,
             },
         };
         let any_answer = outcome.any_answer();
-        self.conclude(received, outcome, &stop).await;
+        self.conclude(received, &outcome, &stop).await;
         tenant.map(|tenant| Answered { tenant, any_answer })
     }
 
@@ -170,8 +183,8 @@ impl Worker {
         match &received.intake.work {
             Work::Archive(job) => job.run(&self.tools).await.map(Done::Archived),
             Work::Expand(dump) => {
-                dump::expand(dump, received.delivery.sent_at(), &self.tools).await?;
-                Ok(Done::Expanded)
+                let sent_at = received.delivery.sent_at();
+                dump::expand(dump, sent_at, &self.tools).await.map(Done::Expanded)
             }
             Work::Reject(failure) => Err(failure.clone()),
         }
@@ -189,12 +202,13 @@ impl Worker {
         let started = Instant::now();
         let limit = self.settings.drain_timeout;
         tracing::info!(in_flight = jobs.len(), limit = ?limit, "draining");
-        broker.stop_consuming().await;
+        broker.stop_consuming();
+        self.tools.metrics.ledger().draining();
         while let Some(delivery) = deliveries.next().await {
             self.receive(delivery, &mut waiting);
         }
         for received in waiting.drain() {
-            self.give_back(received).await;
+            self.conclude(received, &Outcome::Stopped, &stop).await;
         }
         let finishing = limit.saturating_sub(GIVING_BACK.min(limit / 4));
         let all_done = async { while jobs.next().await.is_some() {} };

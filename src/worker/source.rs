@@ -1,5 +1,7 @@
 //! A download cut into parts, hashed and proven as it passes.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 
@@ -7,7 +9,8 @@ use super::memory::Room;
 use super::stage::Running;
 use crate::ccfs::Download;
 use crate::failure::Failure;
-use crate::recording::{Audio, Framing, Proof};
+use crate::metrics::{Metrics, TenantLabel};
+use crate::recording::{Audio, Format, Framing, Proof};
 use crate::store::{MAX_PARTS, Sha256Digest};
 
 /// First buffer of a body whose length is not known; it grows to a part as bytes arrive.
@@ -28,10 +31,17 @@ pub struct Proven {
     pub audio: Option<Audio>,
 }
 
+/// Where the bytes of a tenant are counted.
+pub struct Meter {
+    pub metrics: Arc<Metrics>,
+    pub tenant: TenantLabel,
+}
+
 /// One download on its way into parts.
 pub struct Source {
     download: Download,
     stage: Running,
+    meter: Meter,
     proof: Proof,
     /// The hash of all bytes handed out so far.
     whole: Sha256,
@@ -44,7 +54,13 @@ pub struct Source {
 
 impl Source {
     /// `stage` is the download's, running since the request; `part_size` and `max_size` in bytes.
-    pub fn new(download: Download, stage: Running, part_size: u64, max_size: u64) -> Self {
+    pub fn new(
+        download: Download,
+        stage: Running,
+        meter: Meter,
+        part_size: u64,
+        max_size: u64,
+    ) -> Self {
         let framing = download.framing();
         let longest = match framing {
             Framing::Length(length) => length,
@@ -54,12 +70,17 @@ impl Source {
             proof: Proof::new(download.format(), framing),
             download,
             stage,
+            meter,
             whole: Sha256::new(),
-            part_size: part_size.max(longest.div_ceil(MAX_PARTS)),
+            part_size: part_size.max(longest.div_ceil(u64::from(MAX_PARTS))),
             carry: Bytes::new(),
             size: 0,
             ended: false,
         }
+    }
+
+    pub fn format(&self) -> Format {
+        self.download.format()
     }
 
     pub fn ended(&self) -> bool {
@@ -122,7 +143,9 @@ impl Source {
             self.ended = true;
             return Ok(false);
         };
-        self.size += chunk.len() as u64;
+        let bytes = chunk.len() as u64;
+        self.meter.metrics.downloaded(self.meter.tenant, bytes);
+        self.size += bytes;
         self.proof.update(&chunk);
         self.carry = chunk;
         Ok(true)

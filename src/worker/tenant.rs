@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use crate::ccfs;
 use crate::config;
 use crate::failure::{Failure, Reason};
+use crate::metrics::{Metrics, TenantLabel};
 use crate::recording::KeyTemplate;
 use crate::request::{CcId, TenantId};
 use crate::store::Store;
@@ -14,6 +15,7 @@ use crate::store::Store;
 /// A configured tenant with everything a job of its needs.
 pub struct Tenant {
     pub id: TenantId,
+    pub label: TenantLabel,
     pub cc_id: CcId,
     pub zone: TimeZone,
     pub keys: KeyTemplate,
@@ -63,11 +65,12 @@ impl Tenants {
 impl Tenant {
     pub async fn connect(
         settings: &config::Tenant,
-        metrics: &Arc<crate::metrics::Metrics>,
+        metrics: &Arc<Metrics>,
     ) -> Result<Self, SetupError> {
         let (ccfs, store) = (&settings.ccfs, &settings.store);
         Ok(Self {
             id: settings.id.clone(),
+            label: metrics.tenant(Some(&settings.id)),
             cc_id: settings.cc_id.clone(),
             zone: settings.time_zone.clone(),
             keys: KeyTemplate::parse(&store.key).map_err(SetupError::Key)?,
