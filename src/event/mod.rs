@@ -1,0 +1,1 @@
+//! What callvault says: CloudEvents out. Pure; knows no broker.
