@@ -1,37 +1,15 @@
 //! What a recording is: its format by first bytes, the proof that it is whole, its object key.
 //! Pure; knows neither CC-FS nor the store.
 
-/// How the end of a body is marked on the wire (RFC 9112, section 6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// Content-Length, in bytes.
-    Length(u64),
-    /// Transfer-Encoding: chunked.
-    Chunked,
-    /// The end of the connection: cannot show truncation, the content must.
-    Close,
-}
+mod date;
+mod format;
+mod key;
+mod proof;
+mod wav;
+mod zip;
 
-/// What the first bytes say a recording is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Format {
-    /// RIFF/WAVE.
-    Wav,
-    /// PKZIP.
-    Zip,
-    /// Bytes of no known format.
-    Other,
-}
-
-/// What a WAV header says of its sound (contract 4).
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Audio {
-    /// pcm_alaw, pcm_mulaw, pcm_u8, pcm_s16le, pcm_f32le, gsm_ms, else `tag_{n}`.
-    pub codec: String,
-    /// Hertz.
-    pub sample_rate: u32,
-    pub channels: u16,
-    /// Milliseconds.
-    pub duration_ms: u64,
-}
+pub use date::When;
+pub use format::{Format, HEAD_BYTES, Sniffed, extension, likely_extensions, sniff, sniff_whole};
+pub use key::{KeyTemplate, ObjectKey, Place, locate};
+pub use proof::{Framing, Proof};
+pub use wav::Audio;

@@ -40,8 +40,7 @@ impl Echo {
             MessageType::DumpRequested => (false, true),
             MessageType::DumpItem | MessageType::Invalid => (true, true),
         };
-        let mut echo =
-            Self { tenant: fields::tenant(data).ok().flatten(), ..Self::default() };
+        let mut echo = Self { tenant: fields::tenant(data).ok().flatten(), ..Self::default() };
         if one {
             echo.call_id = fields::call_id(data).ok().flatten();
             echo.file_name = fields::file_name(data).ok().flatten();

@@ -37,8 +37,9 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, Failure> {
     }
     // RFC 8259, section 8.1: a parser may ignore a byte order mark rather than refuse it.
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    let text = std::str::from_utf8(body)
-        .map_err(|error| invalid(format!("the body is not UTF-8 at byte {}", error.valid_up_to())))?;
+    let text = std::str::from_utf8(body).map_err(|error| {
+        invalid(format!("the body is not UTF-8 at byte {}", error.valid_up_to()))
+    })?;
     match serde_json::from_str(text).map_err(|error| invalid(place_of(&error)))? {
         Value::Object(object) => Ok(object),
         other => {
@@ -67,9 +68,7 @@ fn type_of(data: &Map<String, Value>, hints: Hints<'_>) -> (MessageType, Option<
     let message_type = MessageType::named(name);
     let unknown = message_type == MessageType::Invalid;
     let fault = unknown.then(|| {
-        invalid(
-            "type must be call.completed, recording.dump-requested or recording.dump-item",
-        )
+        invalid("type must be call.completed, recording.dump-requested or recording.dump-item")
     });
     (message_type, fault)
 }

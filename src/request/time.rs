@@ -61,7 +61,11 @@ mod tests {
             ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
         ];
         for (text, wanted) in cases {
-            assert_eq!(rfc3339(text).map(|time| time.to_string()).as_deref(), Some(wanted), "{text}");
+            assert_eq!(
+                rfc3339(text).map(|time| time.to_string()).as_deref(),
+                Some(wanted),
+                "{text}"
+            );
         }
     }
 
