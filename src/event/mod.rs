@@ -1,8 +1,158 @@
-//! What callvault says.
+//! What callvault says: CloudEvents out (contract 4). Pure; knows no broker.
+
+mod body;
+mod id;
+
+#[cfg(test)]
+mod tests;
+
+use jiff::Timestamp;
+
+use crate::failure::Reason;
+use crate::recording::{Audio, ObjectKey, Place};
+use crate::request::{CcId, Echo, RequestId, TenantId};
+
+use body::{Data, Envelope};
+use id::Subject;
+
+const ARCHIVED: &str = "recording.archived";
+const ABSENT: &str = "recording.absent";
+const FAILED: &str = "recording.failed";
+const EXPANDED: &str = "dump.expanded";
+
 /// An event, ready to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
+    /// The same for a repeated event; also the AMQP `message_id`.
     pub id: String,
     pub event_type: &'static str,
+    /// `{type}.{tenant}`, or `{type}.unknown`.
     pub routing_key: String,
+    /// CloudEvents 1.0 JSON.
     pub body: Vec<u8>,
+}
+
+impl Event {
+    /// The Content-Type of every event's body.
+    pub const CONTENT_TYPE: &'static str = "application/cloudevents+json";
+}
+
+/// An object of a recording, as it is announced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArchivedObject {
+    pub bucket: String,
+    pub key: ObjectKey,
+    /// Bytes.
+    pub size: u64,
+    /// Hex; `None` where the object was already there and carries none.
+    pub sha256: Option<String>,
+    pub etag: Option<String>,
+    pub version_id: Option<String>,
+    pub content_type: Option<String>,
+    /// What is heard in a WAV that was downloaded.
+    pub audio: Option<Audio>,
+}
+
+/// A recording is in the bucket.
+#[derive(Clone, Copy, Debug)]
+pub struct Archived<'a> {
+    pub echo: &'a Echo,
+    /// Must be known: a recording is not stored without a tenant.
+    pub tenant: &'a TenantId,
+    pub place: &'a Place,
+    /// The one that was asked with: the message's or the tenant's.
+    pub cc_id: &'a CcId,
+    pub force: bool,
+    pub objects: &'a [ArchivedObject],
+    /// Another try or message had stored it.
+    pub already_archived: bool,
+    /// The tries that counted, this one included.
+    pub attempts: u32,
+    /// Now, or the object's Last-Modified if it was there already.
+    pub archived_at: Timestamp,
+    pub now: Timestamp,
+}
+
+/// A recording is not in the bucket, and will not be.
+#[derive(Clone, Copy, Debug)]
+pub struct Unarchived<'a> {
+    pub echo: &'a Echo,
+    /// `None` where the message tells no day or no name.
+    pub place: Option<&'a Place>,
+    pub force: bool,
+    /// SHA-256 of the message's body.
+    pub body_sha256: &'a [u8; 32],
+    /// The header `callvault-redrive`, which tells a new end of the same message from a repeat.
+    pub redrive: Option<&'a str>,
+    pub attempts: u32,
+    pub reason: &'a Reason,
+    /// Explains the reason; never a value of the body.
+    pub detail: &'a str,
+    pub now: Timestamp,
+}
+
+/// `recording.archived`.
+pub fn archived(news: &Archived<'_>) -> Event {
+    let tenant = Some(news.tenant);
+    let subject = Subject::Recording {
+        place: news.place,
+        request_id: news.echo.request_id.as_ref().filter(|_| news.force),
+    };
+    let data = Data {
+        cc_id: Some(news.cc_id),
+        objects: Some(news.objects.iter().map(Into::into).collect()),
+        already_archived: Some(news.already_archived),
+        attempts: Some(news.attempts),
+        call_end: news.echo.call_end.map(|time| time.to_string()),
+        archived_at: Some(body::to_millisecond(news.archived_at)),
+        ..Data::echoing(tenant, news.echo)
+    };
+    event(ARCHIVED, id::derive(ARCHIVED, tenant, subject, None), news.now, data)
+}
+
+/// `recording.absent`: CC-FS had no recording until the window closed.
+pub fn absent(news: &Unarchived<'_>) -> Event {
+    unarchived(ABSENT, news)
+}
+
+/// `recording.failed`: the message goes to the dead queue.
+pub fn failed(news: &Unarchived<'_>) -> Event {
+    unarchived(FAILED, news)
+}
+
+fn unarchived(event_type: &'static str, news: &Unarchived<'_>) -> Event {
+    let tenant = news.echo.tenant.as_ref();
+    let subject = match news.place {
+        Some(place) => Subject::Recording {
+            place,
+            request_id: news.echo.request_id.as_ref().filter(|_| news.force),
+        },
+        None => Subject::Body(news.body_sha256),
+    };
+    let data = Data {
+        attempts: Some(news.attempts),
+        reason: Some(body::Why { code: news.reason.as_str(), message: news.detail }),
+        ..Data::echoing(tenant, news.echo)
+    };
+    event(event_type, id::derive(event_type, tenant, subject, news.redrive), news.now, data)
+}
+
+/// `dump.expanded`: a dump was published as `count` messages of one recording each.
+pub fn expanded(tenant: &TenantId, request_id: &RequestId, count: usize, now: Timestamp) -> Event {
+    let id = id::derive(EXPANDED, Some(tenant), Subject::Dump(request_id), None);
+    let data = Data {
+        tenant: Some(tenant),
+        request_id: Some(request_id),
+        count: Some(count),
+        ..Data::default()
+    };
+    event(EXPANDED, id, now, data)
+}
+
+fn event(event_type: &'static str, id: String, now: Timestamp, data: Data<'_>) -> Event {
+    let tenant = data.tenant.map_or(TenantId::UNKNOWN, TenantId::as_str);
+    let routing_key = format!("{event_type}.{tenant}");
+    let envelope = Envelope::new(event_type, &id, now, data);
+    let body = serde_json::to_vec(&envelope).expect("strings and numbers always serialise");
+    Event { id, event_type, routing_key, body }
 }

@@ -1,39 +1,201 @@
-//! What the first bytes of a body say it is.
+//! The format of a recording, told by its first bytes: CC-FS sends everything, errors included, as
+//! `Application/Octet-stream` (vendor page), so a header proves nothing.
 
-/// The most bytes that [`sniff`] ever needs.
-pub const HEAD_BYTES: usize = 512;
+use crate::request::{FileName, Wanted};
 
-/// What a body is by its first bytes.
+/// What the first bytes say a recording is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// RIFF/WAVE.
+    Wav,
+    /// PKZIP.
+    Zip,
+    /// Bytes of no known format.
+    Other,
+}
+
+impl Format {
+    /// The extension that the content itself decides.
+    pub fn extension(self) -> Option<&'static str> {
+        match self {
+            Self::Wav => Some("wav"),
+            Self::Zip => Some("zip"),
+            Self::Other => None,
+        }
+    }
+
+    /// The Content-Type of the object (contract 3).
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Wav => "audio/wav",
+            Self::Zip => "application/zip",
+            Self::Other => "application/octet-stream",
+        }
+    }
+}
+
+/// What an answer looks like from its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sniffed {
     Wav,
     Zip,
+    /// A JSON object: CC-FS's way to say no.
     Json,
+    /// HTML or XML: somebody in front of CC-FS speaks.
     Html,
     Unknown,
     /// Too few bytes to tell.
     NeedMore,
 }
 
-/// Tells recordings from error answers.
+/// With so many bytes [`sniff`] never answers [`Sniffed::NeedMore`]. Blank lines at the head of
+/// templated error pages make it more than a magic number.
+pub const HEAD_BYTES: usize = 512;
+
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// Tells what begins with `head`.
+///
+/// A RIFF of another form than WAVE is [`Sniffed::Unknown`].
 pub fn sniff(head: &[u8]) -> Sniffed {
-    for (magic, sniffed) in [(&b"RIFF"[..], Sniffed::Wav), (b"PK", Sniffed::Zip)] {
-        if head.starts_with(magic) {
-            return sniffed;
-        }
-        if head.len() < magic.len() && magic.starts_with(head) {
-            return Sniffed::NeedMore;
-        }
+    if head.starts_with(b"PK") {
+        return Sniffed::Zip;
     }
-    let bom = b"\xef\xbb\xbf";
-    if head.len() < bom.len() && bom.starts_with(head) {
+    if head.starts_with(b"RIFF") && head.len() >= 12 {
+        return if &head[8..12] == b"WAVE" { Sniffed::Wav } else { Sniffed::Unknown };
+    }
+    if head.starts_with(b"RIFF") || b"RIFF".starts_with(head) || b"PK".starts_with(head) {
         return Sniffed::NeedMore;
     }
-    let text = head.strip_prefix(bom).unwrap_or(head).trim_ascii_start();
-    match text.first() {
-        None if head.len() < HEAD_BYTES => Sniffed::NeedMore,
-        Some(b'{' | b'[') => Sniffed::Json,
-        Some(b'<') => Sniffed::Html,
+    if BOM.starts_with(head) {
+        return Sniffed::NeedMore;
+    }
+    let text = head.strip_prefix(BOM).unwrap_or(head).trim_ascii_start();
+    match text {
+        [] if head.len() < HEAD_BYTES => Sniffed::NeedMore,
+        [b'<'] if head.len() < HEAD_BYTES => Sniffed::NeedMore,
+        [b'{', ..] => Sniffed::Json,
+        [b'<', b'!' | b'?' | b'a'..=b'z' | b'A'..=b'Z', ..] => Sniffed::Html,
         _ => Sniffed::Unknown,
+    }
+}
+
+/// Tells what a body is that ended within its first [`HEAD_BYTES`]; never
+/// [`Sniffed::NeedMore`]. The stump of a WAV or ZIP counts as one, so that [`super::Proof`] refuses
+/// it rather than that it passes as unknown bytes.
+pub fn sniff_whole(body: &[u8]) -> Sniffed {
+    match sniff(body) {
+        Sniffed::NeedMore if body.is_empty() => Sniffed::Unknown,
+        Sniffed::NeedMore if body.starts_with(b"R") => Sniffed::Wav,
+        Sniffed::NeedMore if body.starts_with(b"P") => Sniffed::Zip,
+        Sniffed::NeedMore => Sniffed::Unknown,
+        told => told,
+    }
+}
+
+/// The extension of a recording's key (contract 3), not yet percent-encoded.
+pub fn extension(format: Format, wanted: &Wanted) -> String {
+    format.extension().map_or_else(|| own_extension(wanted), str::to_owned)
+}
+
+/// The extensions a recording may turn out to have, the likeliest first, for asking the store
+/// before a download.
+pub fn likely_extensions(wanted: &Wanted) -> Vec<String> {
+    let mut likely = vec!["wav".to_owned(), "zip".to_owned()];
+    let own = own_extension(wanted);
+    if !likely.contains(&own) {
+        likely.push(own);
+    }
+    likely
+}
+
+fn own_extension(wanted: &Wanted) -> String {
+    let last = wanted.file_name.as_ref().and_then(|name| FileName::parts(name).last());
+    let own = last.and_then(|part| split_extension(part).1);
+    own.map_or_else(|| "bin".to_owned(), str::to_lowercase)
+}
+
+/// Stem and extension of a path's last part. A part like `.V3` is a name, not an extension.
+pub fn split_extension(part: &str) -> (&str, Option<&str>) {
+    match part.rsplit_once('.') {
+        None | Some(("", _)) => (part, None),
+        Some((stem, "")) => (stem, None),
+        Some((stem, extension)) => (stem, Some(extension)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(file_name: &str) -> Wanted {
+        Wanted { file_name: Some(FileName::new(file_name).unwrap()), ..Wanted::default() }
+    }
+
+    #[test]
+    fn tells_formats_by_first_bytes() {
+        let cases: [(&[u8], Sniffed); 21] = [
+            (b"", Sniffed::NeedMore),
+            (b"R", Sniffed::NeedMore),
+            (b"RIFF\x24\0\0\0WAV", Sniffed::NeedMore),
+            (b"RIFF\x24\0\0\0WAVE", Sniffed::Wav),
+            (b"RIFF\x24\0\0\0AVI ", Sniffed::Unknown),
+            (b"RIFX\x24\0\0\0WAVE", Sniffed::Unknown),
+            (b"P", Sniffed::NeedMore),
+            (b"PK", Sniffed::Zip),
+            (b"PK\x05\x06", Sniffed::Zip),
+            (b"{", Sniffed::Json),
+            (b"\xef\xbb\xbf \r\n{\"resultCode\"", Sniffed::Json),
+            (b"\xef\xbb", Sniffed::NeedMore),
+            (b"\xef\xbb\xbf", Sniffed::NeedMore),
+            (b" \n ", Sniffed::NeedMore),
+            (b"<", Sniffed::NeedMore),
+            (b"<html>", Sniffed::Html),
+            (b"\n\n<!DOCTYPE html>", Sniffed::Html),
+            (b"<?xml version", Sniffed::Html),
+            (b"<\x00", Sniffed::Unknown),
+            (b"OggS", Sniffed::Unknown),
+            (b"\0\0\0\x18ftyp", Sniffed::Unknown),
+        ];
+        for (head, wanted) in cases {
+            assert_eq!(sniff(head), wanted, "{:?}", String::from_utf8_lossy(head));
+        }
+        assert_eq!(sniff(&[b' '; HEAD_BYTES]), Sniffed::Unknown);
+    }
+
+    #[test]
+    fn stumps_of_recordings_are_no_unknown_bytes() {
+        assert_eq!(sniff_whole(b"RI"), Sniffed::Wav);
+        assert_eq!(sniff_whole(b"RIFF\x24\0\0\0WA"), Sniffed::Wav);
+        assert_eq!(sniff_whole(b"P"), Sniffed::Zip);
+        assert_eq!(sniff_whole(b""), Sniffed::Unknown);
+        assert_eq!(sniff_whole(b"  "), Sniffed::Unknown);
+        assert_eq!(sniff_whole(b"{}"), Sniffed::Json);
+    }
+
+    #[test]
+    fn extensions_come_from_the_content_then_from_the_name() {
+        let v3 = named("X:/4/0/20260425/512/1629533.V3");
+        assert_eq!(extension(Format::Wav, &v3), "wav");
+        assert_eq!(extension(Format::Zip, &v3), "zip");
+        let cases = [
+            ("X:/4/0/20260425/512/1629533.V3", "v3"),
+            ("a\\b.tar.GZ", "gz"),
+            ("a.d/plain", "bin"),
+            ("dir.ext/", "ext"),
+            (".V3", "bin"),
+            ("ends.", "bin"),
+        ];
+        for (file_name, wanted) in cases {
+            assert_eq!(extension(Format::Other, &named(file_name)), wanted, "{file_name}");
+        }
+        assert_eq!(extension(Format::Other, &Wanted::default()), "bin");
+    }
+
+    #[test]
+    fn likely_extensions_do_not_repeat() {
+        assert_eq!(likely_extensions(&named("a.V3")), ["wav", "zip", "v3"]);
+        assert_eq!(likely_extensions(&named("a.WAV")), ["wav", "zip"]);
+        assert_eq!(likely_extensions(&Wanted::default()), ["wav", "zip", "bin"]);
     }
 }

@@ -1,20 +1,57 @@
 //! What a message asks for: bytes in, a validated request out. Pure; knows no broker.
+//!
+//! A message that is refused still says whose it was: [`Rejected`] carries what of it was well
+//! formed, and an explanation that never quotes a value of the body.
 
+mod echo;
+mod fields;
+mod letter;
 mod names;
+mod time;
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::failure::{Failure, Reason};
+
+pub use echo::{Echo, Rejected};
 pub use names::{BadName, CallId, CcId, FileName, RequestId, TenantId};
 
-/// What a message is, as far as it can be told.
+/// The longest message that is read, in bytes (contract 2).
+pub const MAX_BODY: usize = 4 * 1024 * 1024;
+
+/// The most recordings in one dump (contract 2).
+pub const MAX_RECORDINGS: usize = 10_000;
+
+/// The AMQP properties that help to read a body.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hints<'a> {
+    /// The property `type`, for bodies without a field of that name.
+    pub message_type: Option<&'a str>,
+    /// The property `content_type`; `application/cloudevents+json` announces an envelope.
+    pub content_type: Option<&'a str>,
+}
+
+/// The kinds of message, as they are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MessageType {
     CallCompleted,
     DumpRequested,
     DumpItem,
-    /// None of the above, or not readable.
+    /// A type that is missing or unknown.
     Invalid,
 }
 
 impl MessageType {
+    pub const ALL: [Self; 4] =
+        [Self::CallCompleted, Self::DumpRequested, Self::DumpItem, Self::Invalid];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::CallCompleted => "call.completed",
@@ -23,4 +60,199 @@ impl MessageType {
             Self::Invalid => "invalid",
         }
     }
+
+    /// [`MessageType::Invalid`] for a name that is none of contract 2's.
+    fn named(name: &str) -> Self {
+        let known = [Self::CallCompleted, Self::DumpRequested, Self::DumpItem];
+        known.into_iter().find(|kind| kind.as_str() == name).unwrap_or(Self::Invalid)
+    }
+}
+
+/// A message that can be worked on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    Recording(RecordingRequest),
+    Dump(DumpRequest),
+}
+
+impl Request {
+    pub fn message_type(&self) -> MessageType {
+        match self {
+            Self::Recording(request) => request.message_type,
+            Self::Dump(_) => MessageType::DumpRequested,
+        }
+    }
+
+    /// The tenant that the message names; whether it is configured is not known here.
+    pub fn tenant(&self) -> &TenantId {
+        match self {
+            Self::Recording(request) => &request.tenant,
+            Self::Dump(request) => &request.tenant,
+        }
+    }
+}
+
+/// One recording is wanted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordingRequest {
+    pub tenant: TenantId,
+    pub wanted: Wanted,
+    /// The dump that it belongs to.
+    pub request_id: Option<RequestId>,
+    /// Store again over what is there.
+    pub force: bool,
+    pub message_type: MessageType,
+}
+
+/// A recording as a message describes it; `call_id` or `file_name` is there, or both.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Wanted {
+    pub call_id: Option<CallId>,
+    pub file_name: Option<FileName>,
+    /// Without it the tenant's own applies.
+    pub cc_id: Option<CcId>,
+    pub call_begin: Option<Timestamp>,
+    pub call_end: Option<Timestamp>,
+    /// The sender's own, handed on unchanged, to the event alone.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// Many recordings are wanted: 1 to [`MAX_RECORDINGS`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct DumpRequest {
+    pub tenant: TenantId,
+    pub request_id: RequestId,
+    pub force: bool,
+    pub recordings: Vec<Wanted>,
+}
+
+impl DumpRequest {
+    /// A dump of exactly one recording is that recording's request: it is done in place.
+    ///
+    /// # Errors
+    /// The dump itself, when it has to be expanded.
+    pub fn into_single(mut self) -> Result<RecordingRequest, Self> {
+        if self.recordings.len() != 1 {
+            return Err(self);
+        }
+        let Some(wanted) = self.recordings.pop() else { return Err(self) };
+        Ok(RecordingRequest {
+            tenant: self.tenant,
+            wanted,
+            request_id: Some(self.request_id),
+            force: self.force,
+            message_type: MessageType::DumpRequested,
+        })
+    }
+
+    /// One flat `recording.dump-item` body a recording, in the dump's order.
+    pub fn items(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
+        self.recordings.iter().map(|wanted| {
+            let item = Item {
+                r#type: MessageType::DumpItem.as_str(),
+                tenant: &self.tenant,
+                request_id: &self.request_id,
+                force: self.force,
+                call_id: wanted.call_id.as_ref(),
+                file_name: wanted.file_name.as_ref(),
+                cc_id: wanted.cc_id.as_ref(),
+                call_begin: wanted.call_begin.map(|time| time.to_string()),
+                call_end: wanted.call_end.map(|time| time.to_string()),
+                metadata: &wanted.metadata,
+            };
+            serde_json::to_vec(&item).expect("strings and a bool always serialise")
+        })
+    }
+}
+
+/// The body of a `recording.dump-item`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Item<'a> {
+    r#type: &'static str,
+    tenant: &'a TenantId,
+    request_id: &'a RequestId,
+    force: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call_id: Option<&'a CallId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_name: Option<&'a FileName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cc_id: Option<&'a CcId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call_begin: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call_end: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: &'a BTreeMap<String, String>,
+}
+
+/// Reads a message.
+///
+/// # Errors
+/// [`Rejected`] with `message.invalid` or `message.too_large`; the message can never succeed.
+pub fn parse(body: &[u8], hints: Hints<'_>) -> Result<Request, Box<Rejected>> {
+    let letter = letter::open(body, hints);
+    let read = match letter.fault {
+        Some(fault) => Err(fault),
+        None => read(letter.message_type, &letter.data),
+    };
+    read.map_err(|failure| {
+        let echo = Echo::of_body(letter.message_type, &letter.data);
+        Box::new(Rejected { failure, message_type: letter.message_type, echo })
+    })
+}
+
+fn read(message_type: MessageType, data: &Map<String, Value>) -> Result<Request, Failure> {
+    let tenant = fields::required("tenant", fields::tenant(data)?)?;
+    if message_type == MessageType::CallCompleted {
+        // `requestId` and `force` are no fields of this message, so they mean nothing in it.
+        let wanted = wanted(data)?;
+        let request =
+            RecordingRequest { tenant, wanted, request_id: None, force: false, message_type };
+        return Ok(Request::Recording(request));
+    }
+    let request_id = fields::required("requestId", fields::request_id(data)?)?;
+    let force = fields::flag(data, "force")?;
+    if message_type == MessageType::DumpItem {
+        let (wanted, request_id) = (wanted(data)?, Some(request_id));
+        let request = RecordingRequest { tenant, wanted, request_id, force, message_type };
+        return Ok(Request::Recording(request));
+    }
+    let recordings = recordings(data)?;
+    Ok(Request::Dump(DumpRequest { tenant, request_id, force, recordings }))
+}
+
+fn recordings(data: &Map<String, Value>) -> Result<Vec<Wanted>, Failure> {
+    let list = fields::required("recordings", fields::list(data, "recordings")?)?;
+    if !(1..=MAX_RECORDINGS).contains(&list.len()) {
+        return Err(invalid(format!(
+            "recordings must have 1 to {MAX_RECORDINGS} entries, has {}",
+            list.len()
+        )));
+    }
+    let each = list.iter().enumerate().map(|(index, value)| {
+        let read = fields::object(value).and_then(wanted);
+        read.map_err(|failure| invalid(format!("recordings[{index}]: {}", failure.detail)))
+    });
+    each.collect()
+}
+
+fn wanted(data: &Map<String, Value>) -> Result<Wanted, Failure> {
+    let wanted = Wanted {
+        call_id: fields::call_id(data)?,
+        file_name: fields::file_name(data)?,
+        cc_id: fields::cc_id(data)?,
+        call_begin: fields::time(data, "callBegin")?,
+        call_end: fields::time(data, "callEnd")?,
+        metadata: fields::metadata(data)?,
+    };
+    if wanted.call_id.is_none() && wanted.file_name.is_none() {
+        return Err(invalid("callId or fileName is required"));
+    }
+    Ok(wanted)
+}
+
+fn invalid(detail: impl Into<String>) -> Failure {
+    Failure::permanent(Reason::MESSAGE_INVALID, detail)
 }

@@ -70,8 +70,22 @@ name!(
     /// `original_file_name` of the recording index, 1 to 225 characters (vendor page,
     /// `msgBody.fileName`), with slashes or backslashes, sent as it was given.
     FileName,
-    |value| printable(value, 225)
+    |value| {
+        printable(value, 225)?;
+        if value.chars().all(|c| c == '/' || c == '\\') {
+            return Err(BadName("must name a file".into()));
+        }
+        Ok(())
+    }
 );
+
+impl FileName {
+    /// The parts of the path, at least one, none empty.
+    pub fn parts(&self) -> impl Iterator<Item = &str> {
+        self.0.split(['/', '\\']).filter(|part| !part.is_empty())
+    }
+}
+
 name!(
     /// A call centre's id, 1 to 64 characters (vendor page, `msgBody.ccId`).
     CcId,

@@ -1,0 +1,306 @@
+//! Where a recording belongs: its name, its key, the template of keys (contract 3).
+
+use std::borrow::Cow;
+use std::fmt;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::date::When;
+use super::format::split_extension;
+use crate::failure::{Failure, Reason};
+use crate::request::{CcId, FileName, TenantId, Wanted};
+
+/// Everything outside `A–Z a–z 0–9 . _ -`.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'-');
+
+/// S3's limit of a key, in bytes.
+const MAX_KEY: usize = 1024;
+
+/// Where a recording belongs, whatever its format turns out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub when: When,
+    /// Percent-encoded; neither empty nor `.` nor `..`.
+    pub name: String,
+}
+
+/// Finds the day and the name of a recording, from its message alone.
+///
+/// # Errors
+/// `message.no_date` where nothing in the message tells the day, `message.invalid` where nothing
+/// names the recording.
+pub fn locate(
+    wanted: &Wanted,
+    zone: &TimeZone,
+    sent_at: Option<Timestamp>,
+) -> Result<Place, Failure> {
+    let name = name_of(wanted).ok_or_else(|| {
+        Failure::permanent(Reason::MESSAGE_INVALID, "callId or fileName is required")
+    })?;
+    let when = When::find(wanted, zone, sent_at).ok_or_else(|| {
+        let detail = "the day of the call is in none of callEnd, callBegin, fileName, callId and \
+                      the AMQP timestamp";
+        Failure::permanent(Reason::MESSAGE_NO_DATE, detail)
+    })?;
+    Ok(Place { when, name })
+}
+
+fn name_of(wanted: &Wanted) -> Option<String> {
+    let call_id = wanted.call_id.as_ref().map(|id| encode(id.as_str()));
+    let file = wanted.file_name.as_ref().map(file_part);
+    let name = match (call_id, file) {
+        (Some(call_id), Some(file)) => format!("{call_id}_{file}"),
+        (Some(name), None) => name.into_owned(),
+        (None, Some(name)) => name,
+        (None, None) => return None,
+    };
+    Some(undotted(&name).to_owned())
+}
+
+/// Every part of the path joined with `_`, the drive's colon and the extension dropped.
+fn file_part(file_name: &FileName) -> String {
+    let mut parts: Vec<&str> = file_name.parts().collect();
+    if let Some(last) = parts.last_mut() {
+        *last = split_extension(last).0;
+    }
+    if let Some(first) = parts.first_mut()
+        && let [letter, b':'] = first.as_bytes()
+        && letter.is_ascii_alphabetic()
+    {
+        *first = &first[..1];
+    }
+    let parts: Vec<Cow<'_, str>> = parts.into_iter().map(encode).collect();
+    parts.join("_")
+}
+
+fn encode(text: &str) -> Cow<'_, str> {
+    utf8_percent_encode(text, ENCODED).into()
+}
+
+/// A path segment `.` or `..` would be resolved away by some clients of the store.
+fn undotted(segment: &str) -> &str {
+    match segment {
+        "." => "%2E",
+        ".." => "%2E%2E",
+        other => other,
+    }
+}
+
+/// The key of an object: at most 1,024 bytes, ASCII, no segment empty, `.` or `..`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectKey(String);
+
+impl ObjectKey {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How keys are made: `{tenant}/{yyyy}/{mm}/{dd}/{name}.{ext}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyTemplate(Vec<Piece>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Literal(String),
+    Field(Field),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    Tenant,
+    Year,
+    Month,
+    Day,
+    Hour,
+    CallId,
+    Name,
+    CcId,
+    Extension,
+}
+
+impl Field {
+    const ALL: [(&'static str, Self); 9] = [
+        ("tenant", Self::Tenant),
+        ("yyyy", Self::Year),
+        ("mm", Self::Month),
+        ("dd", Self::Day),
+        ("hh", Self::Hour),
+        ("call_id", Self::CallId),
+        ("name", Self::Name),
+        ("cc_id", Self::CcId),
+        ("ext", Self::Extension),
+    ];
+}
+
+impl KeyTemplate {
+    /// Reads a template.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong and what would be right.
+    pub fn parse(template: &str) -> Result<Self, String> {
+        let this = Self(pieces(template)?);
+        if !this.uses(Field::Tenant) || !this.uses(Field::Name) {
+            return Err("must contain {tenant} and {name}, or recordings would share a key".into());
+        }
+        this.check_segments()?;
+        this.check_tenant_stands_alone()?;
+        Ok(this)
+    }
+
+    /// Whether a recording's format decides its key.
+    pub fn uses_extension(&self) -> bool {
+        self.uses(Field::Extension)
+    }
+
+    /// What all keys of a tenant begin with, for listing them; empty where the template begins with
+    /// something else than the tenant.
+    pub fn prefix(&self, tenant: &TenantId) -> String {
+        let known = self.0.iter().map_while(|piece| match piece {
+            Piece::Literal(text) => Some(text.as_str()),
+            Piece::Field(Field::Tenant) => Some(tenant.as_str()),
+            Piece::Field(_) => None,
+        });
+        known.collect()
+    }
+
+    /// The key of a recording.
+    ///
+    /// `cc_id` is the one asked with, the message's or the tenant's. A recording without a callId
+    /// has `-` for `{call_id}`.
+    ///
+    /// # Errors
+    /// `message.invalid` for a key of more than 1,024 bytes.
+    pub fn key(
+        &self,
+        tenant: &TenantId,
+        cc_id: &CcId,
+        wanted: &Wanted,
+        place: &Place,
+        extension: &str,
+    ) -> Result<ObjectKey, Failure> {
+        let date = place.when.date;
+        let pieces = self.0.iter().map(|piece| match piece {
+            Piece::Literal(text) => Cow::Borrowed(text.as_str()),
+            Piece::Field(field) => match field {
+                Field::Tenant => Cow::Borrowed(tenant.as_str()),
+                Field::Year => format!("{:04}", date.year()).into(),
+                Field::Month => format!("{:02}", date.month()).into(),
+                Field::Day => format!("{:02}", date.day()).into(),
+                Field::Hour => format!("{:02}", place.when.hour).into(),
+                Field::CallId => encode(wanted.call_id.as_ref().map_or("-", |id| id.as_str())),
+                Field::Name => Cow::Borrowed(place.name.as_str()),
+                Field::CcId => encode(cc_id.as_str()),
+                Field::Extension => encode(extension),
+            },
+        });
+        let whole: String = pieces.collect();
+        let segments: Vec<&str> = whole.split('/').map(undotted).collect();
+        let key = segments.join("/");
+        if key.len() > MAX_KEY {
+            let detail = format!("the key has {} bytes, the most is {MAX_KEY}", key.len());
+            return Err(Failure::permanent(Reason::MESSAGE_INVALID, detail));
+        }
+        Ok(ObjectKey(key))
+    }
+
+    fn uses(&self, field: Field) -> bool {
+        self.0.contains(&Piece::Field(field))
+    }
+
+    fn check_segments(&self) -> Result<(), String> {
+        let shape: String = self
+            .0
+            .iter()
+            .map(|piece| match piece {
+                Piece::Literal(text) => text.as_str(),
+                Piece::Field(_) => "x",
+            })
+            .collect();
+        match shape.split('/').find(|segment| matches!(*segment, "" | "." | "..")) {
+            None => Ok(()),
+            Some("") => Err("must neither begin nor end with a slash nor have two in a row".into()),
+            Some(_) => Err("must have no part that is `.` or `..`".into()),
+        }
+    }
+
+    /// Characters of an id right beside `{tenant}` would let one tenant's keys look like
+    /// another's.
+    fn check_tenant_stands_alone(&self) -> Result<(), String> {
+        let apart = |c: Option<char>| c.is_some_and(|c| matches!(c, '/' | '.' | '='));
+        for (index, piece) in self.0.iter().enumerate() {
+            if *piece != Piece::Field(Field::Tenant) {
+                continue;
+            }
+            let before = index.checked_sub(1).map(|index| match &self.0[index] {
+                Piece::Literal(text) => apart(text.chars().next_back()),
+                Piece::Field(_) => false,
+            });
+            let after = self.0.get(index + 1).map(|piece| match piece {
+                Piece::Literal(text) => apart(text.chars().next()),
+                Piece::Field(_) => false,
+            });
+            if before == Some(false) || after == Some(false) {
+                return Err("{tenant} must stand between slashes (or `.` or `=`), or the keys of \
+                            two tenants could meet"
+                    .into());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn pieces(template: &str) -> Result<Vec<Piece>, String> {
+    let mut pieces = Vec::new();
+    let mut rest = template;
+    while !rest.is_empty() {
+        let (literal, tail) = rest.split_at(rest.find(['{', '}']).unwrap_or(rest.len()));
+        if !literal.is_empty() {
+            pieces.push(Piece::Literal(checked_literal(literal)?));
+        }
+        rest = tail;
+        if let Some(open) = rest.strip_prefix('{') {
+            let (name, tail) = open.split_once('}').ok_or("has a `{` without its `}`")?;
+            pieces.push(Piece::Field(field_named(name)?));
+            rest = tail;
+        } else if !rest.is_empty() {
+            return Err("has a `}` without its `{`".into());
+        }
+    }
+    Ok(pieces)
+}
+
+fn checked_literal(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '=' | '/');
+    match text.chars().find(|c| !plain(*c)) {
+        None => Ok(text.to_owned()),
+        Some(c) => {
+            Err(format!("has {c:?}; besides placeholders only A–Z a–z 0–9 . _ - = / may stand"))
+        }
+    }
+}
+
+fn field_named(name: &str) -> Result<Field, String> {
+    if let Some((_, field)) = Field::ALL.iter().find(|(known, _)| *known == name) {
+        return Ok(*field);
+    }
+    let known = Field::ALL.map(|(known, _)| format!("{{{known}}}")).join(" ");
+    let near = Field::ALL
+        .iter()
+        .map(|(known, _)| (strsim::jaro_winkler(known, &name.to_lowercase()), *known))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(likeness, _)| *likeness > 0.7);
+    let hint = near.map(|(_, known)| format!(", did you mean {{{known}}}?")).unwrap_or_default();
+    Err(format!("has the unknown placeholder {{{name}}}{hint} (known: {known})"))
+}
+
+#[cfg(test)]
+mod tests;

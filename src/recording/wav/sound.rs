@@ -1,0 +1,130 @@
+//! The `fmt ` chunk: what the sound is, and how long so many bytes of it last.
+
+/// `WAVEFORMATEXTENSIBLE`, the longest form that is read.
+pub const MAX_FORMAT: usize = 40;
+
+/// What a WAV header says of its sound (contract 4).
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Audio {
+    /// pcm_alaw, pcm_mulaw, pcm_u8, pcm_s16le, pcm_f32le, gsm_ms, else `tag_{n}`.
+    pub codec: String,
+    /// Hertz.
+    pub sample_rate: u32,
+    pub channels: u16,
+    /// Milliseconds.
+    pub duration_ms: u64,
+}
+
+const PCM: u16 = 1;
+const FLOAT: u16 = 3;
+const A_LAW: u16 = 6;
+const MU_LAW: u16 = 7;
+const GSM: u16 = 0x31;
+const EXTENSIBLE: u16 = 0xFFFE;
+
+/// A subformat is a tag in this GUID (Microsoft, `KSDATAFORMAT_SUBTYPE_WAVEFORMATEX`).
+const SUBFORMAT_TAIL: [u8; 14] =
+    [0x00, 0x00, 0x00, 0x00, 0x10, 0x00, 0x80, 0x00, 0x00, 0xAA, 0x00, 0x38, 0x9B, 0x71];
+
+/// Microsoft's GSM 6.10 packs two frames of 160 samples into 65 bytes.
+const GSM_BLOCK_BYTES: u64 = 65;
+const GSM_BLOCK_SAMPLES: u64 = 320;
+
+/// A `fmt ` chunk as it stands.
+#[derive(Debug, Default)]
+pub struct Sound {
+    /// Bytes of the chunk that were read; 16 is the least that a fmt chunk has.
+    length: usize,
+    tag: u16,
+    channels: u16,
+    sample_rate: u32,
+    bytes_per_second: u32,
+    block_align: u16,
+    bits: u16,
+}
+
+impl Sound {
+    pub fn read(field: &[u8]) -> Self {
+        if field.len() < 16 {
+            return Self { length: field.len(), ..Self::default() };
+        }
+        let short = |at: usize| u16::from_le_bytes([field[at], field[at + 1]]);
+        let long = |at: usize| u32::from(short(at)) | u32::from(short(at + 2)) << 16;
+        let tag = match (short(0), field.get(24..26), field.get(26..40)) {
+            (EXTENSIBLE, Some(tag), Some(tail)) if tail == SUBFORMAT_TAIL => {
+                u16::from_le_bytes([tag[0], tag[1]])
+            }
+            (tag, _, _) => tag,
+        };
+        Self {
+            length: field.len(),
+            tag,
+            channels: short(2),
+            sample_rate: long(4),
+            bytes_per_second: long(8),
+            block_align: short(12),
+            bits: short(14),
+        }
+    }
+
+    pub fn is_complete(&self) -> bool {
+        self.length >= 16
+    }
+
+    pub fn audio(&self, data_bytes: u64, fact: Option<u32>) -> Audio {
+        Audio {
+            codec: self.codec(),
+            sample_rate: self.sample_rate,
+            channels: self.channels,
+            duration_ms: self.duration_ms(data_bytes, fact),
+        }
+    }
+
+    fn codec(&self) -> String {
+        match (self.tag, self.bits) {
+            (A_LAW, _) => "pcm_alaw".into(),
+            (MU_LAW, _) => "pcm_mulaw".into(),
+            (PCM, 8) => "pcm_u8".into(),
+            (PCM, 16) => "pcm_s16le".into(),
+            (FLOAT, 32) => "pcm_f32le".into(),
+            (GSM, _) => "gsm_ms".into(),
+            (tag, _) => format!("tag_{tag}"),
+        }
+    }
+
+    /// 0 where the header does not say enough.
+    fn duration_ms(&self, data_bytes: u64, fact: Option<u32>) -> u64 {
+        let rate = u64::from(self.sample_rate);
+        let per_second = u64::from(self.bytes_per_second);
+        let frames = match self.tag {
+            PCM | FLOAT | A_LAW | MU_LAW => Some((data_bytes, 1, self.frame_bytes())),
+            GSM => Some((data_bytes, GSM_BLOCK_SAMPLES, GSM_BLOCK_BYTES)),
+            _ => None,
+        };
+        match (frames, fact) {
+            (Some((bytes, samples, block)), _) if rate > 0 && block > 0 => {
+                milliseconds(bytes * samples, block * rate)
+            }
+            _ if per_second > 0 => milliseconds(data_bytes, per_second),
+            (_, Some(samples)) if rate > 0 && samples != u32::MAX => {
+                milliseconds(u64::from(samples), rate)
+            }
+            _ => 0,
+        }
+    }
+
+    /// The bytes of one sample of every channel.
+    fn frame_bytes(&self) -> u64 {
+        match self.block_align {
+            0 => u64::from(self.channels) * u64::from(self.bits.div_ceil(8)),
+            bytes => u64::from(bytes),
+        }
+    }
+}
+
+/// `amount / per_second` in milliseconds, rounded to the nearest.
+fn milliseconds(amount: u64, per_second: u64) -> u64 {
+    let (amount, per_second) = (u128::from(amount), u128::from(per_second));
+    u64::try_from((amount * 1000 + per_second / 2) / per_second).unwrap_or(u64::MAX)
+}

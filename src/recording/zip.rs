@@ -1,0 +1,203 @@
+//! The end of a ZIP (PKWARE APPNOTE 4.3): a file is whole when its last record ends with it and
+//! the central directory stands where that record says.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use super::proof::{empty, protocol, truncated};
+use crate::failure::Failure;
+
+/// End of central directory record, without its comment.
+const END: usize = 22;
+/// Zip64 end of central directory locator.
+const LOCATOR: usize = 20;
+/// Zip64 end of central directory record, without extensions.
+const END64: usize = 56;
+/// Central directory header, without name, extra field and comment.
+const ENTRY: usize = 46;
+/// What is kept: all records at the end, with the longest comment.
+const WINDOW: usize = END + u16::MAX as usize + LOCATOR + END64;
+
+/// Keeps the last bytes of a ZIP as it goes by.
+#[derive(Debug)]
+pub struct ZipTail {
+    total: u64,
+    tail: VecDeque<u8>,
+}
+
+impl ZipTail {
+    pub fn new() -> Self {
+        Self { total: 0, tail: VecDeque::new() }
+    }
+
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.total += bytes.len() as u64;
+        let bytes = &bytes[bytes.len().saturating_sub(WINDOW)..];
+        let surplus = (self.tail.len() + bytes.len()).saturating_sub(WINDOW);
+        self.tail.drain(..surplus);
+        self.tail.extend(bytes);
+    }
+
+    /// The verdict at the end of the body.
+    ///
+    /// # Errors
+    /// `ccfs.truncated` where the end or its directory is missing, `ccfs.empty` for an archive of
+    /// nothing, `ccfs.protocol` for a part of a split archive.
+    pub fn finish(mut self) -> Result<(), Failure> {
+        let tail = self.tail.make_contiguous();
+        let window = Window { start: self.total - tail.len() as u64, bytes: tail };
+        let mut fault = truncated("the ZIP has no end record");
+        // The record's signature may also stand in its own comment: the last candidate that holds
+        // together is the end.
+        for at in (0..=window.bytes.len().saturating_sub(END)).rev() {
+            if !window.is_end_at(at) {
+                continue;
+            }
+            match window.check(at) {
+                Ok(directory) if directory.entries == 0 => {
+                    return Err(empty("the ZIP has no entries"));
+                }
+                Ok(_) => return Ok(()),
+                Err(refused) => fault = refused,
+            }
+        }
+        Err(fault)
+    }
+}
+
+/// The last bytes of the file, and where in it they begin.
+struct Window<'a> {
+    start: u64,
+    bytes: &'a [u8],
+}
+
+/// What an end record says of the central directory.
+struct Directory {
+    offset: u64,
+    size: u64,
+    entries: u64,
+    /// Where the directory must end: at the record that describes it.
+    end: u64,
+}
+
+impl Window<'_> {
+    /// Whether an end record stands here whose comment ends with the file.
+    fn is_end_at(&self, at: usize) -> bool {
+        self.has(at, b"PK\x05\x06")
+            && self
+                .short(at + 20)
+                .is_some_and(|comment| at + END + usize::from(comment) == self.bytes.len())
+    }
+
+    fn check(&self, at: usize) -> Result<Directory, Failure> {
+        let plain = self.directory(at);
+        let plain = plain.and_then(|directory| self.check_directory(directory));
+        match plain {
+            // The signature of a locator may be the end of a comment by chance: the plain record
+            // has the first word.
+            Err(_) if self.has_locator(at) => {
+                let directory = self.directory64(at)?;
+                self.check_directory(directory)
+            }
+            plain => plain,
+        }
+    }
+
+    fn directory(&self, at: usize) -> Result<Directory, Failure> {
+        let short = |offset| self.short(at + offset).map(u64::from);
+        let long = |offset| self.long(at + offset).map(u64::from);
+        let fields = (short(4), short(6), short(8), short(10), long(12), long(16));
+        let (Some(disk), Some(first), Some(here), Some(entries), Some(size), Some(offset)) = fields
+        else {
+            return Err(truncated("the ZIP's end record is cut"));
+        };
+        if disk != 0 || first != 0 || here != entries {
+            return Err(split());
+        }
+        Ok(Directory { offset, size, entries, end: self.start + at as u64 })
+    }
+
+    fn has_locator(&self, at: usize) -> bool {
+        at.checked_sub(LOCATOR).is_some_and(|at| self.has(at, b"PK\x06\x07"))
+    }
+
+    fn directory64(&self, end_at: usize) -> Result<Directory, Failure> {
+        let cut = || truncated("the ZIP's zip64 end record is missing or cut");
+        let locator = end_at.checked_sub(LOCATOR).ok_or_else(cut)?;
+        let record = self.wide(locator + 8).ok_or_else(cut)?;
+        if self.long(locator + 4) != Some(0) || self.long(locator + 16).is_none_or(|n| n > 1) {
+            return Err(split());
+        }
+        let at = record.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
+        let at = at.filter(|at| self.has(*at, b"PK\x06\x06")).ok_or_else(cut)?;
+        // The record ends where its locator begins; its size leaves out its first 12 bytes.
+        let size = self.wide(at + 4).ok_or_else(cut)?;
+        let ends = (at as u64).checked_add(12).and_then(|at| at.checked_add(size));
+        if ends != Some(locator as u64) || size < (END64 - 12) as u64 {
+            return Err(cut());
+        }
+        let wide = |offset| self.wide(at + offset);
+        let fields = (wide(24), wide(32), wide(40), wide(48));
+        let (Some(here), Some(entries), Some(size), Some(offset)) = fields else {
+            return Err(cut());
+        };
+        if self.long(at + 16) != Some(0) || self.long(at + 20) != Some(0) || here != entries {
+            return Err(split());
+        }
+        Ok(Directory { offset, size, entries, end: record })
+    }
+
+    fn check_directory(&self, directory: Directory) -> Result<Directory, Failure> {
+        let Directory { offset, size, entries, end } = directory;
+        if offset.checked_add(size) != Some(end) {
+            return Err(truncated("the ZIP's central directory is not where its end says"));
+        }
+        // A directory that begins before the window was seen to end where it should.
+        let at = offset.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
+        if let Some(at) = at {
+            let stop = at + usize::try_from(size).unwrap_or(usize::MAX);
+            self.count_entries(at, stop, entries)?;
+        }
+        Ok(directory)
+    }
+
+    fn count_entries(&self, mut at: usize, stop: usize, entries: u64) -> Result<(), Failure> {
+        let wrong = || truncated("the ZIP's central directory has not the entries it should");
+        for _ in 0..entries {
+            let lengths = [28, 30, 32].map(|offset| self.short(at + offset).map_or(0, usize::from));
+            let next = at + ENTRY + lengths.iter().sum::<usize>();
+            if !self.has(at, b"PK\x01\x02") || next > stop {
+                return Err(wrong());
+            }
+            at = next;
+        }
+        // A digital signature may follow the entries (APPNOTE 4.3.13).
+        if at == stop || self.has(at, b"PK\x05\x05") { Ok(()) } else { Err(wrong()) }
+    }
+
+    fn has(&self, at: usize, signature: &[u8; 4]) -> bool {
+        self.bytes.get(at..).is_some_and(|bytes| bytes.starts_with(signature))
+    }
+
+    fn short(&self, at: usize) -> Option<u16> {
+        self.number(at).map(u16::from_le_bytes)
+    }
+
+    fn long(&self, at: usize) -> Option<u32> {
+        self.number(at).map(u32::from_le_bytes)
+    }
+
+    fn wide(&self, at: usize) -> Option<u64> {
+        self.number(at).map(u64::from_le_bytes)
+    }
+
+    fn number<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        self.bytes.get(at..)?.first_chunk().copied()
+    }
+}
+
+fn split() -> Failure {
+    protocol("the ZIP is a part of a split archive")
+}

@@ -1,0 +1,87 @@
+//! What of a message can be said in an event, also of one that was refused.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::{
+    CallId, DumpRequest, FileName, MessageType, RecordingRequest, Request, RequestId, TenantId,
+    fields,
+};
+use crate::failure::Failure;
+
+/// A message that can never succeed.
+#[derive(Debug)]
+pub struct Rejected {
+    /// Always permanent: `message.invalid` or `message.too_large`.
+    pub failure: Failure,
+    pub message_type: MessageType,
+    /// What of it was well formed.
+    pub echo: Echo,
+}
+
+/// Whose message it was and what it asked for, as far as it is known.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Echo {
+    pub tenant: Option<TenantId>,
+    pub call_id: Option<CallId>,
+    pub file_name: Option<FileName>,
+    pub request_id: Option<RequestId>,
+    pub metadata: BTreeMap<String, String>,
+    pub call_end: Option<Timestamp>,
+}
+
+impl Echo {
+    /// What is well formed in `data`, of the fields that its type has.
+    pub(super) fn of_body(message_type: MessageType, data: &Map<String, Value>) -> Self {
+        let (one, many) = match message_type {
+            MessageType::CallCompleted => (true, false),
+            MessageType::DumpRequested => (false, true),
+            MessageType::DumpItem | MessageType::Invalid => (true, true),
+        };
+        let mut echo = Self { tenant: fields::tenant(data).ok().flatten(), ..Self::default() };
+        if one {
+            echo.call_id = fields::call_id(data).ok().flatten();
+            echo.file_name = fields::file_name(data).ok().flatten();
+            echo.metadata = fields::metadata(data).unwrap_or_default();
+            echo.call_end = fields::time(data, "callEnd").ok().flatten();
+        }
+        if many {
+            echo.request_id = fields::request_id(data).ok().flatten();
+        }
+        echo
+    }
+}
+
+impl From<&RecordingRequest> for Echo {
+    fn from(request: &RecordingRequest) -> Self {
+        Self {
+            tenant: Some(request.tenant.clone()),
+            call_id: request.wanted.call_id.clone(),
+            file_name: request.wanted.file_name.clone(),
+            request_id: request.request_id.clone(),
+            metadata: request.wanted.metadata.clone(),
+            call_end: request.wanted.call_end,
+        }
+    }
+}
+
+impl From<&DumpRequest> for Echo {
+    fn from(request: &DumpRequest) -> Self {
+        Self {
+            tenant: Some(request.tenant.clone()),
+            request_id: Some(request.request_id.clone()),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<&Request> for Echo {
+    fn from(request: &Request) -> Self {
+        match request {
+            Request::Recording(request) => request.into(),
+            Request::Dump(request) => request.into(),
+        }
+    }
+}

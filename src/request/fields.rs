@@ -1,0 +1,124 @@
+//! The fields of a message, one function a kind: each says which field was wrong and which rule
+//! it broke, and never what stood there.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::{BadName, CallId, CcId, FileName, RequestId, TenantId, invalid, time};
+use crate::failure::Failure;
+
+type Data = Map<String, Value>;
+
+pub fn required<T>(field: &str, value: Option<T>) -> Result<T, Failure> {
+    value.ok_or_else(|| invalid(format!("{field} is required")))
+}
+
+pub fn tenant(data: &Data) -> Result<Option<TenantId>, Failure> {
+    name("tenant", text(data, "tenant")?, TenantId::new)
+}
+
+pub fn request_id(data: &Data) -> Result<Option<RequestId>, Failure> {
+    name("requestId", text(data, "requestId")?, RequestId::new)
+}
+
+pub fn call_id(data: &Data) -> Result<Option<CallId>, Failure> {
+    name("callId", filled(data, "callId")?, CallId::new)
+}
+
+pub fn file_name(data: &Data) -> Result<Option<FileName>, Failure> {
+    name("fileName", filled(data, "fileName")?, FileName::new)
+}
+
+pub fn cc_id(data: &Data) -> Result<Option<CcId>, Failure> {
+    name("ccId", filled(data, "ccId")?, CcId::new)
+}
+
+pub fn time(data: &Data, field: &str) -> Result<Option<Timestamp>, Failure> {
+    let Some(text) = text(data, field)? else { return Ok(None) };
+    let time = time::rfc3339(text);
+    let time = time.ok_or_else(|| invalid(format!("{field} must be an RFC 3339 date and time")))?;
+    Ok(Some(time))
+}
+
+pub fn flag(data: &Data, field: &str) -> Result<bool, Failure> {
+    match value(data, field) {
+        None => Ok(false),
+        Some(Value::Bool(flag)) => Ok(*flag),
+        Some(other) => Err(wrong_type(field, "true or false", other)),
+    }
+}
+
+pub fn list<'a>(data: &'a Data, field: &str) -> Result<Option<&'a Vec<Value>>, Failure> {
+    match value(data, field) {
+        None => Ok(None),
+        Some(Value::Array(list)) => Ok(Some(list)),
+        Some(other) => Err(wrong_type(field, "an array", other)),
+    }
+}
+
+pub fn object(value: &Value) -> Result<&Data, Failure> {
+    match value {
+        Value::Object(data) => Ok(data),
+        other => Err(invalid(format!("must be an object, is {}", kind(other)))),
+    }
+}
+
+/// The sender's own pairs. Their names are the sender's too, so a wrong one is not named.
+pub fn metadata(data: &Data) -> Result<BTreeMap<String, String>, Failure> {
+    let pairs = match value(data, "metadata") {
+        None => return Ok(BTreeMap::new()),
+        Some(Value::Object(pairs)) => pairs,
+        Some(other) => return Err(wrong_type("metadata", "an object", other)),
+    };
+    let present = pairs.iter().filter(|(_, value)| !value.is_null());
+    let read = present.map(|(name, value)| match value {
+        Value::String(text) => Ok((name.clone(), text.clone())),
+        other => Err(wrong_type("metadata: every value", "a string", other)),
+    });
+    read.collect()
+}
+
+/// A field that is a string; null counts as absent.
+pub fn text<'a>(data: &'a Data, field: &str) -> Result<Option<&'a str>, Failure> {
+    match value(data, field) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(other) => Err(wrong_type(field, "a string", other)),
+    }
+}
+
+/// A field that producers fill with `""` when they have nothing to say; CC-FS would refuse the
+/// empty string (0300002), so it counts as absent.
+fn filled<'a>(data: &'a Data, field: &str) -> Result<Option<&'a str>, Failure> {
+    Ok(text(data, field)?.filter(|text| !text.is_empty()))
+}
+
+fn name<T>(
+    field: &str,
+    text: Option<&str>,
+    new: impl FnOnce(String) -> Result<T, BadName>,
+) -> Result<Option<T>, Failure> {
+    let name = text.map(|text| new(text.to_owned())).transpose();
+    name.map_err(|rule| invalid(format!("{field} {rule}")))
+}
+
+fn value<'a>(data: &'a Data, field: &str) -> Option<&'a Value> {
+    data.get(field).filter(|value| !value.is_null())
+}
+
+fn wrong_type(field: &str, wanted: &str, found: &Value) -> Failure {
+    invalid(format!("{field} must be {wanted}, is {}", kind(found)))
+}
+
+pub fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
