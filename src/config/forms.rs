@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::effective::{MASK, Row, Source, quoted};
 use super::layers::{Kind, Node, Value};
 use super::mistake::Wrong;
-use super::secret::Secret;
+use super::secret::{Secret, SecretError};
 use super::section::{Layer, Origin, Section};
 
 /// A key that holds secrets.
@@ -197,15 +197,14 @@ impl Section<'_, '_> {
         match (written.form, &texts[..]) {
             (Form::File, [path]) => {
                 let path = PathBuf::from(path);
-                let value = super::secret::read_file(&path)
-                    .map_err(|error| Wrong::new(error.to_string(), "put the secret there"))?;
+                let value = super::secret::read_file(&path).map_err(|error| not_in_file(&error))?;
                 Ok((vec![value], Origin::File(path)))
             }
             (Form::Variable, [name]) => {
                 let value = self.named_variable(name).map(super::secret::trimmed);
                 let value = value.filter(|value| !value.is_empty()).ok_or_else(|| {
-                    let what = format!("the environment variable {} is not set", quoted(name));
-                    Wrong::new(what, "set it, or name another")
+                    let what = "the environment variable it names is not set";
+                    Wrong::new(what, "set the variable, or name another")
                 })?;
                 Ok((vec![value.to_owned()], Origin::Variable(name.clone())))
             }
@@ -231,6 +230,15 @@ impl Section<'_, '_> {
         let row = Row::of(name, value, source, default);
         self.record(key.name, scope, place, row);
     }
+}
+
+/// Names no path: where a form is mistaken for another, that is the secret itself.
+fn not_in_file(error: &SecretError) -> Wrong {
+    let what = match error {
+        SecretError::Unreadable { kind, .. } => format!("the file it names cannot be read: {kind}"),
+        SecretError::Empty { .. } => "the file it names is empty".into(),
+    };
+    Wrong::new(what, "name a file that holds the secret")
 }
 
 /// What may be shown of a value; of an empty one, that it is empty.
