@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::effective::{MASK, Row, Source, quoted};
 use super::layers::{Kind, Node, Value};
 use super::mistake::Wrong;
-use super::secret::Secret;
+use super::secret::{Secret, SecretError};
 use super::section::{Layer, Origin, Section};
 
 /// A key that holds secrets.
@@ -66,32 +66,51 @@ impl Section<'_, '_> {
         }
         for scope in self.scopes() {
             for layer in self.layers(scope) {
-                let mut written = self.written(scope, layer, &forms)?;
-                if written.is_empty() {
-                    continue;
+                let written = self.written(scope, layer, &forms)?;
+                let (empty, set): (Vec<_>, Vec<_>) =
+                    written.into_iter().partition(Written::is_empty);
+                match (&set[..], empty.first()) {
+                    ([], None) => {}
+                    ([], Some(empty)) => return self.emptied(key, scope, empty),
+                    ([one], _) => return self.resolve(scope, key, one),
+                    ([first, second, ..], _) => {
+                        let what = format!("is set together with {}", first.key);
+                        let wrong = Wrong::new(what, "keep one of the two");
+                        self.wrong(scope, &second.key, Some(second.node.place.clone()), wrong);
+                        return None;
+                    }
                 }
-                written.retain(|form| !form.is_empty());
-                if let [first, second, ..] = &written[..] {
-                    let what = format!("is set together with {}", first.key);
-                    let wrong = Wrong::new(what, "keep one of the two");
-                    let place = Some(second.node.place.clone());
-                    self.wrong(scope, &second.key.clone(), place, wrong);
-                    return None;
-                }
-                return match written.pop() {
-                    Some(written) => self.resolve(scope, key, &written),
-                    None => self.unset(key, scope),
-                };
             }
         }
-        if let Some(default) = key.default
-            && !default.is_empty()
-        {
-            let shown = quoted(&(key.show)(default));
-            self.record_secret(key, 0, key.name, shown, Source::Default);
-            return Some(vec![Secret::fixed(default)]);
+        self.by_default(key)
+    }
+
+    /// No layer holds any form.
+    fn by_default(&mut self, key: &SecretKey<'_>) -> Option<Vec<Secret>> {
+        let Some(default) = key.default else {
+            self.absent(key.name);
+            return None;
+        };
+        self.record_secret(key, 0, key.name, shown(key, default), Source::Default);
+        let set = (!default.is_empty()).then(|| Secret::fixed(default));
+        Some(set.into_iter().collect())
+    }
+
+    /// The highest layer that holds a form holds an empty one: none is wanted.
+    fn emptied(
+        &mut self,
+        key: &SecretKey<'_>,
+        scope: usize,
+        empty: &Written,
+    ) -> Option<Vec<Secret>> {
+        let place = empty.node.place.clone();
+        if key.default == Some("") {
+            self.record_secret(key, scope, key.name, quoted(""), Source::Set(place));
+            return Some(Vec::new());
         }
-        self.unset(key, 0)
+        let wrong = Wrong::new("must not be empty", "set it, or remove the line or variable");
+        self.wrong(scope, &empty.key, Some(place), wrong);
+        None
     }
 
     /// One secret, if it is set.
@@ -102,16 +121,6 @@ impl Section<'_, '_> {
     /// One secret that must be set.
     pub fn required_secret(&mut self, name: &str) -> Option<Secret> {
         self.secrets(&SecretKey { default: None, ..SecretKey::opaque(name) })?.pop()
-    }
-
-    /// No form holds anything, or the highest layer holds an empty one.
-    fn unset(&mut self, key: &SecretKey<'_>, scope: usize) -> Option<Vec<Secret>> {
-        if key.default == Some("") {
-            self.record_secret(key, scope, key.name, quoted(""), Source::Default);
-            return Some(Vec::new());
-        }
-        self.absent(key.name);
-        None
     }
 
     /// The forms that one layer holds.
@@ -152,14 +161,13 @@ impl Section<'_, '_> {
         match checked {
             Ok((values, origin)) => {
                 let name = if written.form == Form::List { &written.key } else { key.name };
-                let mut shown: Vec<_> =
-                    values.iter().map(|value| quoted(&(key.show)(value))).collect();
-                let shown = match written.form {
-                    Form::List => format!("[{}]", shown.join(", ")),
-                    _ => shown.pop().unwrap_or_default(),
+                let mut texts: Vec<_> = values.iter().map(|value| shown(key, value)).collect();
+                let text = match written.form {
+                    Form::List => format!("[{}]", texts.join(", ")),
+                    _ => texts.pop().unwrap_or_default(),
                 };
                 let source = Self::secret_source(&written.node.place, &origin);
-                self.record_secret(key, scope, name, shown, source);
+                self.record_secret(key, scope, name, text, source);
                 Some(match origin {
                     Origin::File(path) => vec![Secret::file(path)],
                     Origin::Inline | Origin::Variable(_) => {
@@ -189,15 +197,14 @@ impl Section<'_, '_> {
         match (written.form, &texts[..]) {
             (Form::File, [path]) => {
                 let path = PathBuf::from(path);
-                let value = super::secret::read_file(&path)
-                    .map_err(|error| Wrong::new(error.to_string(), "put the secret there"))?;
+                let value = super::secret::read_file(&path).map_err(|error| not_in_file(&error))?;
                 Ok((vec![value], Origin::File(path)))
             }
             (Form::Variable, [name]) => {
                 let value = self.named_variable(name).map(super::secret::trimmed);
                 let value = value.filter(|value| !value.is_empty()).ok_or_else(|| {
-                    let what = format!("the environment variable {} is not set", quoted(name));
-                    Wrong::new(what, "set it, or name another")
+                    let what = "the environment variable it names is not set";
+                    Wrong::new(what, "set the variable, or name another")
                 })?;
                 Ok((vec![value.to_owned()], Origin::Variable(name.clone())))
             }
@@ -210,22 +217,33 @@ impl Section<'_, '_> {
         key: &SecretKey<'_>,
         scope: usize,
         name: &str,
-        shown: String,
+        value: String,
         source: Source,
     ) {
-        let default = key.default.map(|default| match default {
-            "" => quoted(""),
-            default => quoted(&(key.show)(default)),
-        });
+        let default = key.default.map(|default| shown(key, default));
         let place = match &source {
             Source::Set(place)
             | Source::SecretFile { by: place, .. }
             | Source::SecretVariable { by: place, .. } => Some(place.clone()),
             Source::Default | Source::Tenants => None,
         };
-        let row = Row::of(name, shown, source, default);
+        let row = Row::of(name, value, source, default);
         self.record(key.name, scope, place, row);
     }
+}
+
+/// Names no path: where a form is mistaken for another, that is the secret itself.
+fn not_in_file(error: &SecretError) -> Wrong {
+    let what = match error {
+        SecretError::Unreadable { kind, .. } => format!("the file it names cannot be read: {kind}"),
+        SecretError::Empty { .. } => "the file it names is empty".into(),
+    };
+    Wrong::new(what, "name a file that holds the secret")
+}
+
+/// What may be shown of a value; of an empty one, that it is empty.
+fn shown(key: &SecretKey<'_>, value: &str) -> String {
+    if value.is_empty() { quoted("") } else { quoted(&(key.show)(value)) }
 }
 
 fn forms(key: &SecretKey<'_>) -> Vec<(Form, String)> {

@@ -36,8 +36,8 @@ fn filter(text: &str) -> Result<String, Wrong> {
     // A bare word that is no level counts as a target: `inof` would silence everything else.
     let slip = |word: &str| {
         let word = word.trim().to_ascii_lowercase();
-        let near = |level: &&str| strsim::damerau_levenshtein(level, &word) <= 2;
-        !LEVELS.contains(&word.as_str()) && LEVELS.iter().any(|level| near(&level))
+        !LEVELS.contains(&word.as_str())
+            && LEVELS.iter().any(|level| strsim::damerau_levenshtein(level, &word) <= 2)
     };
     let slipped = text.split(',').any(|word| word.trim().len() > 2 && slip(word));
     if text.trim().is_empty() || slipped {

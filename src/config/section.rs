@@ -199,10 +199,9 @@ impl<'r, 'a> Section<'r, 'a> {
         }
     }
 
-    /// Whether two keys were set in the same scope, so that a pair is not torn.
-    pub(super) fn same_scope(&self, one: &str, other: &str) -> bool {
-        let scope = |key| self.found.get(key).map(|found| found.scope);
-        scope(one) == scope(other)
+    /// Whether a key was set in the nearest scope, and not in one that lies below.
+    pub(super) fn is_own(&self, key: &str) -> bool {
+        self.found.get(key).is_some_and(|found| found.scope == 0)
     }
 
     pub(super) fn warn(&mut self, warning: impl Into<String>) {

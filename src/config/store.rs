@@ -155,11 +155,15 @@ fn credentials(s: &mut Section<'_, '_>) -> Option<Option<StoreCredentials>> {
     let id = s.secret("access_key_id");
     let secret = s.secret("secret_access_key");
     let (id, secret) = (id?, secret?);
-    if id.is_some() && secret.is_some() && !s.same_scope("access_key_id", "secret_access_key") {
-        for key in ["access_key_id", "secret_access_key"] {
-            let what = "is set by the tenant or globally, and its partner is not";
-            s.refuse(key, Wrong::new(what, "set both keys in the same section"));
-        }
+    let (own_id, own_secret) = (s.is_own("access_key_id"), s.is_own("secret_access_key"));
+    if id.is_some() && secret.is_some() && own_id != own_secret {
+        let (own, global) = if own_id {
+            ("access_key_id", "secret_access_key")
+        } else {
+            ("secret_access_key", "access_key_id")
+        };
+        let what = format!("is the tenant's own, and {global} is the global one");
+        s.refuse(own, Wrong::new(what, "set both keys in the same section"));
     }
     match (id, secret) {
         (Some(access_key_id), Some(secret_access_key)) => {

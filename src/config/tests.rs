@@ -186,7 +186,42 @@ url = ""
     ];
     let told = mistakes(text, &variables);
     assert!(!told.contains("hunter2"), "{told}");
-    assert_snapshot!(told, @"");
+    assert_snapshot!(told, @r#"
+    the configuration has 33 mistakes:
+      callvault.toml:3: broker.url: must begin with amqp:// or amqps://; write it as amqp://user:password@host:5672/%2f, or amqps:// for TLS
+      callvault.toml:4: broker.heartbeat: must be whole seconds; round it, to "15s", say
+      callvault.toml:6: worker.concurency: is not known; did you mean worker.concurrency?
+      callvault.toml:7: worker.concurrency: must be between 1 and 50000, is 0; write a value in that range
+      callvault.toml:8: worker.bulk_share: must be above 0 and at most 1, is 1.5; write it such as 0.5
+      callvault.toml:9: worker.memory: must be a string, is an integer; write it as "512KiB", "8MiB" or "5GiB"
+      callvault.toml:10: worker.job_deadline: must be below 30m, after which RabbitMQ takes its deliveries back; write "15m", say
+      callvault.toml:12: ccfs.endpoints: must not hold a user or password; give the URL without them
+      callvault.toml:13: ccfs.connect_timeout: must be above zero and at most 1h, is 0s; write a duration in that range
+      callvault.toml:15: ccfs.result_codes.0300099: "later" is no class; write failure, unavailable, throttled, not_ready, refused or permanent
+      callvault.toml:17: store.part_size: must be between 5MiB and 5GiB, is 1MiB; write a value in that range
+      callvault.toml:18: store.zip: "unpack" is not built yet; write "keep"
+      callvault.toml:19: store.checksum: "crc32" is not one of its values; write "none" or "md5" or "crc64nvme"
+      callvault.toml:20: store.key: has the unknown placeholder {year}; write it as {tenant}/{yyyy}/{mm}/{dd}/{name}.{ext}, from tenant, yyyy, mm, dd, hh, call_id, name, cc_id and ext
+      callvault.toml:23: retry.delays: must not be empty; name at least one
+      callvault.toml:24: retry.max_attempts: must be a whole number, is a string; write it without quotes
+      callvault.toml:26: http.listen: "localhost:9464" is no address and port; write it as 127.0.0.1:9464, or 0.0.0.0:9464 for all interfaces
+      callvault.toml:28: log.level: "inof" is no log filter; write a level (trace, debug, info, warn, error, off) or target=level, with commas
+      callvault.toml:32: tenants[acme].time_zone: "Europe/Moskow" is no IANA time zone; did you mean "Europe/Moscow"?
+      callvault.toml:34: tenants[acme].bucket: is not known; did you mean tenants[acme].store.bucket?
+      callvault.toml:36: tenants[#2].id: must match [A-Za-z0-9][A-Za-z0-9_-]{0,63}; choose another id
+      callvault.toml:37: tenants[#2].cc_id: must have 1 to 64 characters, has 0; write the call centre's id
+      callvault.toml:39: tenants[#2].secret_key_file: the file it names cannot be read: entity not found; name a file that holds the secret
+      callvault.toml:41: tenants[#2].store.sse_kms_key_id: is used with sse = "aws:kms" only; set that, or remove it
+      callvault.toml:42: tenants[#2].store.bucket: "s3://b/c" is no name of a bucket; write the bare name, without s3:// and path
+      callvault.toml:43: brokers: is not known; did you mean broker?
+      CALLVAULT__BROKER__DECLARE: broker.declare: must be true or false; write one of the two
+      CALLVAULT__RETRY__MAX_AGE: retry.max_age: "1w" is no duration; write it as "30s", "2m" or "1h30m" (ms, s, m, h, d)
+      CALLVAULT__STORE__BUKCET: is not known; did you mean CALLVAULT__STORE__BUCKET?
+      CALLVAULT__STORE__TAGS: store.tags: is not valid JSON; write a table such as {"a": "b"}
+      CALLVAULT__TENANTS__0__ID: tenants are not set by environment; write them in the file; secret_key_env names a variable with the secret
+      CALLVAULT__WORKER__DRAIN_TIMEOUT: worker.drain_timeout: "soon" is no duration; write it as "30s", "2m" or "1h30m" (ms, s, m, h, d)
+      store.bucket: is required, and missing for tenants[acme]; set it in [store] or in the tenant's [tenants.store]
+    "#);
 }
 
 #[test]
@@ -201,22 +236,42 @@ bucket = "a"
 [[tenants]]
 id = "beta"
 "#;
-    assert_snapshot!(mistakes(text, &[]), @"");
-    assert_snapshot!(mistakes("tenants = []", &[]), @"");
-    assert_snapshot!(mistakes("store = 3\n[tenants]\nid = \"acme\"", &[]), @"");
+    assert_snapshot!(mistakes(text, &[]), @"
+    the configuration has 4 mistakes:
+      callvault.toml:8: tenants[beta].access_key: is required, and missing; set it
+      callvault.toml:8: tenants[beta].secret_key: is required, and missing; set it
+      ccfs.endpoints: is required, and missing for tenants[acme], tenants[beta]; set it in [ccfs] or in the tenant's [tenants.ccfs]
+      store.bucket: is required, and missing for tenants[beta]; set it in [store] or in the tenant's [tenants.store]
+    ");
+    assert_snapshot!(mistakes("tenants = []", &[]), @"
+    the configuration has a mistake:
+      tenants: at least one tenant is required, and there is none; add a [[tenants]] section to the file named by --config or CALLVAULT_CONFIG
+    ");
+    assert_snapshot!(mistakes("store = 3\n[tenants]\nid = \"acme\"", &[]), @"
+    the configuration has 2 mistakes:
+      callvault.toml:1: store: must be a section, is an integer; write its keys under a line [store]
+      callvault.toml:2: tenants: must be an array of tables, is a table; begin each tenant with a line [[tenants]]
+    ");
 }
 
 #[test]
 fn syntax_errors_have_line_and_column_and_show_no_secret() {
     let told = mistakes("[broker]\nurl = \"amqp://u:hunter2@h\" oops\n[worker\n", &[]);
     assert!(!told.contains("hunter2"), "{told}");
-    assert_snapshot!(told, @"");
+    assert_snapshot!(told, @"
+    the configuration has 2 mistakes:
+      callvault.toml:2: column 28: unexpected key or value, expected newline, `#`; the file must be valid TOML
+      callvault.toml:3: column 8: unclosed table, expected `]`; the file must be valid TOML
+    ");
 }
 
 #[test]
 fn a_file_that_cannot_be_read_says_how_it_is_named() {
     let told = Config::load(Some(Path::new("/nonexistent/c.toml")), std::iter::empty());
-    assert_snapshot!(told.map(|_| ()).unwrap_err(), @"");
+    assert_snapshot!(told.map(|_| ()).unwrap_err(), @"
+    the configuration has a mistake:
+      cannot read /nonexistent/c.toml: No such file or directory (os error 2); name a readable file with --config or CALLVAULT_CONFIG
+    ");
 }
 
 #[test]
@@ -306,16 +361,43 @@ fn mistakes_of_secret_forms() {
     std::fs::write(&empty, "\n").unwrap();
     let told = |head: &str, variables: &[(&str, &str)]| {
         let told = with(head, variables).map(|_| "no mistake").unwrap_err().to_string();
-        told.replace(dir.path().to_str().unwrap(), "DIR")
+        assert!(!told.contains("hunter2"), "{told}");
+        told
     };
     let both = "[broker]\nurl = \"amqp://hunter2/\"\nurl_env = \"RABBIT\"\n";
-    assert_snapshot!(told(both, &[("RABBIT", "amqp://x/")]), @"");
+    assert_snapshot!(told(both, &[("RABBIT", "amqp://x/")]), @"
+    the configuration has a mistake:
+      callvault.toml:3: broker.url_env: is set together with url; keep one of the two
+    ");
     let file = format!("[broker]\nurl_file = \"{}\"\n", empty.display());
-    assert_snapshot!(told(&file, &[]), @"");
-    assert_snapshot!(told("[broker]\nurl_env = \"RABBIT\"\n", &[]), @"");
-    assert_snapshot!(told("[broker]\nurl_env = \"RABBIT\"\n", &[("RABBIT", "hunter2")]), @"");
-    assert_snapshot!(told("[broker]\nurl = \"\"\n", &[]), @"");
-    assert_snapshot!(told("", &[("CALLVAULT__STORE__ACCESS_KEY_ID", "hunter2")]), @"");
+    assert_snapshot!(told(&file, &[]), @"
+    the configuration has a mistake:
+      callvault.toml:2: broker.url_file: the file it names is empty; name a file that holds the secret
+    ");
+    assert_snapshot!(told("[broker]\nurl_env = \"RABBIT\"\n", &[]), @r#"
+    the configuration has a mistake:
+      callvault.toml:2: broker.url_env: the environment variable it names is not set; set the variable, or name another
+    "#);
+    assert_snapshot!(told("[broker]\nurl_env = \"RABBIT\"\n", &[("RABBIT", "hunter2")]), @"
+    the configuration has a mistake:
+      callvault.toml:2: broker.url_env: the value it names is no URL: relative URL without a base; write it as amqp://user:password@host:5672/%2f, or amqps:// for TLS
+    ");
+    assert_snapshot!(told("[broker]\nurl_file = \"hunter2\"\n", &[]), @"
+    the configuration has a mistake:
+      callvault.toml:2: broker.url_file: the file it names cannot be read: entity not found; name a file that holds the secret
+    ");
+    assert_snapshot!(told("[broker]\nurl_env = \"hunter2\"\n", &[]), @"
+    the configuration has a mistake:
+      callvault.toml:2: broker.url_env: the environment variable it names is not set; set the variable, or name another
+    ");
+    assert_snapshot!(told("[broker]\nurl = \"\"\n", &[]), @"
+    the configuration has a mistake:
+      callvault.toml:2: broker.url: must not be empty; set it, or remove the line or variable
+    ");
+    assert_snapshot!(told("", &[("CALLVAULT__STORE__ACCESS_KEY_ID", "hunter2")]), @"
+    the configuration has a mistake:
+      CALLVAULT__STORE__ACCESS_KEY_ID: store.access_key_id: is set without secret_access_key; set both or neither
+    ");
 }
 
 #[test]
@@ -373,7 +455,40 @@ bucket = "beta"
     assert!(!shown.contains("hunter2"), "{shown}");
     assert!(shown.parse::<toml::Table>().is_ok(), "{shown}");
     let tenants = &shown[shown.find("[[tenants]]").unwrap()..];
-    assert_snapshot!(tenants, @"");
+    assert_snapshot!(tenants, @r#"
+    [[tenants]]
+    id = "acme"                                       # callvault.toml:12
+    access_key = "AK"                                 # callvault.toml:13
+    secret_key = "***"                                # callvault.toml:14
+    cc_id = "1"                                       # default
+    time_zone = "UTC"                                 # default
+    max_concurrency = 0                               # default
+
+    [tenants.ccfs]
+    endpoints = ["https://acme:1"]                    # callvault.toml:16
+    result_codes.2 = "not_ready"                      # callvault.toml:18
+
+    [tenants.store]
+    bucket = "acme"                                   # callvault.toml:20
+    access_key_id = "***"                             # callvault.toml:21
+    secret_access_key = "***"                         # environment variable ACME_S3 (callvault.toml:22)
+    object_lock_days = 30                             # callvault.toml:23, default 0
+
+    [[tenants]]
+    id = "beta"                                       # callvault.toml:25
+    access_key = "AK"                                 # callvault.toml:26
+    secret_key = "***"                                # callvault.toml:27
+    cc_id = "1"                                       # default
+    time_zone = "UTC"                                 # default
+    max_concurrency = 0                               # default
+
+    [tenants.ccfs]
+    endpoints = ["https://beta:1"]                    # callvault.toml:29
+    read_timeout = "20s"                              # callvault.toml:30, default "30s"
+
+    [tenants.store]
+    bucket = "beta"                                   # callvault.toml:32
+    "#);
 }
 
 #[test]
@@ -383,21 +498,30 @@ fn a_tenant_does_not_tear_the_pair_of_store_keys() {
         "bucket = \"recordings\"",
         "bucket = \"recordings\"\naccess_key_id = \"a\"\nsecret_access_key = \"b\"",
     );
-    assert_snapshot!(mistakes(&text, &[]), @"");
+    assert_snapshot!(mistakes(&text, &[]), @"
+    the configuration has a mistake:
+      callvault.toml:13: tenants[acme].store.access_key_id: is the tenant's own, and secret_access_key is the global one; set both keys in the same section
+    ");
 }
 
 #[test]
 fn memory_holds_one_part_of_every_tenant() {
     let text =
         format!("[worker]\nmemory = \"16MiB\"\n{LEAST}[tenants.store]\npart_size = \"32MiB\"\n");
-    assert_snapshot!(mistakes(&text, &[]), @"");
+    assert_snapshot!(mistakes(&text, &[]), @"
+    the configuration has a mistake:
+      callvault.toml:2: worker.memory: is 16MiB, less than one part of 32MiB (store.part_size of tenant acme); raise it, or lower the part size
+    ");
 }
 
 #[test]
 fn tenants_have_ids_of_their_own() {
     let text =
         format!("{LEAST}[[tenants]]\nid = \"acme\"\naccess_key = \"a\"\nsecret_key = \"b\"\n");
-    assert_snapshot!(mistakes(&text, &[]), @"");
+    assert_snapshot!(mistakes(&text, &[]), @"
+    the configuration has a mistake:
+      callvault.toml:11: tenants[acme].id: is the id of an earlier tenant; give each its own
+    ");
 }
 
 #[test]
@@ -407,7 +531,11 @@ fn what_hardly_was_meant_is_warned_of() {
          access_key = \"a\"\nsecret_key = \"b\"\n"
     );
     let loaded = load(&text, &[("CALLVAULT__STORE__KEY", "{name}")]).unwrap();
-    assert_snapshot!(loaded.warnings.join("\n"), @"");
+    assert_snapshot!(loaded.warnings.join("\n"), @"
+    retry.not_ready_window is longer than retry.max_age: recordings that CC-FS does not have end as dead, not as absent
+    retry.delays does not rise: a later attempt waits less than an earlier one
+    tenants acme and beta share a bucket and a store.key without {tenant}: recordings of the same name end as store.conflict
+    ");
 }
 
 #[test]
@@ -524,4 +652,90 @@ fn tags_are_as_many_as_s3_takes() {
     let tags: Vec<_> = (0..11).map(|n| format!("t{n} = \"x\"")).collect();
     let found = mistakes(&in_section("[store]", &format!("tags = {{ {} }}", tags.join(", "))), &[]);
     assert!(found.contains("store.tags: has 11 entries"), "{found}");
+}
+
+#[test]
+fn the_whole_of_what_config_prints() {
+    let text = LEAST.replace("[store]\nbucket = \"recordings\"\n", "")
+        + "[tenants.store]\nbucket = \"acme\"\n";
+    let loaded = load(&text, &[("CALLVAULT__WORKER__CONCURRENCY", "8")]).unwrap();
+    assert_snapshot!(crate::cli::config::run(&loaded), @r#"
+    [broker]
+    url = "amqp://guest:***@127.0.0.1:5672/%2f"       # default
+    ca_file = ""                                      # default
+    client_cert_file = ""                             # default
+    client_key_file = ""                              # default
+    queue_prefix = "callvault"                        # default
+    calls_exchange = "calls"                          # default
+    events_exchange = "recordings"                    # default
+    declare = true                                    # default
+    delivery_limit = 20                               # default
+    heartbeat = "15s"                                 # default
+    events_mandatory = false                          # default
+
+    [worker]
+    concurrency = 8                                   # CALLVAULT__WORKER__CONCURRENCY, default 64
+    bulk_share = 0.5                                  # default
+    tenant_share = 0.75                               # default
+    memory = "256MiB"                                 # default
+    job_deadline = "15m"                              # default
+    drain_timeout = "25s"                             # default
+
+    [ccfs]
+    endpoints = ["https://ccfs.example.com:28443"]    # callvault.toml:3
+    ca_file = ""                                      # default
+    proxy = ""                                        # default
+    host = ""                                         # default
+    connect_timeout = "5s"                            # default
+    read_timeout = "30s"                              # default
+    max_size = "5GiB"                                 # default
+    result_codes = {}                                 # default
+
+    [store]
+    # bucket                                          # set by each tenant
+    endpoint = ""                                     # default
+    region = "us-east-1"                              # default
+    path_style = false                                # default
+    access_key_id = ""                                # default
+    secret_access_key = ""                            # default
+    key = "{tenant}/{yyyy}/{mm}/{dd}/{name}.{ext}"    # default
+    part_size = "8MiB"                                # default
+    checksum = "none"                                 # default
+    conditional = "auto"                              # default
+    zip = "keep"                                      # default
+    storage_class = ""                                # default
+    sse = ""                                          # default
+    sse_kms_key_id = ""                               # default
+    tags = {}                                         # default
+    object_lock_days = 0                              # default
+    object_lock_mode = "GOVERNANCE"                   # default
+    connect_timeout = "5s"                            # default
+    read_timeout = "30s"                              # default
+
+    [retry]
+    delays = ["5s", "30s", "2m", "10m", "30m", "2h"]  # default
+    max_attempts = 12                                 # default
+    max_age = "7d"                                    # default
+    not_ready_window = "1d"                           # default
+    breaker_failures = 5                              # default
+    breaker_window = "10s"                            # default
+
+    [http]
+    listen = "127.0.0.1:9464"                         # default
+
+    [log]
+    format = "text"                                   # default
+    level = "info"                                    # default
+
+    [[tenants]]
+    id = "acme"                                       # callvault.toml:5
+    access_key = "AK"                                 # callvault.toml:6
+    secret_key = "***"                                # callvault.toml:7
+    cc_id = "1"                                       # default
+    time_zone = "UTC"                                 # default
+    max_concurrency = 0                               # default
+
+    [tenants.store]
+    bucket = "acme"                                   # callvault.toml:9
+    "#);
 }
