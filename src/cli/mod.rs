@@ -1,6 +1,6 @@
 //! The commands: the only places that build clients and see the configuration whole.
 
-mod config;
+pub mod config;
 mod healthcheck;
 mod run;
 

@@ -47,10 +47,8 @@ pub fn run(loaded: Loaded) -> Result<ExitCode, Error> {
     }
     // A second installation can only be the same provider: it is the only one that is linked.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(RunError::from)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RunError::from)?;
     let code = runtime.block_on(serve(loaded.config));
     // Whoever was told twice to leave does not wait for blocking work.
     runtime.shutdown_background();
@@ -145,8 +143,7 @@ fn metrics(config: &Config) -> Arc<Metrics> {
     let ids: Vec<_> = config.tenants.iter().map(|tenant| tenant.id.clone()).collect();
     let codes: Vec<_> =
         config.tenants.iter().flat_map(|tenant| ccfs::known_codes(&tenant.ccfs)).collect();
-    let buckets: Vec<_> =
-        config.tenants.iter().map(|tenant| tenant.store.bucket.clone()).collect();
+    let buckets: Vec<_> = config.tenants.iter().map(|tenant| tenant.store.bucket.clone()).collect();
     Metrics::new(&ids, &codes, &buckets)
 }
 

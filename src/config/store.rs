@@ -1,5 +1,6 @@
 //! `[store]`, and per tenant `[tenants.store]` over it.
 
+use crate::recording::KeyTemplate;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -220,25 +221,9 @@ fn bucket(text: &str) -> Result<String, Wrong> {
     filled(text)
 }
 
-/// The placeholders of a key template.
 fn check_key_template(text: &str) -> Result<(), Wrong> {
-    const KNOWN: [&str; 9] =
-        ["tenant", "yyyy", "mm", "dd", "hh", "call_id", "name", "cc_id", "ext"];
-    let fix = "write it as {tenant}/{yyyy}/{mm}/{dd}/{name}.{ext}, from tenant, yyyy, mm, dd, hh, \
-               call_id, name, cc_id and ext";
-    filled(text)?;
-    let mut rest = text;
-    while let Some(at) = rest.find(['{', '}']) {
-        let placeholder = rest[at..].strip_prefix('{').and_then(|inner| inner.split_once('}'));
-        let Some((name, after)) = placeholder else {
-            return Err(Wrong::new("has a brace without its partner", fix));
-        };
-        if !KNOWN.contains(&name) {
-            return Err(Wrong::new(format!("has the unknown placeholder {{{name}}}"), fix));
-        }
-        rest = after;
-    }
-    Ok(())
+    let fix = "the default is {tenant}/{yyyy}/{mm}/{dd}/{name}.{ext}";
+    KeyTemplate::parse(text).map(drop).map_err(|what| Wrong::new(what, fix))
 }
 
 fn zip(text: &str) -> Result<ZipMode, Wrong> {

@@ -1,6 +1,7 @@
 //! Outcome → event, settlement, metrics, and the one log line of a job.
 
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::job::Archived;
@@ -138,19 +139,29 @@ impl Worker {
         now: Timestamp,
     ) -> Conclusion {
         let (reason, detail) = (failure.reason.clone(), failure.detail.clone());
-        let subject = received.subject();
+        let said = |attempts, event: fn(&event::Unarchived<'_>) -> Event| {
+            Some(event(&event::Unarchived {
+                echo: &received.intake.echo,
+                place: received.intake.place.as_ref(),
+                force: received.intake.force,
+                body_sha256: &Sha256::digest(received.delivery.body()).into(),
+                redrive: received.delivery.state().redrive.as_deref(),
+                attempts,
+                reason: &reason,
+                detail: &detail,
+                now,
+            }))
+        };
         let (outcome, event, disposition) = match verdict {
             Verdict::Again { delay, state } => {
                 (JobOutcome::Retried, None, Disposition::Retry { delay, state, reason, detail })
             }
             Verdict::Absent { attempts } => {
-                let event = event::absent(&subject, &failure, attempts, now);
-                (JobOutcome::Absent, Some(event), Disposition::Ack)
+                (JobOutcome::Absent, said(attempts, event::absent), Disposition::Ack)
             }
             Verdict::Dead { state } => {
-                let event = event::failed(&subject, &failure, state.attempts, now);
-                let disposition = Disposition::Dead { state, reason, detail, at: now };
-                (JobOutcome::Dead, Some(event), disposition)
+                let event = said(state.attempts, event::failed);
+                (JobOutcome::Dead, event, Disposition::Dead { state, reason, detail, at: now })
             }
         };
         Conclusion { outcome: Some(outcome), event, disposition, failure: Some(failure) }

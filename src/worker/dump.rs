@@ -2,6 +2,7 @@
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 
 use super::Tools;
 use crate::clock;
@@ -21,13 +22,17 @@ pub async fn expand(
     tools: &Tools,
 ) -> Result<usize, Failure> {
     let items = dump.items().enumerate();
-    let published = stream::iter(items).map(|(index, body)| {
-        let id = event::item_id(&dump.tenant, &dump.request_id, index);
-        tools.publisher.bulk_item(body, id, sent_at)
-    });
+    let published = stream::iter(items)
+        .map(|(index, body)| tools.publisher.bulk_item(body, item_id(dump, index), sent_at));
     published.buffer_unordered(AT_ONCE).try_collect::<()>().await.map_err(Failure::from)?;
     let count = dump.recordings.len();
     let event = event::expanded(&dump.tenant, &dump.request_id, count, clock::now());
     tools.publisher.event(&event).await?;
     Ok(count)
+}
+
+/// The same for the same item of the same dump, so that copies can be recognised.
+fn item_id(dump: &DumpRequest, index: usize) -> String {
+    let whole = Sha256::digest(format!("{}/{}/{index}", dump.tenant, dump.request_id));
+    hex::encode(&whole[..16])
 }

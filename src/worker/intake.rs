@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::job::Job;
-use super::tenant::{Tenant, Tenants};
+use super::tenant::Tenants;
 use super::waiting::Lane;
-use crate::broker::{Delivery, QueueName, State};
-use crate::event::Echo;
+use crate::broker::{Delivery, QueueName};
 use crate::failure::Failure;
 use crate::recording::{self, Place};
-use crate::request::{self, DumpRequest, Hints, MessageType, RecordingRequest, Request};
+use crate::request::{self, DumpRequest, Echo, Hints, MessageType, RecordingRequest, Request};
 
 /// A message that has been read.
 pub struct Intake {
@@ -23,6 +20,8 @@ pub struct Intake {
     pub echo: Echo,
     /// Where its recording belongs, where that can be told.
     pub place: Option<Place>,
+    /// It asks to store again over what is there.
+    pub force: bool,
     pub work: Work,
 }
 
@@ -53,6 +52,7 @@ impl Intake {
                     lane,
                     echo: rejected.echo,
                     place: None,
+                    force: false,
                     work: Work::Reject(rejected.failure),
                 };
             }
@@ -71,6 +71,7 @@ impl Intake {
     ) -> Self {
         let tenant = tenants.index_of(&request.tenant);
         let (message_type, echo) = (request.message_type, Echo::from(&request));
+        let force = request.force;
         let located = tenants.find(&request.tenant).and_then(|tenant| {
             let place = recording::locate(&request.wanted, &tenant.zone, delivery.sent_at())?;
             Ok((Arc::clone(tenant), place))
@@ -84,18 +85,19 @@ impl Intake {
             }
             Err(failure) => (None, Work::Reject(failure)),
         };
-        Self { message_type, tenant, lane, echo, place, work }
+        Self { message_type, tenant, lane, echo, place, force, work }
     }
 
     fn dump(dump: DumpRequest, tenants: &Tenants, lane: Lane) -> Self {
         let echo = Echo::from(&dump);
         let tenant = tenants.index_of(&dump.tenant);
+        let force = dump.force;
         let work = match tenants.find(&dump.tenant) {
             Ok(_) => Work::Expand(dump),
             Err(failure) => Work::Reject(failure),
         };
         let message_type = MessageType::DumpRequested;
-        Self { message_type, tenant, lane, echo, place: None, work }
+        Self { message_type, tenant, lane, echo, place: None, force, work }
     }
 }
 

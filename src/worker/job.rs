@@ -5,18 +5,18 @@
 
 use std::sync::Arc;
 
+use super::Tools;
 use super::source::{Meter, Source};
 use super::stage::Running;
 use super::tenant::Tenant;
 use super::transfer::{Target, Transferred, transfer};
-use super::Tools;
 use crate::ccfs::{Ask, Download};
 use crate::clock;
-use crate::event::{self, ArchivedObject, Echo};
+use crate::event::{self, ArchivedObject, Event};
 use crate::failure::Failure;
 use crate::metrics::{self, Stage};
 use crate::recording::{self, Audio, ObjectKey, Place};
-use crate::request::RecordingRequest;
+use crate::request::{CcId, Echo, RecordingRequest};
 use crate::store::{Identity, NewObject, StoredObject};
 
 /// One recording to archive.
@@ -33,6 +33,8 @@ pub struct Job {
 /// What a job has archived.
 pub struct Archived {
     pub object: StoredObject,
+    /// Whether CC-FS was asked for it this time.
+    pub downloaded: bool,
 }
 
 impl Job {
@@ -43,11 +45,13 @@ impl Job {
     /// the next try finds it.
     pub async fn run(&self, tools: &Tools) -> Result<Archived, Failure> {
         if let Some(found) = self.find().await? {
-            return self.announce(tools, found, None).await;
+            let object = self.announce(tools, found, None).await?;
+            return Ok(Archived { object, downloaded: false });
         }
         let source = self.fetch(tools).await?;
         let Transferred { stored, audio } = self.store(tools, source).await?;
-        self.announce(tools, stored, audio).await
+        let object = self.announce(tools, stored, audio).await?;
+        Ok(Archived { object, downloaded: true })
     }
 
     /// Asks the store for what an earlier try or message has stored.
@@ -104,13 +108,34 @@ impl Job {
         tools: &Tools,
         stored: StoredObject,
         audio: Option<Audio>,
-    ) -> Result<Archived, Failure> {
+    ) -> Result<StoredObject, Failure> {
         let mut stage = Running::start(&tools.metrics, Stage::Announce);
         let event = self.event(&stored, audio);
         let said = tools.publisher.event(&event).await;
         stage.end(&said);
         said?;
-        Ok(Archived { object: stored })
+        Ok(stored)
+    }
+
+    fn event(&self, stored: &StoredObject, audio: Option<Audio>) -> Event {
+        let now = clock::now();
+        let stored_before = stored.last_modified.filter(|_| stored.already_there);
+        event::archived(&event::Archived {
+            echo: &Echo::from(&self.request),
+            tenant: &self.tenant.id,
+            place: &self.place,
+            cc_id: self.cc_id(),
+            force: self.request.force,
+            objects: &[announced(stored, audio)],
+            already_archived: stored.already_there,
+            attempts: self.attempts,
+            archived_at: stored_before.unwrap_or(now),
+            now,
+        })
+    }
+
+    fn cc_id(&self) -> &CcId {
+        self.request.wanted.cc_id.as_ref().unwrap_or(&self.tenant.cc_id)
     }
 
     fn ask(&self) -> Ask<'_> {
@@ -118,7 +143,7 @@ impl Job {
         Ask {
             call_id: wanted.call_id.as_ref(),
             file_name: wanted.file_name.as_ref(),
-            cc_id: wanted.cc_id.as_ref().unwrap_or(&self.tenant.cc_id),
+            cc_id: self.cc_id(),
         }
     }
 
@@ -142,5 +167,18 @@ fn code(answer: &Result<Download, Failure>) -> &str {
     match answer {
         Ok(_) => metrics::OK,
         Err(failure) => failure.reason.ccfs_code().unwrap_or("other"),
+    }
+}
+
+fn announced(stored: &StoredObject, audio: Option<Audio>) -> ArchivedObject {
+    ArchivedObject {
+        bucket: stored.bucket.clone(),
+        key: stored.key.clone(),
+        size: stored.size,
+        sha256: stored.sha256.clone(),
+        etag: stored.etag.clone(),
+        version_id: stored.version_id.clone(),
+        content_type: stored.content_type.clone(),
+        audio,
     }
 }

@@ -99,6 +99,7 @@ impl Worker {
         lifecycle: &Lifecycle,
     ) {
         let mut waiting = Waiting::new(&self.settings, &self.tenants.ceilings());
+        self.show_limits(&waiting);
         let mut jobs = Jobs::default();
         let stop = CancellationToken::new();
         let mut tick = time::interval(TICK);
@@ -106,7 +107,9 @@ impl Worker {
             tokio::select! {
                 () = lifecycle.draining() => break,
                 Some(delivery) = deliveries.next() => self.receive(delivery, &mut waiting),
-                Some(ended) = jobs.next() => ended.leave(&mut waiting),
+                Some(ended) = jobs.next() => if ended.leave(&mut waiting) {
+                    self.show_limits(&waiting);
+                },
                 _ = tick.tick() => self.park_expired(&mut waiting, &mut jobs, &stop),
             }
             while let Some((place, received)) = waiting.admit() {
@@ -115,6 +118,12 @@ impl Worker {
             }
         }
         self.drain(broker, deliveries, waiting, jobs, stop).await;
+    }
+
+    fn show_limits(&self, waiting: &Waiting<Received>) {
+        for (index, tenant) in self.tenants.iter().enumerate() {
+            self.tools.metrics.tenant_concurrency_limit(tenant.label, waiting.limit(index));
+        }
     }
 
     fn receive(&self, delivery: Delivery, waiting: &mut Waiting<Received>) {
@@ -147,7 +156,11 @@ impl Worker {
     }
 
     /// Runs one job to its end: settled, or given back when `stop` says so.
-    async fn work(self: Arc<Self>, received: Received, stop: CancellationToken) -> Option<Answered> {
+    async fn work(
+        self: Arc<Self>,
+        received: Received,
+        stop: CancellationToken,
+    ) -> Option<Answered> {
         let tenant = received.intake.tenant;
         let outcome = match self.judge_suspect(&received) {
             Some(crashed) => crashed,
@@ -277,12 +290,16 @@ fn lost(error: &JoinError) -> Option<Answered> {
 }
 
 impl Ended {
-    fn leave(self, waiting: &mut Waiting<Received>) {
+    /// Gives back its place; true where a tenant's limit has changed.
+    fn leave(self, waiting: &mut Waiting<Received>) -> bool {
         if let Some(place) = self.place {
             waiting.leave(place);
         }
-        if let Some(Answered { tenant, any_answer: Some(any_answer) }) = self.answered {
-            waiting.answered(tenant, any_answer);
-        }
+        let Some(Answered { tenant, any_answer: Some(any_answer) }) = self.answered else {
+            return false;
+        };
+        let before = waiting.limit(tenant);
+        waiting.answered(tenant, any_answer);
+        waiting.limit(tenant) != before
     }
 }

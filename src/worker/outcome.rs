@@ -88,7 +88,12 @@ impl Policy {
 
     /// A suspect that a worker did not give back: one crash more, and at three it is dead.
     /// `None` where nothing speaks against it.
-    pub fn judge_suspect(&self, state: &State, redelivered: bool, now: Timestamp) -> Option<Verdict> {
+    pub fn judge_suspect(
+        &self,
+        state: &State,
+        redelivered: bool,
+        now: Timestamp,
+    ) -> Option<Verdict> {
         let crashes = state.crashes.saturating_add(u32::from(redelivered));
         let state = State { crashes, ..state.seen(now) };
         if crashes >= MOST_CRASHES {

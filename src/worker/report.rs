@@ -4,15 +4,14 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tracing::field::display;
 
 use super::Tools;
 use super::conclude::{Done, Outcome};
-use super::intake::Intake;
+use super::intake::{Intake, Work};
 use super::job::Archived;
 use crate::clock;
 use crate::failure::{Class, Failure};
-use crate::metrics::{JobOutcome, TenantLabel};
+use crate::metrics::{BreakerTarget, JobOutcome, TenantLabel};
 
 /// One job that has ended.
 pub(super) struct Report<'a> {
@@ -33,6 +32,7 @@ impl Report<'_> {
     ) {
         let tenant = tools.metrics.tenant(self.intake.echo.tenant.as_ref());
         tools.metrics.job_finished(tenant, ended, self.duration);
+        self.note_credentials(tools, outcome, failure);
         match (outcome, failure) {
             (Outcome::Done(Done::Archived(archived)), _) => {
                 self.archived(tools, tenant, archived, ended);
@@ -40,6 +40,24 @@ impl Report<'_> {
             (Outcome::Done(Done::Expanded(count)), _) => self.expanded(*count, ended),
             (_, Some(failure)) => self.failed(tools, tenant, failure, ended),
             (_, None) => {}
+        }
+    }
+
+    /// Remembers for `/readyz` who refuses our credentials, until they are accepted again.
+    fn note_credentials(&self, tools: &Tools, outcome: &Outcome, failure: Option<&Failure>) {
+        let Work::Archive(job) = &self.intake.work else { return };
+        let ccfs = BreakerTarget::Ccfs(job.tenant.id.as_str()).to_string();
+        let store = BreakerTarget::Store(job.tenant.store.bucket()).to_string();
+        if let Some(failure) = failure.filter(|failure| failure.class == Class::Refused) {
+            let who = if failure.reason.ccfs_code().is_some() { &ccfs } else { &store };
+            tools.health.refused(who, &failure.reason, &failure.detail);
+        } else if let Outcome::Done(Done::Archived(archived)) = outcome {
+            tools.health.accepted(&store);
+            if archived.downloaded {
+                tools.health.accepted(&ccfs);
+            }
+        } else if outcome.any_answer() == Some(true) {
+            tools.health.accepted(&ccfs);
         }
     }
 

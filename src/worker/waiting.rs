@@ -123,7 +123,6 @@ impl<T> Waiting<T> {
         Some((Place { tenant, lane }, entry.item))
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "a place is given back once")]
     pub fn leave(&mut self, place: Place) {
         self.in_flight -= 1;
         self.bulk_in_flight -= usize::from(place.lane == Lane::Bulk);

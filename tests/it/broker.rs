@@ -142,7 +142,9 @@ async fn a_queue_with_other_arguments_is_used_as_it_is() {
     let jobs = format!("{}.jobs", settings.queue_prefix);
     client.declare(&jobs, table([("x-max-length", AMQPValue::LongInt(10))])).await;
     let mut rig = Rig::start(settings).await;
-    client.publish(&rig.settings.calls_exchange, "call.completed", b"a", BasicProperties::default()).await;
+    client
+        .publish(&rig.settings.calls_exchange, "call.completed", b"a", BasicProperties::default())
+        .await;
     let delivery = rig.next().await;
     assert_eq!(delivery.body(), b"a");
     assert_eq!(delivery.settle(Disposition::Ack).await, Settled::Acked);
@@ -175,10 +177,8 @@ async fn a_retried_message_comes_back_to_its_queue_with_its_state_and_without_ha
     let client = node.client().await;
     let mut rig = Rig::on(node).await;
     let stray = client.capture("amq.topic", "nowhere").await;
-    let headers = table([
-        ("trace", text("t-1")),
-        ("CC", AMQPValue::FieldArray(vec![text(&stray)].into())),
-    ]);
+    let headers =
+        table([("trace", text("t-1")), ("CC", AMQPValue::FieldArray(vec![text(&stray)].into()))]);
     let properties = BasicProperties::default()
         .with_headers(headers)
         .with_user_id("guest".into())
