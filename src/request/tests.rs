@@ -1,3 +1,5 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -180,9 +182,6 @@ fn a_cloud_event_is_unwrapped() {
     let coded = with(with(envelope.clone(), "data", Value::Null), "data_base64", json!(coded));
     assert_eq!(parse_json(&coded).unwrap(), parse_json(&call()).unwrap());
 }
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 
 #[test]
 fn a_wrong_envelope_is_refused_and_its_data_echoed() {

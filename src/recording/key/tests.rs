@@ -71,7 +71,7 @@ fn keys_follow_their_template() {
     }
     let file = wanted("", "1.V3");
     assert_eq!(key("{tenant}/{call_id}/{name}", &file, "wav").unwrap(), "acme/-/1");
-    // Pieces may only together make a part that clients resolve away.
+    // No part is one that clients of the store would resolve away.
     let dots = wanted("..", "");
     assert_eq!(key("{tenant}/{call_id}/{name}", &dots, "wav").unwrap(), "acme/%2E%2E/%2E%2E");
 }
