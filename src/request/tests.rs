@@ -1,1 +1,371 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use proptest::prelude::*;
+use serde_json::json;
 
+use super::*;
+use crate::failure::Class;
+
+const NO_HINTS: Hints<'static> = Hints { message_type: None, content_type: None };
+
+fn parse_json(value: &Value) -> Result<Request, Box<Rejected>> {
+    parse(value.to_string().as_bytes(), NO_HINTS)
+}
+
+fn refusal(value: &Value) -> String {
+    parse_json(value).expect_err("must be refused").failure.to_string()
+}
+
+fn recording(request: Request) -> RecordingRequest {
+    match request {
+        Request::Recording(recording) => recording,
+        Request::Dump(_) => panic!("a dump"),
+    }
+}
+
+fn dump(request: Request) -> DumpRequest {
+    match request {
+        Request::Dump(dump) => dump,
+        Request::Recording(_) => panic!("one recording"),
+    }
+}
+
+fn call() -> Value {
+    json!({
+        "type": "call.completed", "tenant": "acme", "callId": "1777093663-792075",
+        "fileName": "X:/4/0/20260425/512/1629533.V3", "ccId": "1",
+        "callBegin": "2026-04-25T05:07:43Z", "callEnd": "2026-04-25T13:12:44+08:00",
+        "metadata": { "agentId": "512", "": "käse\u{0}" },
+        "somethingElse": [1, { "deep": null }]
+    })
+}
+
+fn with(mut message: Value, field: &str, value: Value) -> Value {
+    message[field] = value;
+    message
+}
+
+#[test]
+fn reads_every_field_of_a_call() {
+    let request = recording(parse_json(&call()).unwrap());
+    let metadata = [("agentId", "512"), ("", "käse\0")];
+    let wanted = Wanted {
+        call_id: Some(CallId::new("1777093663-792075").unwrap()),
+        file_name: Some(FileName::new("X:/4/0/20260425/512/1629533.V3").unwrap()),
+        cc_id: Some(CcId::new("1").unwrap()),
+        call_begin: Some("2026-04-25T05:07:43Z".parse().unwrap()),
+        call_end: Some("2026-04-25T05:12:44Z".parse().unwrap()),
+        metadata: metadata.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+    };
+    assert_eq!(
+        request,
+        RecordingRequest {
+            tenant: TenantId::new("acme").unwrap(),
+            wanted,
+            request_id: None,
+            force: false,
+            message_type: MessageType::CallCompleted,
+        }
+    );
+}
+
+#[test]
+fn null_is_absent_and_so_are_empty_names() {
+    let message = json!({
+        "type": "call.completed", "tenant": "acme", "callId": "c", "fileName": "", "ccId": "",
+        "callBegin": null, "callEnd": null, "metadata": null, "requestId": 7, "force": "x"
+    });
+    let request = recording(parse_json(&message).unwrap());
+    let call_id = Some(CallId::new("c").unwrap());
+    assert_eq!(request.wanted, Wanted { call_id, ..Wanted::default() });
+    let message = with(message, "callId", json!(""));
+    assert_eq!(refusal(&message), "message.invalid: callId or fileName is required");
+}
+
+#[test]
+fn a_field_of_the_wrong_kind_is_named() {
+    let cases = [
+        ("tenant", json!(null), "tenant is required"),
+        ("tenant", json!(5550123), "tenant must be a string, is a number"),
+        ("tenant", json!("a b"), "tenant must match [A-Za-z0-9][A-Za-z0-9_-]{0,63}"),
+        ("tenant", json!(""), "tenant must match [A-Za-z0-9][A-Za-z0-9_-]{0,63}"),
+        ("tenant", json!("unknown"), "tenant `unknown` is reserved"),
+        ("type", json!(["call.completed"]), "type must be a string, is an array"),
+        ("callId", json!(1777093663), "callId must be a string, is a number"),
+        (
+            "callId",
+            json!("12345678901234567890123456"),
+            "callId must have 1 to 25 characters, has 26",
+        ),
+        ("fileName", json!(true), "fileName must be a string, is a boolean"),
+        ("fileName", json!("//\\"), "fileName must name a file"),
+        ("fileName", json!("a\nb"), "fileName must not contain control characters"),
+        ("ccId", json!({}), "ccId must be a string, is an object"),
+        ("callBegin", json!(1777093663), "callBegin must be a string, is a number"),
+        ("callBegin", json!("2026-04-25"), "callBegin must be an RFC 3339 date and time"),
+        ("callEnd", json!(""), "callEnd must be an RFC 3339 date and time"),
+        ("metadata", json!([]), "metadata must be an object, is an array"),
+        (
+            "metadata",
+            json!({"5550123": 5550123}),
+            "metadata: every value must be a string, is a number",
+        ),
+    ];
+    for (field, value, detail) in cases {
+        let rejected = parse_json(&with(call(), field, value)).unwrap_err();
+        assert_eq!(rejected.failure.detail, detail);
+        assert_eq!(rejected.failure.reason, Reason::MESSAGE_INVALID);
+        assert_eq!(rejected.failure.class, Class::Permanent);
+    }
+}
+
+#[test]
+fn the_type_comes_from_the_field_then_from_the_property() {
+    let dump = "recording.dump-requested";
+    let hints = |name| Hints { message_type: Some(name), content_type: None };
+    let typed = call().to_string();
+    assert!(parse(typed.as_bytes(), hints(dump)).is_ok());
+    let untyped = with(call(), "type", Value::Null).to_string();
+    let request = parse(untyped.as_bytes(), hints("call.completed")).unwrap();
+    assert_eq!(request.message_type(), MessageType::CallCompleted);
+
+    let missing = parse(untyped.as_bytes(), NO_HINTS).unwrap_err();
+    assert_eq!(missing.failure.detail, "type is required");
+    assert_eq!(missing.message_type, MessageType::Invalid);
+    for unknown in ["call.ended", "invalid", "", "Call.Completed"] {
+        let rejected = parse_json(&with(call(), "type", json!(unknown))).unwrap_err();
+        assert_eq!(rejected.message_type, MessageType::Invalid, "{unknown}");
+        assert!(rejected.failure.detail.starts_with("type must be call.completed"), "{unknown}");
+    }
+    let broken = parse(b"{", hints(dump)).unwrap_err();
+    assert_eq!(broken.message_type, MessageType::DumpRequested);
+}
+
+#[test]
+fn what_is_no_json_object_says_where_it_broke() {
+    let cases: [(&[u8], &str); 7] = [
+        (b"", "the body ends too early at line 1, column 0"),
+        (b"{\"a\":\n \"5550123", "the body ends too early at line 2, column 9"),
+        (b"{\"a\": 5550123x}", "the body is not JSON at line 1, column 14"),
+        (b"{} {}", "the body is not JSON at line 1, column 4"),
+        (b"[]", "the body must be a JSON object, is an array"),
+        (b"\"5550123\"", "the body must be a JSON object, is a string"),
+        (b"{\"a\":\"\xff\"}", "the body is not UTF-8 at byte 6"),
+    ];
+    for (body, detail) in cases {
+        assert_eq!(parse(body, NO_HINTS).unwrap_err().failure.detail, detail);
+    }
+    let marked = format!("\u{feff}{}", call());
+    assert!(parse(marked.as_bytes(), NO_HINTS).is_ok(), "a byte order mark is skipped");
+}
+
+#[test]
+fn a_body_may_have_four_mebibytes() {
+    let mut body = call().to_string().into_bytes();
+    body.resize(MAX_BODY, b' ');
+    assert!(parse(&body, NO_HINTS).is_ok());
+    body.push(b' ');
+    let rejected = parse(&body, NO_HINTS).unwrap_err();
+    assert_eq!(rejected.failure.reason, Reason::MESSAGE_TOO_LARGE);
+    assert_eq!(rejected.failure.class, Class::Permanent);
+}
+
+#[test]
+fn a_cloud_event_is_unwrapped() {
+    let mut data = call();
+    data["type"] = json!("something.else");
+    let envelope = json!({
+        "specversion": "1.0", "id": "1", "source": "pbx", "type": "call.completed", "data": data
+    });
+    assert_eq!(parse_json(&envelope).unwrap(), parse_json(&call()).unwrap());
+    let coded = BASE64.encode(call().to_string());
+    let coded = with(with(envelope.clone(), "data", Value::Null), "data_base64", json!(coded));
+    assert_eq!(parse_json(&coded).unwrap(), parse_json(&call()).unwrap());
+}
+
+#[test]
+fn a_wrong_envelope_is_refused_and_its_data_echoed() {
+    let envelope = json!({ "specversion": "1.0", "type": "call.completed", "data": call() });
+    let cases = [
+        ("specversion", json!("0.3"), "specversion must be 1.0"),
+        ("specversion", json!(1.0), "specversion must be a string, is a number"),
+        ("type", Value::Null, "type is required"),
+        ("data", json!(call().to_string()), "data must be an object, is a string"),
+        ("data", Value::Null, "data is required in a CloudEvents envelope"),
+        ("data_base64", json!("e30="), "data and data_base64 exclude each other"),
+    ];
+    for (field, value, detail) in cases {
+        let rejected = parse_json(&with(envelope.clone(), field, value)).unwrap_err();
+        assert_eq!(rejected.failure.detail, detail);
+        let echoed = rejected.echo.tenant.is_some();
+        assert_eq!(echoed, !field.starts_with("data"), "{detail}");
+    }
+    let hints = Hints {
+        message_type: None,
+        content_type: Some("Application/CloudEvents+JSON; charset=utf-8"),
+    };
+    let bare = parse(call().to_string().as_bytes(), hints).unwrap_err();
+    assert_eq!(bare.failure.detail, "specversion is required in a CloudEvents envelope");
+    for (coded, detail) in [
+        ("5550123", "data_base64 is not base64"),
+        ("NTU1MDEyMw==", "data_base64: the body must be a JSON object, is a number"),
+    ] {
+        let body = json!({ "specversion": "1.0", "type": "call.completed", "data_base64": coded });
+        assert_eq!(parse_json(&body).unwrap_err().failure.detail, detail);
+    }
+}
+
+#[test]
+fn a_rejected_message_echoes_what_is_well_formed() {
+    let message = json!({
+        "type": "call.completed", "tenant": "acme", "callId": "C1", "fileName": 5,
+        "callEnd": "yesterday", "metadata": { "a": "b" }, "requestId": "not a field of calls"
+    });
+    let echo = parse_json(&message).unwrap_err().echo;
+    let wanted = Echo {
+        tenant: Some(TenantId::new("acme").unwrap()),
+        call_id: Some(CallId::new("C1").unwrap()),
+        metadata: [("a".to_owned(), "b".to_owned())].into(),
+        ..Echo::default()
+    };
+    assert_eq!(echo, wanted);
+
+    let message = json!({
+        "type": "recording.dump-requested", "tenant": "acme", "requestId": "r", "recordings": 1
+    });
+    let rejected = parse_json(&message).unwrap_err();
+    assert_eq!(rejected.message_type, MessageType::DumpRequested);
+    let request_id = Some(RequestId::new("r").unwrap());
+    assert_eq!(rejected.echo, Echo { tenant: wanted.tenant, request_id, ..Echo::default() });
+}
+
+fn dump_of(recordings: Value) -> Value {
+    json!({
+        "type": "recording.dump-requested", "tenant": "acme", "requestId": "audit",
+        "force": true, "recordings": recordings
+    })
+}
+
+#[test]
+fn a_dump_is_expanded_into_items_that_say_the_same() {
+    let message = dump_of(json!([
+        { "callId": "A", "callEnd": "2026-04-25T05:12:44.25+02:00", "metadata": { "k": "v" } },
+        { "fileName": "X:\\17\\0\\20180903\\1\\2.V3", "ccId": "7", "callBegin": "2018-09-03T00:00:00Z" },
+    ]));
+    let dump = dump(parse_json(&message).unwrap()).into_single().unwrap_err();
+    let items: Vec<RecordingRequest> = dump
+        .items()
+        .map(|body| recording(parse(&body, NO_HINTS).expect("an item is a good message")))
+        .collect();
+    assert_eq!(items.len(), 2);
+    for (item, wanted) in items.into_iter().zip(&dump.recordings) {
+        assert_eq!(item.message_type, MessageType::DumpItem);
+        assert_eq!(item.tenant, dump.tenant);
+        assert_eq!(item.request_id.as_ref(), Some(&dump.request_id));
+        assert!(item.force);
+        assert_eq!(&item.wanted, wanted);
+    }
+    let first = dump.items().next().map(|body| String::from_utf8(body).unwrap()).unwrap();
+    insta::assert_snapshot!(first, @r#"{"type":"recording.dump-item","tenant":"acme","requestId":"audit","force":true,"callId":"A","callEnd":"2026-04-25T03:12:44.25Z","metadata":{"k":"v"}}"#);
+}
+
+#[test]
+fn a_dump_of_one_recording_is_done_in_place() {
+    let dump = dump(parse_json(&dump_of(json!([{ "callId": "A" }]))).unwrap());
+    let single = dump.into_single().unwrap();
+    assert_eq!(single.message_type, MessageType::DumpRequested);
+    assert_eq!(single.request_id.unwrap().as_str(), "audit");
+    assert!(single.force);
+}
+
+#[test]
+fn a_bad_dump_is_refused_whole() {
+    let good = json!({ "callId": "A" });
+    let recordings = |bad: Value| dump_of(json!([good, good, good, bad, {}]));
+    let cases = [
+        (with(dump_of(json!([good])), "requestId", Value::Null), "requestId is required"),
+        (
+            with(dump_of(json!([good])), "requestId", json!("")),
+            "requestId must have 1 to 128 characters, has 0",
+        ),
+        (
+            with(dump_of(json!([good])), "requestId", json!("x".repeat(129))),
+            "requestId must have 1 to 128 characters, has 129",
+        ),
+        (
+            with(dump_of(json!([good])), "force", json!("true")),
+            "force must be true or false, is a string",
+        ),
+        (dump_of(Value::Null), "recordings is required"),
+        (dump_of(json!({})), "recordings must be an array, is an object"),
+        (dump_of(json!([])), "recordings must have 1 to 10000 entries, has 0"),
+        (
+            dump_of(json!(vec![json!({"callId": "A"}); 10_001])),
+            "recordings must have 1 to 10000 entries, has 10001",
+        ),
+        (recordings(json!({})), "recordings[3]: callId or fileName is required"),
+        (recordings(json!("5550123")), "recordings[3]: must be an object, is a string"),
+        (
+            recordings(json!({"callId": "A", "callEnd": "5550123"})),
+            "recordings[3]: callEnd must be an RFC 3339 date and time",
+        ),
+    ];
+    for (message, detail) in cases {
+        assert_eq!(parse_json(&message).unwrap_err().failure.detail, detail);
+    }
+    let most = dump(parse_json(&dump_of(json!(vec![good; MAX_RECORDINGS]))).unwrap());
+    assert_eq!(most.items().count(), MAX_RECORDINGS);
+}
+
+/// JSON in which every string and number is a phone number of a kind that no detail can have.
+fn phone_numbers() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Bool),
+        Just(json!(4_915_550_123_u64)),
+        Just(json!("+49-1555-0123")),
+    ];
+    let names = prop_oneof![
+        "type|tenant|callId|fileName|ccId|callBegin|callEnd|metadata|force|requestId|recordings",
+        "data|data_base64|specversion",
+        Just("+49-1555-0123".to_owned()),
+    ];
+    leaf.prop_recursive(4, 48, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(names.clone(), inner, 0..8)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_are_refused_not_panicked_over(body in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = parse(&body, NO_HINTS);
+    }
+
+    #[test]
+    fn no_detail_quotes_a_value(
+        value in phone_numbers(),
+        kind in prop::sample::select(vec![
+            "call.completed", "recording.dump-requested", "recording.dump-item",
+        ]),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut message = dump_of(json!([value]));
+        if let Value::Object(fields) = &value {
+            message.as_object_mut().unwrap().extend(fields.clone());
+        }
+        message["type"] = json!(kind);
+        let whole = message.to_string();
+        let mut ends = whole.char_indices().map(|(at, _)| at).collect::<Vec<_>>();
+        ends.push(whole.len());
+        let cut = ends[cut.index(ends.len())];
+        for body in [&whole, &whole[..cut]] {
+            let Err(rejected) = parse(body.as_bytes(), NO_HINTS) else { continue };
+            let told = format!("{}", rejected.failure);
+            prop_assert!(!told.contains("1555") && !told.contains("915550123"), "{told}");
+        }
+    }
+}

@@ -1,1 +1,187 @@
+use proptest::prelude::*;
 
+use super::*;
+use crate::request::CallId;
+
+const DEFAULT: &str = "{tenant}/{yyyy}/{mm}/{dd}/{name}.{ext}";
+
+fn wanted(call_id: &str, file_name: &str) -> Wanted {
+    Wanted {
+        call_id: CallId::new(call_id).ok(),
+        file_name: FileName::new(file_name).ok(),
+        call_end: Some("2026-04-25T05:12:44Z".parse().unwrap()),
+        ..Wanted::default()
+    }
+}
+
+fn name(call_id: &str, file_name: &str) -> String {
+    locate(&wanted(call_id, file_name), &TimeZone::UTC, None).unwrap().name
+}
+
+fn key(template: &str, wanted: &Wanted, extension: &str) -> Result<String, Failure> {
+    let place = locate(wanted, &TimeZone::UTC, None)?;
+    let tenant = TenantId::new("acme").unwrap();
+    let cc_id = CcId::new("c/1").unwrap();
+    let template = KeyTemplate::parse(template).unwrap();
+    template.key(&tenant, &cc_id, wanted, &place, extension).map(|key| key.to_string())
+}
+
+#[test]
+fn names_of_recordings() {
+    let cases = [
+        ("1777093663-792075", "", "1777093663-792075"),
+        ("", "X:/4/0/20260425/512/1629533.V3", "X_4_0_20260425_512_1629533"),
+        ("", "X:\\17\\0\\20180903\\15470\\2043295.V3", "X_17_0_20180903_15470_2043295"),
+        ("", "/4//0\\/1.V3/", "4_0_1"),
+        ("", "X:", "X"),
+        ("", "X:1.V3", "X%3A1"),
+        ("", "XY:/1.V3", "XY%3A_1"),
+        ("", "a/X:/1.V3", "a_X%3A_1"),
+        ("", "a.b/c.d.e", "a.b_c.d"),
+        ("", ".V3", ".V3"),
+        ("", "plain", "plain"),
+        ("", ".", "%2E"),
+        ("", "..", "%2E"),
+        ("", "...", "%2E%2E"),
+        ("", "../..", ".._."),
+        ("..", "", "%2E%2E"),
+        ("..", "..", ".._."),
+        ("a b/ü%", "", "a%20b%2F%C3%BC%25"),
+        ("1777093663-792075", "X:/4/0/1.V3", "1777093663-792075_X_4_0_1"),
+    ];
+    for (call_id, file_name, wanted) in cases {
+        assert_eq!(name(call_id, file_name), wanted, "{call_id:?} {file_name:?}");
+    }
+}
+
+#[test]
+fn keys_follow_their_template() {
+    let both = wanted("C-1", "X:/4/1.V3");
+    let cases = [
+        (DEFAULT, "wav", "acme/2026/04/25/C-1_X_4_1.wav"),
+        ("{tenant}/{hh}/{cc_id}/{call_id}/{name}", "wav", "acme/05/c%2F1/C-1/C-1_X_4_1"),
+        (
+            "in=1/tenant={tenant}/{name}.{name}.{ext}",
+            "a/b",
+            "in=1/tenant=acme/C-1_X_4_1.C-1_X_4_1.a%2Fb",
+        ),
+    ];
+    for (template, extension, wanted) in cases {
+        assert_eq!(key(template, &both, extension).unwrap(), wanted);
+    }
+    let file = wanted("", "1.V3");
+    assert_eq!(key("{tenant}/{call_id}/{name}", &file, "wav").unwrap(), "acme/-/1");
+    // No part is one that clients of the store would resolve away.
+    let dots = wanted("..", "");
+    assert_eq!(key("{tenant}/{call_id}/{name}", &dots, "wav").unwrap(), "acme/%2E%2E/%2E%2E");
+}
+
+#[test]
+fn a_key_has_at_most_1024_bytes() {
+    // 225 characters of 4 bytes, each percent-encoded, are 2,700 bytes.
+    let long = wanted("", &"😀".repeat(225));
+    let failure = key(DEFAULT, &long, "wav").unwrap_err();
+    assert_eq!(failure.reason, Reason::MESSAGE_INVALID);
+    assert_eq!(failure.detail, "the key has 2720 bytes, the most is 1024");
+    let fits = wanted("", &format!("{}aaaa", "😀".repeat(83)));
+    assert_eq!(key(DEFAULT, &fits, "wav").unwrap().len(), 1020);
+    let exact = wanted("", &format!("{}aaaaaaaa", "😀".repeat(83)));
+    assert_eq!(key(DEFAULT, &exact, "wav").unwrap().len(), 1024);
+    let over = wanted("", &format!("{}aaaaaaaaa", "😀".repeat(83)));
+    assert!(key(DEFAULT, &over, "wav").is_err());
+}
+
+#[test]
+fn what_cannot_be_located_is_refused() {
+    let refused = |wanted: &Wanted| locate(wanted, &TimeZone::UTC, None).unwrap_err().reason;
+    assert_eq!(refused(&Wanted::default()), Reason::MESSAGE_INVALID);
+    let undated = Wanted { call_end: None, ..wanted("C-1", "") };
+    assert_eq!(refused(&undated), Reason::MESSAGE_NO_DATE);
+    let sent_at = Some("2026-04-25T05:12:44Z".parse().unwrap());
+    assert!(locate(&undated, &TimeZone::UTC, sent_at).is_ok());
+}
+
+#[test]
+fn templates_are_checked() {
+    let cases = [
+        (
+            "{tenat}/{name}",
+            "has the unknown placeholder {tenat}, did you mean {tenant}? (known: {tenant} {yyyy} {mm} {dd} {hh} {call_id} {name} {cc_id} {ext})",
+        ),
+        (
+            "{tenant}/{zzz}/{name}",
+            "has the unknown placeholder {zzz} (known: {tenant} {yyyy} {mm} {dd} {hh} {call_id} {name} {cc_id} {ext})",
+        ),
+        (
+            "{tenant}/{call_id}.{ext}",
+            "must contain {tenant} and {name}, or recordings would share a key",
+        ),
+        ("{name}", "must contain {tenant} and {name}, or recordings would share a key"),
+        ("", "must contain {tenant} and {name}, or recordings would share a key"),
+        ("/{tenant}/{name}", "must neither begin nor end with a slash nor have two in a row"),
+        ("{tenant}/{name}/", "must neither begin nor end with a slash nor have two in a row"),
+        ("{tenant}//{name}", "must neither begin nor end with a slash nor have two in a row"),
+        ("{tenant}/../{name}", "must have no part that is `.` or `..`"),
+        ("{tenant}/{name", "has a `{` without its `}`"),
+        ("{tenant}/name}", "has a `}` without its `{`"),
+        (
+            "{tenant}/a b/{name}",
+            "has ' '; besides placeholders only A–Z a–z 0–9 . _ - = / may stand",
+        ),
+        (
+            "{tenant}{name}",
+            "{tenant} must stand between slashes (or `.` or `=`), or the keys of two tenants could meet",
+        ),
+        (
+            "{name}-{tenant}",
+            "{tenant} must stand between slashes (or `.` or `=`), or the keys of two tenants could meet",
+        ),
+    ];
+    for (template, error) in cases {
+        assert_eq!(KeyTemplate::parse(template).unwrap_err(), error, "{template}");
+    }
+}
+
+#[test]
+fn a_template_says_what_it_depends_on() {
+    let tenant = TenantId::new("acme").unwrap();
+    let cases = [
+        (DEFAULT, true, "acme/"),
+        ("calls/{tenant}/{name}", false, "calls/acme/"),
+        ("{yyyy}/{tenant}/{name}", false, ""),
+    ];
+    for (template, uses_extension, prefix) in cases {
+        let template = KeyTemplate::parse(template).unwrap();
+        assert_eq!(template.uses_extension(), uses_extension);
+        assert_eq!(template.prefix(&tenant), prefix);
+    }
+}
+
+proptest! {
+    #[test]
+    fn keys_are_clean(
+        call_id in "[./a-z%😀 -]{0,8}",
+        file_name in "([A-Z]:)?[./\\\\a-z0-9%ü _-]{0,20}",
+        extension in "[./A-Za-z%ü]{0,5}",
+        template in prop::sample::select(vec![
+            DEFAULT, "{tenant}/{name}", "{tenant}/{call_id}/{name}", "{tenant}/{cc_id}/.{name}/x.{ext}",
+        ]),
+    ) {
+        let wanted = wanted(&call_id, &file_name);
+        prop_assume!(wanted.call_id.is_some() || wanted.file_name.is_some());
+        let key_text = key(template, &wanted, &extension).unwrap();
+        for segment in key_text.split('/') {
+            prop_assert!(!matches!(segment, "" | "." | ".."), "{}", key_text);
+        }
+        let clean = |b: u8| b.is_ascii_alphanumeric() || b"._-%/".contains(&b);
+        prop_assert!(key_text.bytes().all(clean), "{}", key_text);
+        let parts = key_text.split('/').count();
+        prop_assert_eq!(parts, template.split('/').count());
+        prop_assert_eq!(key(template, &wanted, &extension).unwrap(), key_text);
+    }
+
+    #[test]
+    fn templates_never_panic(template in "[{}/.a-z]{0,30}") {
+        let _ = KeyTemplate::parse(&template);
+    }
+}

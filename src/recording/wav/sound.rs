@@ -24,7 +24,7 @@ const GSM: u16 = 0x31;
 const EXTENSIBLE: u16 = 0xFFFE;
 
 /// A subformat is a tag in this GUID (Microsoft, `KSDATAFORMAT_SUBTYPE_WAVEFORMATEX`).
-const SUBFORMAT_TAIL: [u8; 14] =
+pub const SUBFORMAT_TAIL: [u8; 14] =
     [0x00, 0x00, 0x00, 0x00, 0x10, 0x00, 0x80, 0x00, 0x00, 0xAA, 0x00, 0x38, 0x9B, 0x71];
 
 /// Microsoft's GSM 6.10 packs two frames of 160 samples into 65 bytes.

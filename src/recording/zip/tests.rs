@@ -1,1 +1,197 @@
+use proptest::prelude::*;
 
+use crate::recording::{Format, Framing, Proof};
+
+/// A ZIP by hand, entries stored.
+#[derive(Clone, Debug, Default)]
+struct Zip {
+    entries: Vec<(String, Vec<u8>)>,
+    comment: Vec<u8>,
+    zip64: bool,
+    signature: bool,
+}
+
+impl Zip {
+    fn of(entries: &[(&str, &[u8])]) -> Self {
+        let entries = entries.iter().map(|(name, body)| ((*name).to_owned(), body.to_vec()));
+        Self { entries: entries.collect(), ..Self::default() }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let mut zip = Vec::new();
+        let mut directory = Vec::new();
+        for (name, body) in &self.entries {
+            let (offset, size) = (long(zip.len()), long(body.len()));
+            let name_length = short(name.len());
+            zip.extend(
+                [b"PK\x03\x04".as_slice(), &[20, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[0; 4]].concat(),
+            );
+            zip.extend([&size[..], &size, &name_length, &[0; 2], name.as_bytes(), body].concat());
+            directory
+                .extend([b"PK\x01\x02".as_slice(), &[20, 0, 20, 0], &[0; 8], &[0; 4]].concat());
+            directory.extend([&size[..], &size, &name_length, &[0; 12], &offset].concat());
+            directory.extend(name.as_bytes());
+        }
+        if self.signature {
+            directory.extend(b"PK\x05\x05\x02\0xx");
+        }
+        let at = zip.len();
+        zip.extend(&directory);
+        let (count, size, offset) = (self.entries.len(), directory.len(), at);
+        if self.zip64 {
+            let record = zip.len() as u64;
+            zip.extend(
+                [b"PK\x06\x06".as_slice(), &44_u64.to_le_bytes(), &[45, 0, 45, 0], &[0; 8]]
+                    .concat(),
+            );
+            for number in [count, count, size, offset] {
+                zip.extend((number as u64).to_le_bytes());
+            }
+            zip.extend(
+                [b"PK\x06\x07".as_slice(), &[0; 4], &record.to_le_bytes(), &[1, 0, 0, 0]].concat(),
+            );
+            zip.extend([b"PK\x05\x06".as_slice(), &[0; 4], &[0xFF; 12]].concat());
+        } else {
+            zip.extend([b"PK\x05\x06".as_slice(), &[0; 4], &short(count), &short(count)].concat());
+            zip.extend([long(size), long(offset)].concat());
+        }
+        zip.extend(short(self.comment.len()));
+        zip.extend(&self.comment);
+        zip
+    }
+}
+
+fn short(number: usize) -> [u8; 2] {
+    u16::try_from(number).unwrap().to_le_bytes()
+}
+
+fn long(number: usize) -> [u8; 4] {
+    u32::try_from(number).unwrap().to_le_bytes()
+}
+
+fn verdict(body: &[u8], portion: usize) -> Result<(), String> {
+    let mut proof = Proof::new(Format::Zip, Framing::Close);
+    body.chunks(portion).for_each(|bytes| proof.update(bytes));
+    proof.finish().map(|audio| assert_eq!(audio, None)).map_err(|f| f.reason.to_string())
+}
+
+fn err(reason: &str) -> Result<(), String> {
+    Err(reason.to_owned())
+}
+
+#[test]
+fn whole_archives_pass() {
+    let two: &[(&str, &[u8])] = &[("a.V3", b"RIFF...."), ("b.V3", b"")];
+    let plain = Zip::of(two);
+    let inner = plain.bytes();
+    let cases = [
+        plain.clone(),
+        Zip { comment: b"by CC-FS".to_vec(), ..plain.clone() },
+        // The longest comment there is; one that looks like an end record.
+        Zip { comment: vec![b'x'; 65_535], ..plain.clone() },
+        Zip { comment: [b"PK\x05\x06".as_slice(), &[0; 18]].concat(), ..plain.clone() },
+        Zip { zip64: true, ..plain.clone() },
+        Zip { zip64: true, comment: vec![b'x'; 65_535], ..plain.clone() },
+        Zip { signature: true, ..plain },
+        Zip::of(&[("inner.zip", &inner)]),
+        Zip::of(&[("large", &vec![7; 200_000])]),
+    ];
+    for zip in cases {
+        let bytes = zip.bytes();
+        for portion in [1, 4096, usize::MAX] {
+            assert_eq!(verdict(&bytes, portion), Ok(()), "{} bytes", bytes.len());
+        }
+    }
+}
+
+#[test]
+fn a_directory_longer_than_the_window_passes_by_its_place() {
+    let name = "n".repeat(200);
+    let entries: Vec<(&str, &[u8])> = vec![(&name, b"x"); 1000];
+    let bytes = Zip::of(&entries).bytes();
+    assert_eq!(verdict(&bytes, 4096), Ok(()));
+    let mut cut = bytes;
+    cut.drain(30_000..30_001);
+    assert_eq!(verdict(&cut, 4096), err("ccfs.truncated"));
+}
+
+#[test]
+fn broken_archives_do_not() {
+    let good = Zip::of(&[("a", b"xyz"), ("b", b"")]).bytes();
+    let end = good.len() - 22;
+    let edit = |at: usize, bytes: &[u8]| {
+        let mut zip = good.clone();
+        zip[at..at + bytes.len()].copy_from_slice(bytes);
+        zip
+    };
+    let truncated = "ccfs.truncated";
+    let directory = end - 2 * 47;
+    let cases = [
+        (edit(end, b"PK\x05\x07"), truncated),
+        (edit(end + 20, &[1, 0]), truncated),
+        (edit(end + 8, &[1, 0, 1, 0]), truncated),
+        (edit(end + 8, &[3, 0, 3, 0]), truncated),
+        (edit(end + 16, &[1, 0]), truncated),
+        (edit(directory, b"XX"), truncated),
+        (edit(directory + 28, &[200, 0]), truncated),
+        (edit(end + 4, &[1, 0]), "ccfs.protocol"),
+        (edit(end + 8, &[1, 0]), "ccfs.protocol"),
+        ([&good[..], b"\n"].concat(), truncated),
+        ([b"PK", &good[..]].concat(), truncated),
+        (b"PK".to_vec(), truncated),
+        (Zip::default().bytes(), "ccfs.empty"),
+        (Zip { zip64: true, ..Zip::default() }.bytes(), "ccfs.empty"),
+    ];
+    for (index, (body, reason)) in cases.into_iter().enumerate() {
+        assert_eq!(verdict(&body, 7), err(reason), "case {index}");
+    }
+}
+
+#[test]
+fn a_broken_zip64_end_does_not_pass() {
+    let good = Zip { zip64: true, ..Zip::of(&[("a", b"xyz")]) }.bytes();
+    let (locator, record) = (good.len() - 42, good.len() - 98);
+    let cases = [
+        (locator + 8, 1, "ccfs.truncated"),
+        (locator + 16, 2, "ccfs.protocol"),
+        (locator, 0, "ccfs.truncated"),
+        (record, 0, "ccfs.truncated"),
+        (record + 4, 45, "ccfs.truncated"),
+        (record + 24, 9, "ccfs.protocol"),
+        (record + 40, 1, "ccfs.truncated"),
+    ];
+    for (at, byte, reason) in cases {
+        let mut zip = good.clone();
+        zip[at] = byte;
+        assert_eq!(verdict(&zip, 100), err(reason), "byte {at}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_strict_prefix_is_whole(
+        bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 1..4),
+        nested in any::<bool>(),
+        comment in prop::collection::vec(any::<u8>(), 0..30),
+        zip64 in any::<bool>(),
+        portion in 1..100_usize,
+    ) {
+        let entries = bodies.into_iter().map(|body| ("n".to_owned(), body)).collect();
+        let mut zip = Zip { entries, comment, zip64, signature: false };
+        if nested {
+            let inner = zip.bytes();
+            zip.entries.push(("inner.zip".into(), inner));
+        }
+        let bytes = zip.bytes();
+        prop_assert_eq!(verdict(&bytes, portion), Ok(()));
+        for cut in 1..bytes.len() {
+            prop_assert!(verdict(&bytes[..cut], portion).is_err(), "{} of {}", cut, bytes.len());
+        }
+    }
+
+    #[test]
+    fn arbitrary_ends_are_refused(tail in prop::collection::vec(any::<u8>(), 0..200)) {
+        let body = [b"PK\x03\x04".as_slice(), &tail, b"PK\x05\x06", &tail, &[0; 18]].concat();
+        prop_assert!(verdict(&body, 50).is_err());
+    }
+}
