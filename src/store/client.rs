@@ -7,6 +7,7 @@ use std::time::Duration;
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::provider_config::ProviderConfig;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryPartition;
 use aws_sdk_s3::config::{
     BehaviorVersion, Builder, IdentityCache, Region, RequestChecksumCalculation,
     ResponseChecksumValidation, SharedHttpClient, StalledStreamProtectionConfig,
@@ -43,6 +44,7 @@ pub(super) async fn build(settings: &config::Store) -> (Client, Option<Configure
         .disable_s3_express_session_auth(true)
         .http_client(http.clone())
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        .retry_partition(RetryPartition::new(partition(settings)))
         .timeout_config(timeouts(settings, 0))
         // It kills an upload whose connection pauses for 5 s; the attempt timeout is ours.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
@@ -61,6 +63,13 @@ pub(super) async fn build(settings: &config::Store) -> (Client, Option<Configure
         None => builder.credentials_provider(chain(&settings.region, http).await),
     };
     (Client::from_conf(builder.build()), configured)
+}
+
+/// Whose failures use up whose retries: without a name of its own, a store that is down would take
+/// them from every other tenant's.
+fn partition(settings: &config::Store) -> String {
+    let endpoint = settings.endpoint.as_ref().map_or(settings.region.as_str(), url::Url::as_str);
+    format!("{endpoint} {}", settings.bucket)
 }
 
 /// The SDK's own chain: environment, profile, web identity, container, instance metadata.
