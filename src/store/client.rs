@@ -84,7 +84,7 @@ async fn chain(region: &str, http: SharedHttpClient) -> DefaultCredentialsChain 
 /// The SDK's read timeout covers the sending of the body too and is part of the connection pool's
 /// identity, so the time to the first byte is bounded by the attempt's timeout instead.
 pub(super) fn timeouts(settings: &config::Store, body: usize) -> TimeoutConfig {
-    let sending = Duration::from_secs((body as u64).div_ceil(SLOWEST));
+    let sending = Duration::from_millis((body as u64).saturating_mul(1000) / SLOWEST);
     let attempt = settings.connect_timeout + settings.read_timeout + sending;
     TimeoutConfig::builder()
         .connect_timeout(settings.connect_timeout)
