@@ -7,6 +7,7 @@ use std::time::Duration;
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::provider_config::ProviderConfig;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::retry::RetryPartition;
 use aws_sdk_s3::config::{
     BehaviorVersion, Builder, IdentityCache, Region, RequestChecksumCalculation,
     ResponseChecksumValidation, SharedHttpClient, StalledStreamProtectionConfig,
@@ -43,6 +44,7 @@ pub(super) async fn build(settings: &config::Store) -> (Client, Option<Configure
         .disable_s3_express_session_auth(true)
         .http_client(http.clone())
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        .retry_partition(RetryPartition::new(partition(settings)))
         .timeout_config(timeouts(settings, 0))
         // It kills an upload whose connection pauses for 5 s; the attempt timeout is ours.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
@@ -63,6 +65,13 @@ pub(super) async fn build(settings: &config::Store) -> (Client, Option<Configure
     (Client::from_conf(builder.build()), configured)
 }
 
+/// Whose failures use up whose retries: without a name of its own, a store that is down would take
+/// them from every other tenant's.
+fn partition(settings: &config::Store) -> String {
+    let endpoint = settings.endpoint.as_ref().map_or(settings.region.as_str(), url::Url::as_str);
+    format!("{endpoint} {}", settings.bucket)
+}
+
 /// The SDK's own chain: environment, profile, web identity, container, instance metadata.
 async fn chain(region: &str, http: SharedHttpClient) -> DefaultCredentialsChain {
     let region = Region::new(region.to_owned());
@@ -75,7 +84,7 @@ async fn chain(region: &str, http: SharedHttpClient) -> DefaultCredentialsChain 
 /// The SDK's read timeout covers the sending of the body too and is part of the connection pool's
 /// identity, so the time to the first byte is bounded by the attempt's timeout instead.
 pub(super) fn timeouts(settings: &config::Store, body: usize) -> TimeoutConfig {
-    let sending = Duration::from_secs((body as u64).div_ceil(SLOWEST));
+    let sending = Duration::from_millis((body as u64).saturating_mul(1000) / SLOWEST);
     let attempt = settings.connect_timeout + settings.read_timeout + sending;
     TimeoutConfig::builder()
         .connect_timeout(settings.connect_timeout)

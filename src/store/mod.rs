@@ -16,6 +16,7 @@ mod signed_body;
 mod sweep;
 
 use std::error::Error as StdError;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -86,10 +87,9 @@ pub enum StoreError {
 }
 
 /// A bucket, with one effective `[store]` section; cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Store(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     client: Client,
     settings: config::Store,
@@ -188,6 +188,12 @@ impl Store {
             let bucket = self.bucket();
             tracing::warn!(bucket, "the store cannot create conditionally; asking before each put");
         }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Store({})", self.bucket())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The store against S3 servers, over sockets: one with scripted faults, and SeaweedFS.
+#![expect(clippy::unwrap_used, reason = "helpers of tests, which clippy does not know as such")]
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -55,7 +55,7 @@ fn settings_at(endpoint: &str, bucket: &str) -> config::Store {
 }
 
 async fn store(settings: &config::Store) -> Store {
-    Store::new(settings, Arc::new(Metrics::default())).await.unwrap()
+    Store::new(settings, Metrics::new(&[], &[], &[])).await.unwrap()
 }
 
 /// A server with scripted faults, a bucket in it and a store of that.
@@ -232,19 +232,18 @@ async fn parts_on_the_wire() {
 async fn what_is_there_is_judged_by_hash_then_size() {
     let (server, bucket, store) = local().await;
     let (ours, s3) = (content(1000), server.s3());
-    let hash = hex::encode(sha256(&ours));
+    let (hash, zeros) = (hex::encode(sha256(&ours)), "0".repeat(64));
     let (same_size, longer) = (content(1001).slice(1..), content(1001));
-    let stranger = [("tenant", "acme"), ("call-id", "2")];
     // What is there, with which metadata, and whether it is the same recording.
-    let table: [(&Bytes, &[(&str, &str)], bool); 5] = [
-        (&ours, &[("sha256", &hash)], true),
-        (&same_size, &[("sha256", &"0".repeat(64))], false),
-        (&same_size, &[], true),
-        (&longer, &[], false),
-        (&same_size, &stranger, false),
+    let table = [
+        (&ours, vec![("sha256", &*hash)], true),
+        (&same_size, vec![("sha256", &*zeros)], false),
+        (&same_size, vec![], true),
+        (&longer, vec![], false),
+        (&same_size, vec![("tenant", "acme"), ("call-id", "2")], false),
     ];
     for (there, metadata, same) in table {
-        s3.put(&bucket, key().as_str(), there, metadata).await;
+        s3.put(&bucket, key().as_str(), there, &metadata).await;
         match put(&store, &new_object(), &ours).await {
             Ok(stored) => assert!(same && stored.already_there, "{metadata:?}"),
             Err(failure) => {
@@ -700,18 +699,95 @@ async fn a_rotated_key_file_takes_effect() {
     let bucket = server.s3().bucket().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("secret");
-    std::fs::write(&file, "stale\n").unwrap();
-    let credentials = StoreCredentials {
+    let credentials = Some(StoreCredentials {
         access_key_id: Secret::fixed(ACCESS_KEY),
         secret_access_key: Secret::file(&file),
-    };
-    let credentials = Some(credentials);
+    });
     let store = store(&config::Store { credentials, ..settings(server.s3(), &bucket) }).await;
-    let failed = reason(put(&store, &new_object(), &content(10)).await);
-    assert_eq!(failed.1, "store.SignatureDoesNotMatch");
-    std::fs::write(&file, format!("{SECRET_KEY}\n")).unwrap();
-    put(&store, &new_object(), &content(10)).await.unwrap();
-    std::fs::remove_file(&file).unwrap();
-    let failed = reason(put(&store, &new_object(), &content(10)).await);
+    let body = content(10);
+    let failed = reason(put(&store, &new_object(), &body).await);
     assert_eq!(failed, (Class::Refused, "store.NoCredentials".to_owned()));
+    assert_eq!(server.seen().len(), 0);
+
+    std::fs::write(&file, "stale\n").unwrap();
+    a_file_may_be_read_again().await;
+    let failed = reason(put(&store, &new_object(), &body).await);
+    assert_eq!(failed.1, "store.SignatureDoesNotMatch");
+
+    std::fs::write(&file, format!("{SECRET_KEY}\n")).unwrap();
+    a_file_may_be_read_again().await;
+    put(&store, &new_object(), &body).await.unwrap();
+}
+
+/// Secret files are read at most every 30 s.
+async fn a_file_may_be_read_again() {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(31)).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn a_store_that_comes_back_is_used_again() {
+    let server = LocalS3::start().await;
+    let bucket = server.s3().bucket().await;
+    let mut link = Link::to(server.s3().address()).await;
+    let store = store(&config::Store {
+        connect_timeout: Duration::from_millis(300),
+        read_timeout: Duration::from_millis(300),
+        ..settings_at(&format!("http://{}", link.address()), &bucket)
+    })
+    .await;
+    let body = content(MIB);
+    let object = |name: &str| NewObject { key: ObjectKey::from_stub(name), ..new_object() };
+    put(&store, &object("fine"), &body).await.unwrap();
+    let table = [
+        (Weather::BlackHole, "store.timeout"),
+        (Weather::Torn(100_000), "store.unreachable"),
+        (Weather::Cut, "store.unreachable"),
+    ];
+    for (weather, expected) in table {
+        link.set(weather);
+        // A MiB gets 16 s on top of the timeouts; a HEAD does not.
+        match weather {
+            Weather::BlackHole => assert_eq!(reason(store.find(&key(), &who()).await).1, expected),
+            _ => assert_eq!(reason(put(&store, &object("lost"), &body).await).1, expected),
+        }
+        link.restore().await;
+        put(&store, &object(&format!("{weather:?}")), &body).await.unwrap();
+    }
+    link.close().await;
+    assert_eq!(reason(put(&store, &object("lost"), &body).await).1, "store.unreachable");
+    link.restore().await;
+    put(&store, &object("restored"), &body).await.unwrap();
+    let kept = server.s3().keys(&bucket, "").await;
+    assert_eq!(kept, ["BlackHole", "Cut", "Torn(100000)", "fine", "restored"]);
+}
+
+#[tokio::test]
+async fn every_request_is_counted() {
+    let server = LocalS3::start().await;
+    let bucket = server.s3().bucket().await;
+    let metrics = Metrics::new(&[], &[], &[]);
+    let settings = settings(server.s3(), &bucket);
+    let store = Store::new(&settings, std::sync::Arc::clone(&metrics)).await.unwrap();
+    put(&store, &new_object(), &content(10)).await.unwrap();
+    put(&store, &new_object(), &content(10)).await.unwrap();
+    let long = NewObject { key: ObjectKey::from_stub("acme/long.wav"), ..new_object() };
+    upload(&store, &long, &content(PART + 1)).await.unwrap();
+    store.start_multipart(long).await.unwrap().abort().await;
+    store.find(&ObjectKey::from_stub("acme/missing.wav"), &who()).await.unwrap();
+    let text = metrics.render();
+    for (labels, count) in [
+        (r#"operation="put",result="ok""#, 1),
+        (r#"operation="put",result="PreconditionFailed""#, 1),
+        (r#"operation="head",result="ok""#, 2),
+        (r#"operation="head",result="NotFound""#, 1),
+        (r#"operation="create_multipart",result="ok""#, 2),
+        (r#"operation="upload_part",result="ok""#, 2),
+        (r#"operation="complete_multipart",result="ok""#, 1),
+        (r#"operation="abort_multipart",result="ok""#, 1),
+    ] {
+        let line = format!("callvault_store_requests_total{{{labels}}} {count}");
+        assert!(text.lines().any(|found| found == line), "no {line} in:\n{text}");
+    }
 }

@@ -23,6 +23,8 @@ use tokio::task::JoinHandle;
 
 use super::{ACCESS_KEY, OBSERVER, S3, SECRET_KEY};
 
+const UNBROKEN: &str = "no panic holds the lock";
+
 /// For a fault that stays.
 pub const ALWAYS: u32 = u32::MAX;
 
@@ -139,16 +141,16 @@ impl LocalS3 {
 
     /// The next `times` requests of `op` fail so; faults of an operation take their turns.
     pub fn fault(&self, op: Op, times: u32, fault: Fault) {
-        self.inner.script.lock().unwrap().push(Rule { op, left: times, fault });
+        self.inner.script.lock().expect(UNBROKEN).push(Rule { op, left: times, fault });
     }
 
     pub fn heal(&self) {
-        self.inner.script.lock().unwrap().clear();
+        self.inner.script.lock().expect(UNBROKEN).clear();
     }
 
     /// All requests so far but the kit's own, in the order in which they were read.
     pub fn seen(&self) -> Vec<Seen> {
-        self.inner.seen.lock().unwrap().clone()
+        self.inner.seen.lock().expect(UNBROKEN).clone()
     }
 
     pub fn seen_of(&self, op: Op) -> Vec<Seen> {
@@ -162,7 +164,7 @@ impl LocalS3 {
 
     /// Uploads that are neither complete nor aborted.
     pub fn open_uploads(&self) -> usize {
-        self.inner.uploads.lock().unwrap().len()
+        self.inner.uploads.lock().expect(UNBROKEN).len()
     }
 }
 
@@ -234,13 +236,13 @@ impl Inner {
             Some(Fault::IgnoreCondition) => self.carry_out(op, parts, body, true).await,
             _ => self.carry_out(op, parts, body, false).await,
         };
-        self.seen.lock().unwrap()[index].status = Some(answer.status().as_u16());
+        self.seen.lock().expect(UNBROKEN)[index].status = Some(answer.status().as_u16());
         answer
     }
 
     fn next_fault(&self, op: Op, request: &Request<Incoming>) -> Option<Fault> {
         let conditional = request.headers().contains_key("if-none-match");
-        let mut script = self.script.lock().unwrap();
+        let mut script = self.script.lock().expect(UNBROKEN);
         let fits = |rule: &&mut Rule| {
             rule.op == op && rule.left > 0 && (rule.fault != Fault::RefuseCondition || conditional)
         };
@@ -263,7 +265,7 @@ impl Inner {
         let hash_matches = headers.get("x-amz-content-sha256") == Some(&hash);
         let body = body.clone();
         let seen = Seen { op, bucket, key, query, headers, body, hash_matches, status: None };
-        let mut all = self.seen.lock().unwrap();
+        let mut all = self.seen.lock().expect(UNBROKEN);
         all.push(seen);
         all.len() - 1
     }
@@ -280,7 +282,7 @@ impl Inner {
             return refusal;
         }
         let writer = Arc::clone(
-            self.writers.lock().unwrap().entry(parts.uri.path().to_owned()).or_default(),
+            self.writers.lock().expect(UNBROKEN).entry(parts.uri.path().to_owned()).or_default(),
         );
         let creates = matches!(op, Op::Put | Op::CompleteMultipart);
         let _one_writer = if creates { Some(writer.lock().await) } else { None };
@@ -329,7 +331,7 @@ impl Inner {
         }
         let query = parts.uri.query().unwrap_or_default();
         let continues = matches!(op, Op::UploadPart | Op::CompleteMultipart | Op::AbortMultipart);
-        if continues && !self.uploads.lock().unwrap().contains_key(&upload_id(query)) {
+        if continues && !self.uploads.lock().expect(UNBROKEN).contains_key(&upload_id(query)) {
             return Some(error(404, "NoSuchUpload"));
         }
         let lacks_bucket = !bucket.is_empty() && !self.root.path().join(bucket).is_dir();
@@ -340,7 +342,7 @@ impl Inner {
     }
 
     fn keep_uploads(&self, op: Op, query: &str, body: &Bytes, bucket: String, key: String) {
-        let mut uploads = self.uploads.lock().unwrap();
+        let mut uploads = self.uploads.lock().expect(UNBROKEN);
         match op {
             Op::CreateMultipart => {
                 let xml = String::from_utf8_lossy(body);
@@ -356,7 +358,7 @@ impl Inner {
     }
 
     fn list_uploads(&self, bucket: &str) -> Answer {
-        let uploads = self.uploads.lock().unwrap();
+        let uploads = self.uploads.lock().expect(UNBROKEN);
         let upload = |(id, (_, key)): (&String, &(String, String))| {
             let initiated = "<Initiated>2020-01-01T00:00:00.000Z</Initiated>";
             format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId>{initiated}</Upload>")
