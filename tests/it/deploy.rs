@@ -13,7 +13,8 @@ fn file(path: &str) -> String {
 }
 
 fn rendered() -> String {
-    Metrics::new(&[TenantId::new("acme").unwrap()], &[], &["recordings".into()]).render()
+    Metrics::new(&[TenantId::new("acme").expect("a well-formed id")], &[], &["recordings".into()])
+        .render()
 }
 
 /// Every series name of the text format, `_bucket`, `_sum` and `_count` included.
