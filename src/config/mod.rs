@@ -1,20 +1,48 @@
 //! The configuration (contract 6): every key typed, validated and with its default, in one place.
 //!
-//! Only `cli` sees [`Config`] whole; the parts of the program get their own section.
+//! Only `cli` sees [`Config`] whole; the parts of the program get their own section. A section's
+//! file holds its type and reads it key by key; `reader` does the looking up and keeps the books;
+//! `layers` are what is looked into. Nothing here asks the process for its environment.
 
+mod broker;
+mod ccfs;
+mod effective;
+mod forms;
+mod http;
+mod kinds;
+mod layers;
+mod log;
+mod mistake;
+mod nearest;
+mod reader;
+mod retry;
 mod secret;
+mod section;
+mod store;
+mod tenant;
+mod units;
+mod worker;
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::Path;
 
-use jiff::tz::TimeZone;
+use layers::{Environment, Table};
+use mistake::Wrong;
+use reader::Reader;
 
-use crate::failure::Class;
-use crate::request::{CcId, TenantId};
-
-pub use secret::Secret;
+pub use broker::Broker;
+pub use ccfs::Ccfs;
+pub use effective::{Effective, EffectiveSection, Row, Source};
+pub use http::Http;
+pub use log::{Log, LogFormat};
+pub use mistake::{Mistake, Mistakes, Place};
+pub use retry::Retry;
+pub use secret::{Secret, SecretError};
+pub use store::{
+    Checksum, Conditional, LockMode, ObjectLock, Sse, Store, StoreCredentials, ZipMode,
+};
+pub use tenant::Tenant;
+pub use units::{parse_duration, parse_size, show_duration, show_size};
+pub use worker::Worker;
 
 /// Everything an operator can set.
 #[derive(Clone, Debug)]
@@ -28,178 +56,101 @@ pub struct Config {
     pub tenants: Vec<Tenant>,
 }
 
-/// `[broker]`: RabbitMQ.
+/// A configuration without mistakes.
 #[derive(Clone, Debug)]
-pub struct Broker {
-    /// amqp:// or amqps:// URLs, tried in order; secret, since they carry passwords.
-    pub urls: Vec<Secret>,
-    pub ca_file: Option<PathBuf>,
-    pub client_cert_file: Option<PathBuf>,
-    pub client_key_file: Option<PathBuf>,
-    pub queue_prefix: String,
-    pub calls_exchange: String,
-    pub events_exchange: String,
-    pub declare: bool,
-    pub delivery_limit: u32,
-    /// Whole seconds, as AMQP counts them.
-    pub heartbeat: Duration,
-    pub events_mandatory: bool,
+pub struct Loaded {
+    pub config: Config,
+    /// What works, and hardly as it was meant.
+    pub warnings: Vec<String>,
+    pub effective: Effective,
 }
 
-/// `[worker]`: how much at once, and for how long.
-#[derive(Clone, Debug)]
-pub struct Worker {
-    /// Jobs in flight.
-    pub concurrency: usize,
-    /// Share of `concurrency` that bulk jobs may hold while live jobs wait, in (0, 1].
-    pub bulk_share: f64,
-    /// Share of `concurrency` that one of several tenants may hold, in (0, 1].
-    pub tenant_share: f64,
-    /// Bytes of all transfer buffers together; at least one part of every tenant.
-    pub memory: u64,
-    pub job_deadline: Duration,
-    pub drain_timeout: Duration,
+impl Config {
+    /// Reads the file and the environment over it.
+    ///
+    /// `environment` is all that there is: the variables of ours (`CALLVAULT__BROKER__URL`), and
+    /// those that `_env` forms name. The secret files and the CA files are looked at too.
+    ///
+    /// # Errors
+    /// All mistakes at once, but for a file that is not TOML: then every syntax error.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Loaded, Mistakes> {
+        let table = file.map_or_else(|| Ok(Table::new()), layers::read_file)?;
+        Self::read(&table, &Environment::new(environment))
+    }
+
+    fn read(file: &Table, environment: &Environment) -> Result<Loaded, Mistakes> {
+        let mut reader = Reader::new(file, environment);
+        let config = sections(&mut reader);
+        let (effective, warnings) = reader.finish()?;
+        let config = config.expect("a section that gives no value has recorded a mistake");
+        Ok(Loaded { config, warnings, effective })
+    }
 }
 
-/// `[ccfs]`, and per tenant `[tenants.ccfs]` over it.
-#[derive(Clone, Debug)]
-pub struct Ccfs {
-    /// Base URLs (scheme, host, port), tried in order when one cannot be reached.
-    pub endpoints: Vec<url::Url>,
-    pub ca_file: Option<PathBuf>,
-    pub proxy: Option<url::Url>,
-    /// The Host sent and signed; empty in the file: the endpoint's own.
-    pub host: Option<String>,
-    pub connect_timeout: Duration,
-    /// To the first byte of the answer, and between two chunks.
-    pub read_timeout: Duration,
-    /// Bytes.
-    pub max_size: u64,
-    /// Extends the vendor's table: result code to class.
-    pub result_codes: BTreeMap<String, Class>,
+/// Reads everything, in the order of the contract. `None`: mistakes were recorded.
+fn sections(reader: &mut Reader<'_>) -> Option<Config> {
+    let broker = reader.section("broker", broker::read);
+    let worker = reader.section("worker", worker::read);
+    reader.base("ccfs", ccfs::read);
+    reader.base("store", store::read);
+    let retry = reader.section("retry", retry::read);
+    let http = reader.section("http", http::read);
+    let log = reader.section("log", log::read);
+    let tenants = tenant::read_all(reader);
+    if let Some(worker) = &worker {
+        hold_parts(reader, worker, &tenants);
+    }
+    warn_of_shared_keys(reader, &tenants);
+    Some(Config {
+        broker: broker?,
+        worker: worker?,
+        retry: retry?,
+        http: http?,
+        log: log?,
+        tenants,
+    })
 }
 
-/// `[store]`, and per tenant `[tenants.store]` over it.
-#[derive(Clone, Debug)]
-pub struct Store {
-    pub bucket: String,
-    /// `None`: AWS.
-    pub endpoint: Option<url::Url>,
-    pub region: String,
-    pub path_style: bool,
-    /// `None`: the SDK's own credential chain.
-    pub credentials: Option<StoreCredentials>,
-    /// The key template, checked by `recording::KeyTemplate`.
-    pub key: String,
-    /// Bytes, 5 MiB to 5 GiB: S3's limits of a part.
-    pub part_size: u64,
-    pub checksum: Checksum,
-    pub conditional: Conditional,
-    pub zip: ZipMode,
-    pub storage_class: Option<String>,
-    pub sse: Option<Sse>,
-    pub tags: BTreeMap<String, String>,
-    pub object_lock: Option<ObjectLock>,
-    pub connect_timeout: Duration,
-    pub read_timeout: Duration,
+/// A job needs one part at least, or it would wait for memory for ever.
+fn hold_parts(reader: &mut Reader<'_>, worker: &Worker, tenants: &[Tenant]) {
+    let largest = tenants.iter().max_by_key(|tenant| tenant.store.part_size);
+    if let Some(tenant) = largest
+        && tenant.store.part_size > worker.memory
+    {
+        let what = format!(
+            "is {}, less than one part of {} (store.part_size of tenant {})",
+            show_size(worker.memory),
+            show_size(tenant.store.part_size),
+            tenant.id
+        );
+        let wrong = Wrong::new(what, "raise it, or lower the part size");
+        let place = reader.place("[worker]", "memory");
+        reader.mistake("worker.memory", place, wrong);
+    }
 }
 
-#[derive(Clone, Debug)]
-pub struct StoreCredentials {
-    pub access_key_id: Secret,
-    pub secret_access_key: Secret,
+/// Without the tenant in the key, two tenants' recordings of one name meet under one key.
+fn warn_of_shared_keys(reader: &mut Reader<'_>, tenants: &[Tenant]) {
+    for (index, tenant) in tenants.iter().enumerate() {
+        let store = &tenant.store;
+        let shares = |other: &&Tenant| {
+            let same = |one: &Store| (one.bucket.clone(), one.endpoint.clone(), one.key.clone());
+            same(&other.store) == same(store)
+        };
+        if !store.key.contains("{tenant}")
+            && let Some(other) = tenants[..index].iter().find(shares)
+        {
+            reader.warn(format!(
+                "tenants {} and {} share a bucket and a store.key without {{tenant}}: recordings \
+                 of the same name end as store.conflict",
+                other.id, tenant.id
+            ));
+        }
+    }
 }
 
-/// The store's own checksum, sent besides the signed hash of the body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Checksum {
-    None,
-    Md5,
-    Crc64Nvme,
-}
-
-/// Whether objects are created with `If-None-Match: *`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Conditional {
-    /// Used unless the store says that it cannot.
-    Auto,
-    Always,
-    Never,
-}
-
-/// What is stored of a ZIP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ZipMode {
-    /// The ZIP itself. (`unpack` is refused until it is built.)
-    Keep,
-}
-
-/// Server-side encryption.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sse {
-    Aes256,
-    /// `aws:kms`, with the key's id or the account's default key.
-    Kms {
-        key_id: Option<String>,
-    },
-}
-
-/// Object-lock retention; needs a [`Checksum`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ObjectLock {
-    pub days: u32,
-    pub mode: LockMode,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LockMode {
-    Governance,
-    Compliance,
-}
-
-/// `[retry]`: the ladder and its ends.
-#[derive(Clone, Debug)]
-pub struct Retry {
-    /// At least one; the last one repeats.
-    pub delays: Vec<Duration>,
-    pub max_attempts: u32,
-    pub max_age: Duration,
-    pub not_ready_window: Duration,
-    pub breaker_failures: u32,
-    pub breaker_window: Duration,
-}
-
-/// `[http]`: probes and metrics.
-#[derive(Clone, Debug)]
-pub struct Http {
-    pub listen: SocketAddr,
-}
-
-/// `[log]`.
-#[derive(Clone, Debug)]
-pub struct Log {
-    pub format: LogFormat,
-    /// An `EnvFilter` directive.
-    pub level: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    Text,
-    Json,
-}
-
-/// `[[tenants]]`, with the sections that apply to it already merged.
-#[derive(Clone, Debug)]
-pub struct Tenant {
-    pub id: TenantId,
-    /// The CC-FS AK.
-    pub access_key: String,
-    pub secret_key: Secret,
-    pub cc_id: CcId,
-    pub time_zone: TimeZone,
-    /// 0: no limit of its own.
-    pub max_concurrency: usize,
-    pub ccfs: Ccfs,
-    pub store: Store,
-}
+#[cfg(test)]
+mod tests;

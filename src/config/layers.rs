@@ -1,0 +1,230 @@
+//! The layers a value can come from, as trees that remember places: the file and the environment.
+//!
+//! Knows no key: what a value must be is the reader's business.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use toml::de::{DeTable, DeValue};
+
+use super::mistake::{Mistake, Mistakes, Place, Wrong};
+
+/// What the variables of ours begin with.
+pub(super) const PREFIX: &str = "CALLVAULT__";
+
+/// A value with the place it came from.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub value: Value,
+    pub place: Place,
+}
+
+pub(super) type Table = BTreeMap<String, Node>;
+
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    Text(String),
+    Integer(i64),
+    Float(f64),
+    Flag(bool),
+    List(Vec<Node>),
+    Table(Table),
+    /// Nothing that any key takes, by its name for people.
+    Other(&'static str),
+}
+
+impl Value {
+    /// What it is, for people.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "a string",
+            Self::Integer(_) => "an integer",
+            Self::Float(_) => "a float",
+            Self::Flag(_) => "a boolean",
+            Self::List(_) => "a list",
+            Self::Table(_) => "a table",
+            Self::Other(kind) => kind,
+        }
+    }
+}
+
+/// What a key takes: decides how the text of an environment variable is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Integer,
+    Float,
+    Flag,
+    List,
+    Table,
+}
+
+/// Reads the configuration file.
+///
+/// # Errors
+/// Unreadable, not UTF-8, or not TOML: then every syntax error with its line and column.
+pub(super) fn read_file(path: &Path) -> Result<Table, Mistakes> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let fix = "name a readable file with --config or CALLVAULT_CONFIG";
+        Mistake::new("", None, Wrong::new(format!("cannot read {}: {error}", path.display()), fix))
+    })?;
+    parse(&path.display().to_string(), &text)
+}
+
+/// Reads the text of a file; `file` is how places name it.
+///
+/// # Errors
+/// Not TOML.
+pub(super) fn parse(file: &str, text: &str) -> Result<Table, Mistakes> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let lines = Lines { file: file.into(), text };
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if errors.is_empty() {
+        return Ok(lines.table(document.get_ref()));
+    }
+    let mistake = |error: &toml::de::Error| {
+        let at = error.span().map_or(0, |span| span.start);
+        let place = lines.place(at);
+        // The message alone: the error's Display would quote the line, which may hold a secret.
+        let what = format!("column {}: {}", lines.column(at), error.message());
+        Mistake::new("", Some(place), Wrong::new(what, "the file must be valid TOML"))
+    };
+    Err(Mistakes::new(errors.iter().map(mistake).collect()))
+}
+
+/// Turns byte offsets of a file into places.
+struct Lines<'t> {
+    file: Arc<str>,
+    text: &'t str,
+}
+
+impl Lines<'_> {
+    fn before(&self, offset: usize) -> &str {
+        self.text.get(..offset).unwrap_or(self.text)
+    }
+
+    fn place(&self, offset: usize) -> Place {
+        let line = self.before(offset).matches('\n').count() + 1;
+        Place::File { file: Arc::clone(&self.file), line }
+    }
+
+    fn column(&self, offset: usize) -> usize {
+        let before = self.before(offset);
+        before[before.rfind('\n').map_or(0, |end| end + 1)..].chars().count() + 1
+    }
+
+    fn table(&self, table: &DeTable<'_>) -> Table {
+        let entry = |(key, value): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| {
+            let node =
+                Node { value: self.value(value.get_ref()), place: self.place(key.span().start) };
+            (std::borrow::Cow::into_owned(std::borrow::Cow::clone(key.get_ref())), node)
+        };
+        table.iter().map(entry).collect()
+    }
+
+    fn value(&self, value: &DeValue<'_>) -> Value {
+        match value {
+            DeValue::String(text) => Value::Text(text.to_string()),
+            DeValue::Integer(digits) => i64::from_str_radix(digits.as_str(), digits.radix())
+                .map_or(Value::Other("an integer beyond 64 bits"), Value::Integer),
+            DeValue::Float(text) => {
+                text.as_str().parse().map_or(Value::Other("no float"), Value::Float)
+            }
+            DeValue::Boolean(flag) => Value::Flag(*flag),
+            DeValue::Datetime(_) => Value::Other("a date or time"),
+            DeValue::Table(table) => Value::Table(self.table(table)),
+            DeValue::Array(items) => Value::List(
+                items
+                    .iter()
+                    .map(|item| Node {
+                        value: self.value(item.get_ref()),
+                        place: self.place(item.span().start),
+                    })
+                    .collect(),
+            ),
+        }
+    }
+}
+
+/// The environment, as it was handed in: nothing here asks the process for it.
+pub(super) struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    pub fn new(variables: impl Iterator<Item = (String, String)>) -> Self {
+        Self(variables.collect())
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// The value of a variable, read as what its key takes; lists and tables are JSON.
+    pub fn node(&self, name: &str, kind: Kind) -> Option<Result<Node, Wrong>> {
+        let place = Place::Environment(name.to_owned());
+        let value = text_as(kind, self.get(name)?, &place);
+        Some(value.map(|value| Node { value, place }))
+    }
+
+    /// The variables that set single entries of a table key, by entry.
+    pub fn entries(&self, name: &str) -> impl Iterator<Item = (&str, Node)> {
+        let prefix = format!("{name}__");
+        self.0.iter().filter_map(move |(variable, text)| {
+            let entry = variable.strip_prefix(&prefix).filter(|entry| !entry.is_empty())?;
+            let place = Place::Environment(variable.clone());
+            Some((entry, Node { value: Value::Text(text.clone()), place }))
+        })
+    }
+}
+
+/// The variable that sets a key.
+pub(super) fn variable(section: &str, key: &str) -> String {
+    format!("{PREFIX}{}__{}", section.to_ascii_uppercase(), key.to_ascii_uppercase())
+}
+
+fn text_as(kind: Kind, text: &str, place: &Place) -> Result<Value, Wrong> {
+    let no_json = |fix| Wrong::new("is not valid JSON", fix);
+    match kind {
+        Kind::Text => Ok(Value::Text(text.to_owned())),
+        Kind::Integer => text
+            .parse()
+            .map(Value::Integer)
+            .map_err(|_| Wrong::new("must be a whole number", "write digits only, such as 64")),
+        Kind::Float => text
+            .parse()
+            .map(Value::Float)
+            .map_err(|_| Wrong::new("must be a number", "write it such as 0.5")),
+        Kind::Flag => text
+            .parse()
+            .map(Value::Flag)
+            .map_err(|_| Wrong::new("must be true or false", "write one of the two")),
+        Kind::List => serde_json::from_str(text)
+            .map(|json| from_json(json, place))
+            .map_err(|_| no_json("write a list such as [\"a\", \"b\"]")),
+        Kind::Table => serde_json::from_str(text)
+            .map(|json| from_json(json, place))
+            .map_err(|_| no_json("write a table such as {\"a\": \"b\"}")),
+    }
+}
+
+fn from_json(json: serde_json::Value, place: &Place) -> Value {
+    let node = |json| Node { value: from_json(json, place), place: place.clone() };
+    match json {
+        serde_json::Value::Null => Value::Other("null"),
+        serde_json::Value::Bool(flag) => Value::Flag(flag),
+        serde_json::Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(integer), _) => Value::Integer(integer),
+            (None, Some(float)) => Value::Float(float),
+            (None, None) => Value::Other("no number of 64 bits"),
+        },
+        serde_json::Value::String(text) => Value::Text(text),
+        serde_json::Value::Array(items) => Value::List(items.into_iter().map(node).collect()),
+        serde_json::Value::Object(entries) => {
+            Value::Table(entries.into_iter().map(|(key, json)| (key, node(json))).collect())
+        }
+    }
+}

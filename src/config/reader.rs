@@ -1,0 +1,243 @@
+//! Pulls values by key through the layers, and records what it saw: sources, mistakes, known keys.
+//!
+//! A section asks for each of its keys once, giving name, default, type and check on the spot.
+//! From these calls alone come the effective view, the list of known keys and every mistake, so
+//! that a key stands once in the code. Knows no key itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::effective::{self, Effective, EffectiveSection, Source};
+use super::layers::{Environment, Node, PREFIX, Table, Value};
+use super::mistake::{Mistake, Mistakes, Place, Wrong};
+use super::nearest;
+use super::section::{Scope, Section, Stage};
+
+/// One pass over a configuration.
+pub(super) struct Reader<'a> {
+    file: &'a Table,
+    pub(super) environment: &'a Environment,
+    mistakes: Vec<Mistake>,
+    warnings: Vec<String>,
+    effective: Effective,
+    /// Full names of the keys that sections asked for.
+    pub(super) known: Vec<String>,
+    /// Known keys that the environment can set.
+    pub(super) variables: Vec<String>,
+    /// Variables that were looked up, or named by an `_env` form.
+    pub(super) used: BTreeSet<String>,
+    /// Keys in the file, to be held against `known` once that is whole.
+    present: Vec<(String, Place)>,
+    /// Required keys that tenants lack, with the tenants.
+    pub(super) missing: BTreeMap<String, Vec<String>>,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(file: &'a Table, environment: &'a Environment) -> Self {
+        Self {
+            file,
+            environment,
+            mistakes: Vec::new(),
+            warnings: Vec::new(),
+            effective: Effective::default(),
+            known: Vec::new(),
+            variables: Vec::new(),
+            used: BTreeSet::new(),
+            present: Vec::new(),
+            missing: BTreeMap::new(),
+        }
+    }
+
+    /// Reads a section whose required keys must be there.
+    pub fn section<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&mut Section<'_, 'a>) -> T,
+    ) -> T {
+        let scope = self.global(name);
+        self.scopes(format!("[{name}]"), vec![scope], Stage::Whole, None, read)
+    }
+
+    /// Reads a section that tenants lay theirs over: required keys may still be missing, and keys
+    /// that must fit each other are compared when the tenants are read.
+    pub fn base<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Section<'_, 'a>) -> T) {
+        let scope = self.global(name);
+        self.scopes(format!("[{name}]"), vec![scope], Stage::Base, None, read);
+    }
+
+    /// Reads a tenant's own keys.
+    pub fn tenant<T>(
+        &mut self,
+        label: &str,
+        node: &Node,
+        table: &'a Table,
+        read: impl FnOnce(&mut Section<'_, 'a>) -> T,
+    ) -> T {
+        let place = Some(node.place.clone());
+        let scope = Scope { name: label.into(), table: Some(table), variables: None, place };
+        self.scopes("[[tenants]]".into(), vec![scope], Stage::Whole, Some(label), read)
+    }
+
+    /// Reads `[tenants.<name>]` over `[<name>]`.
+    pub fn merged<T>(
+        &mut self,
+        label: &str,
+        table: &'a Table,
+        name: &'static str,
+        read: impl FnOnce(&mut Section<'_, 'a>) -> T,
+    ) -> T {
+        let own_name = format!("{label}.{name}");
+        self.known.push(own_name.clone());
+        let own = self.table(table, name, &own_name);
+        let own = Scope { name: own_name, table: own, variables: None, place: None };
+        let base = self.global(name);
+        let header = format!("[tenants.{name}]");
+        self.scopes(header, vec![own, base], Stage::Whole, Some(label), read)
+    }
+
+    /// The elements of `[[tenants]]`; `None`: a mistake was recorded.
+    pub fn tenants(&mut self) -> Option<Vec<&'a Node>> {
+        self.known.push("tenants".into());
+        let file = self.file;
+        match file.get("tenants").map(|node| (&node.value, &node.place)) {
+            Some((Value::List(nodes), _)) => Some(nodes.iter().collect()),
+            Some((other, place)) => {
+                let what = format!("must be an array of tables, is {}", other.kind());
+                let wrong = Wrong::new(what, "begin each tenant with a line [[tenants]]");
+                self.mistake("tenants", Some(place.clone()), wrong);
+                None
+            }
+            None => Some(Vec::new()),
+        }
+    }
+
+    pub fn mistake(&mut self, key: impl Into<String>, place: Option<Place>, wrong: Wrong) {
+        self.mistakes.push(Mistake::new(key, place, wrong));
+    }
+
+    pub fn warn(&mut self, warning: impl Into<String>) {
+        self.warnings.push(warning.into());
+    }
+
+    /// Where a key that was read is set; `None`: it has its default.
+    pub fn place(&self, header: &str, key: &str) -> Option<Place> {
+        let section = self.effective.sections.iter().find(|section| section.header == header)?;
+        match &section.rows.iter().find(|row| row.key == key)?.source {
+            Source::Set(place) => Some(place.clone()),
+            _ => None,
+        }
+    }
+
+    /// The full names of all keys that were asked for.
+    #[cfg(test)]
+    pub fn known(&self) -> &[String] {
+        &self.known
+    }
+
+    fn global(&mut self, name: &'static str) -> Scope<'a> {
+        self.known.push(name.into());
+        let table = self.table(self.file, name, name);
+        Scope { name: name.into(), table, variables: Some(name), place: None }
+    }
+
+    fn table(&mut self, parent: &'a Table, key: &str, name: &str) -> Option<&'a Table> {
+        let node = parent.get(key)?;
+        if let Value::Table(table) = &node.value {
+            return Some(table);
+        }
+        let what = format!("must be a section, is {}", node.value.kind());
+        let fix = format!("write its keys under a line [{key}]");
+        self.mistake(name, Some(node.place.clone()), Wrong::new(what, fix));
+        None
+    }
+
+    fn scopes<T>(
+        &mut self,
+        header: String,
+        scopes: Vec<Scope<'a>>,
+        stage: Stage,
+        tenant: Option<&str>,
+        read: impl FnOnce(&mut Section<'_, 'a>) -> T,
+    ) -> T {
+        for scope in &scopes {
+            let place = |(key, node): (&String, &Node)| {
+                (format!("{}.{}", scope.name, effective::key(key)), node.place.clone())
+            };
+            self.present.extend(scope.table.into_iter().flatten().map(place));
+        }
+        let mut section = Section::new(self, scopes, stage, tenant);
+        let value = read(&mut section);
+        let rows = section.into_rows();
+        // A tenant that sets nothing over the global section has no section of its own to show.
+        if !rows.is_empty() {
+            self.effective.sections.push(EffectiveSection { header, rows });
+        }
+        value
+    }
+
+    /// Everything seen, once the unknown and the missing are known too.
+    pub fn finish(mut self) -> Result<(Effective, Vec<String>), Mistakes> {
+        let top = self.file.iter().map(|(key, node)| (effective::key(key), node.place.clone()));
+        self.present.extend(top);
+        self.unknown_keys();
+        self.unknown_variables();
+        for (key, tenants) in std::mem::take(&mut self.missing) {
+            let (section, _) = key.rsplit_once('.').unwrap_or(("", &key));
+            let what = format!("is required, and missing for {}", tenants.join(", "));
+            let fix = format!("set it in [{section}] or in the tenant's [tenants.{section}]");
+            self.mistake(key, None, Wrong::new(what, fix));
+        }
+        if self.mistakes.is_empty() {
+            Ok((self.effective, self.warnings))
+        } else {
+            Err(Mistakes::new(self.mistakes))
+        }
+    }
+
+    fn unknown_keys(&mut self) {
+        let known: BTreeSet<&str> = self.known.iter().map(String::as_str).collect();
+        let unknown = self.present.iter().filter(|(key, _)| !known.contains(key.as_str()));
+        let mistake = |(key, place): &(String, Place)| {
+            let nearest = nearest::key(key, &self.known).unwrap_or_default();
+            let wrong = Wrong::new("is not known", format!("did you mean {nearest}?"));
+            Mistake::new(key, Some(place.clone()), wrong)
+        };
+        let mistakes: Vec<_> = unknown.map(mistake).collect();
+        self.mistakes.extend(mistakes);
+    }
+
+    fn unknown_variables(&mut self) {
+        for name in self.environment.names() {
+            let place = Some(Place::Environment(name.into()));
+            let Some(path) = name.strip_prefix(PREFIX) else {
+                self.near_miss(name);
+                continue;
+            };
+            if self.used.contains(name) {
+                continue;
+            }
+            let key = path.to_ascii_lowercase().replace("__", ".");
+            let wrong = if key.split('.').next() == Some("tenants") {
+                Wrong::new(
+                    "tenants are not set by environment",
+                    "write them in the file; secret_key_env names a variable with the secret",
+                )
+            } else {
+                let known = self.variables.iter().map(String::as_str);
+                let nearest = nearest::alike(&name.to_ascii_uppercase(), known).unwrap_or_default();
+                Wrong::new("is not known", format!("did you mean {nearest}?"))
+            };
+            self.mistakes.push(Mistake::new("", place, wrong));
+        }
+    }
+
+    /// `CALLVAULT_BROKER_URL`: does nothing, and nobody would notice.
+    fn near_miss(&mut self, name: &str) {
+        let flat = |name: &str| name.to_ascii_uppercase().replace("__", "_");
+        if !self.used.contains(name)
+            && let Some(meant) = self.variables.iter().find(|known| flat(known) == flat(name))
+        {
+            let warning = format!("{name} has no effect; did you mean {meant}?");
+            self.warnings.push(warning);
+        }
+    }
+}

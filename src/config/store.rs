@@ -1,0 +1,270 @@
+//! `[store]`, and per tenant `[tenants.store]` over it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use url::Url;
+
+use super::effective::quoted;
+use super::kinds::{filled, plain_url};
+use super::mistake::Wrong;
+use super::secret::Secret;
+use super::section::Section;
+
+/// S3's limits of a part, in bytes; the last part may be smaller.
+const SMALLEST_PART: u64 = 5 << 20;
+const LARGEST_PART: u64 = 5 << 30;
+/// S3's limits of tags: their number, and the characters of a key and a value.
+const TAGS: (usize, usize, usize) = (10, 128, 256);
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
+
+/// `[store]`, and per tenant `[tenants.store]` over it.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub bucket: String,
+    /// `None`: AWS.
+    pub endpoint: Option<Url>,
+    pub region: String,
+    pub path_style: bool,
+    /// `None`: the SDK's own credential chain.
+    pub credentials: Option<StoreCredentials>,
+    /// The key template, checked by `recording::KeyTemplate`.
+    pub key: String,
+    /// Bytes, 5 MiB to 5 GiB: S3's limits of a part.
+    pub part_size: u64,
+    pub checksum: Checksum,
+    pub conditional: Conditional,
+    pub zip: ZipMode,
+    pub storage_class: Option<String>,
+    pub sse: Option<Sse>,
+    pub tags: BTreeMap<String, String>,
+    pub object_lock: Option<ObjectLock>,
+    pub connect_timeout: Duration,
+    pub read_timeout: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct StoreCredentials {
+    pub access_key_id: Secret,
+    pub secret_access_key: Secret,
+}
+
+/// The store's own checksum, sent besides the signed hash of the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checksum {
+    None,
+    Md5,
+    Crc64Nvme,
+}
+
+/// Whether objects are created with `If-None-Match: *`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conditional {
+    /// Used unless the store says that it cannot.
+    Auto,
+    Always,
+    Never,
+}
+
+/// What is stored of a ZIP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZipMode {
+    /// The ZIP itself. (`unpack` is refused until it is built.)
+    Keep,
+}
+
+/// Server-side encryption.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sse {
+    Aes256,
+    /// `aws:kms`, with the key's id or the account's default key.
+    Kms {
+        key_id: Option<String>,
+    },
+}
+
+/// Object-lock retention; needs a [`Checksum`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectLock {
+    pub days: u32,
+    pub mode: LockMode,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockMode {
+    Governance,
+    Compliance,
+}
+
+pub(super) fn read(s: &mut Section<'_, '_>) -> Option<Store> {
+    let bucket = s.text("bucket", None, bucket);
+    let endpoint = s.http_url("endpoint", plain_url);
+    let region = s.text("region", Some("us-east-1"), filled);
+    let path_style = s.flag("path_style", false);
+    let credentials = credentials(s);
+    let key = s.text("key", Some("{tenant}/{yyyy}/{mm}/{dd}/{name}.{ext}"), |text| {
+        check_key_template(text).map(|()| text.to_owned())
+    });
+    let part_size = s.size("part_size", "8MiB", SMALLEST_PART..=LARGEST_PART);
+    let checksums =
+        [("none", Checksum::None), ("md5", Checksum::Md5), ("crc64nvme", Checksum::Crc64Nvme)];
+    let checksum = s.choice("checksum", "none", &checksums);
+    let conditionals = [
+        ("auto", Conditional::Auto),
+        ("always", Conditional::Always),
+        ("never", Conditional::Never),
+    ];
+    let conditional = s.choice("conditional", "auto", &conditionals);
+    let zip = s.text("zip", Some("keep"), zip);
+    let storage_class = s.optional("storage_class", storage_class);
+    let sse = sse(s);
+    let tags = s.table("tags", tag);
+    let object_lock = object_lock(s, checksum);
+    let connect_timeout = s.duration("connect_timeout", "5s", LONGEST_WAIT);
+    let read_timeout = s.duration("read_timeout", "30s", LONGEST_WAIT);
+
+    if let Some(tags) = &tags
+        && tags.len() > TAGS.0
+    {
+        let what = format!("has {} entries, and S3 takes {} tags", tags.len(), TAGS.0);
+        s.refuse("tags", Wrong::new(what, "remove some"));
+    }
+
+    Some(Store {
+        bucket: bucket?,
+        endpoint: endpoint?,
+        region: region?,
+        path_style: path_style?,
+        credentials: credentials?,
+        key: key?,
+        part_size: part_size?,
+        checksum: checksum?,
+        conditional: conditional?,
+        zip: zip?,
+        storage_class: storage_class?,
+        sse: sse?,
+        tags: tags?,
+        object_lock: object_lock?,
+        connect_timeout: connect_timeout?,
+        read_timeout: read_timeout?,
+    })
+}
+
+/// The pair of keys, which belong together: a tenant that sets one sets the other.
+fn credentials(s: &mut Section<'_, '_>) -> Option<Option<StoreCredentials>> {
+    let id = s.secret("access_key_id");
+    let secret = s.secret("secret_access_key");
+    let (id, secret) = (id?, secret?);
+    let (own_id, own_secret) = (s.is_own("access_key_id"), s.is_own("secret_access_key"));
+    if id.is_some() && secret.is_some() && own_id != own_secret {
+        let (own, global) = if own_id {
+            ("access_key_id", "secret_access_key")
+        } else {
+            ("secret_access_key", "access_key_id")
+        };
+        let what = format!("is the tenant's own, and {global} is the global one");
+        s.refuse(own, Wrong::new(what, "set both keys in the same section"));
+    }
+    match (id, secret) {
+        (Some(access_key_id), Some(secret_access_key)) => {
+            Some(Some(StoreCredentials { access_key_id, secret_access_key }))
+        }
+        (None, None) => Some(None),
+        (id, _) => {
+            let (lone, lacking) = match id {
+                Some(_) => ("access_key_id", "secret_access_key"),
+                None => ("secret_access_key", "access_key_id"),
+            };
+            s.refuse(lone, Wrong::new(format!("is set without {lacking}"), "set both or neither"));
+            None
+        }
+    }
+}
+
+fn sse(s: &mut Section<'_, '_>) -> Option<Option<Sse>> {
+    let kms = Sse::Kms { key_id: None };
+    let modes = [("", None), ("AES256", Some(&Sse::Aes256)), ("aws:kms", Some(&kms))];
+    let mode = s.choice("sse", "", &modes);
+    let key_id = s.optional("sse_kms_key_id", filled);
+    match (mode?.cloned(), key_id?) {
+        (Some(Sse::Kms { .. }), key_id) => Some(Some(Sse::Kms { key_id })),
+        (mode, None) => Some(mode),
+        (_, Some(_)) => {
+            let wrong = Wrong::new("is used with sse = \"aws:kms\" only", "set that, or remove it");
+            s.refuse("sse_kms_key_id", wrong);
+            None
+        }
+    }
+}
+
+fn object_lock(s: &mut Section<'_, '_>, checksum: Option<Checksum>) -> Option<Option<ObjectLock>> {
+    let days: Option<u32> = s.integer("object_lock_days", 0, 0..=36_500);
+    let modes = [("GOVERNANCE", LockMode::Governance), ("COMPLIANCE", LockMode::Compliance)];
+    let mode = s.choice("object_lock_mode", "GOVERNANCE", &modes);
+    let (days, mode) = (days?, mode?);
+    if days > 0 && checksum == Some(Checksum::None) {
+        let what = "needs a checksum, which S3 demands of locked objects";
+        s.refuse("object_lock_days", Wrong::new(what, "set checksum to \"md5\" or \"crc64nvme\""));
+    }
+    Some((days > 0).then_some(ObjectLock { days, mode }))
+}
+
+fn bucket(text: &str) -> Result<String, Wrong> {
+    let odd = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+    if text.len() > 255 || text.chars().any(odd) {
+        return Err(Wrong::new(
+            format!("{} is no name of a bucket", quoted(text)),
+            "write the bare name, without s3:// and path",
+        ));
+    }
+    filled(text)
+}
+
+/// The placeholders of a key template.
+fn check_key_template(text: &str) -> Result<(), Wrong> {
+    const KNOWN: [&str; 9] =
+        ["tenant", "yyyy", "mm", "dd", "hh", "call_id", "name", "cc_id", "ext"];
+    let fix = "write it as {tenant}/{yyyy}/{mm}/{dd}/{name}.{ext}, from tenant, yyyy, mm, dd, hh, \
+               call_id, name, cc_id and ext";
+    filled(text)?;
+    let mut rest = text;
+    while let Some(at) = rest.find(['{', '}']) {
+        let placeholder = rest[at..].strip_prefix('{').and_then(|inner| inner.split_once('}'));
+        let Some((name, after)) = placeholder else {
+            return Err(Wrong::new("has a brace without its partner", fix));
+        };
+        if !KNOWN.contains(&name) {
+            return Err(Wrong::new(format!("has the unknown placeholder {{{name}}}"), fix));
+        }
+        rest = after;
+    }
+    Ok(())
+}
+
+fn zip(text: &str) -> Result<ZipMode, Wrong> {
+    match text {
+        "keep" => Ok(ZipMode::Keep),
+        "unpack" => Err(Wrong::new("\"unpack\" is not built yet", "write \"keep\"")),
+        other => {
+            let what = format!("{} is not one of its values", quoted(other));
+            Err(Wrong::new(what, "write \"keep\""))
+        }
+    }
+}
+
+fn storage_class(text: &str) -> Result<String, Wrong> {
+    if text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_') {
+        return Ok(text.to_owned());
+    }
+    let what = format!("{} is no storage class", quoted(text));
+    Err(Wrong::new(what, "write it as the store does, such as \"STANDARD_IA\""))
+}
+
+fn tag(key: &str, value: &str) -> Result<String, Wrong> {
+    let (_, longest_key, longest_value) = TAGS;
+    if !(1..=longest_key).contains(&key.chars().count()) || value.chars().count() > longest_value {
+        let what = format!("is longer than S3 allows ({longest_key} and {longest_value})");
+        return Err(Wrong::new(what, "shorten it"));
+    }
+    Ok(value.to_owned())
+}
