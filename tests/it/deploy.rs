@@ -119,7 +119,7 @@ fn orchestrators_wait_longer_than_the_drain() {
 fn loaded(path: &str, secrets: &Path, environment: &[(&str, &str)]) -> Config {
     let text = file(path).replace("/etc/callvault/secrets", &secrets.display().to_string());
     let settings = secrets.join("callvault.toml");
-    std::fs::write(&settings, text).unwrap();
+    std::fs::write(&settings, text).expect("a temporary folder can be written");
     let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string()));
     match Config::load(Some(&settings), environment) {
         Ok(loaded) => loaded.config,
