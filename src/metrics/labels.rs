@@ -110,7 +110,8 @@ const HTTP_STATUSES: &[u16] =
     &[301, 302, 307, 400, 403, 404, 405, 408, 409, 412, 413, 429, 500, 501, 502, 503, 504];
 
 /// Error codes of S3 and of the stores that speak it, for the requests that callvault sends
-/// (Amazon S3 API reference, "Error responses").
+/// (Amazon S3 API reference, "Error responses"), and the two that `store` says of requests that
+/// never went out: `NoCredentials`, `RequestNotSent`.
 const S3_CODES: &[&str] = &[
     "AccessDenied",
     "AllAccessDisabled",
@@ -134,6 +135,7 @@ const S3_CODES: &[&str] = &[
     "KeyTooLongError",
     "MethodNotAllowed",
     "MissingContentLength",
+    "NoCredentials",
     "NoSuchBucket",
     "NoSuchKey",
     "NoSuchUpload",
@@ -143,6 +145,7 @@ const S3_CODES: &[&str] = &[
     "PermanentRedirect",
     "PreconditionFailed",
     "QuotaExceeded",
+    "RequestNotSent",
     "RequestTimeTooSkewed",
     "RequestTimeout",
     "ServiceUnavailable",

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use callvault::config::Config;
 use callvault::metrics::Metrics;
 use callvault::request::TenantId;
 
@@ -13,7 +14,8 @@ fn file(path: &str) -> String {
 }
 
 fn rendered() -> String {
-    Metrics::new(&[TenantId::new("acme").unwrap()], &[], &["recordings".into()]).render()
+    Metrics::new(&[TenantId::new("acme").expect("a well-formed id")], &[], &["recordings".into()])
+        .render()
 }
 
 /// Every series name of the text format, `_bucket`, `_sum` and `_count` included.
@@ -111,4 +113,48 @@ fn orchestrators_wait_longer_than_the_drain() {
     // The compose file keeps the default, 25 s.
     assert!(!file("deploy/compose/callvault.toml").contains("drain_timeout"));
     assert!(seconds(&file("deploy/compose/compose.yaml"), "stop_grace_period:") >= 25 + 10);
+}
+
+/// The file as the container sees it, its secrets mounted below `secrets`.
+fn loaded(path: &str, secrets: &Path, environment: &[(&str, &str)]) -> Config {
+    let text = file(path).replace("/etc/callvault/secrets", &secrets.display().to_string());
+    let settings = secrets.join("callvault.toml");
+    std::fs::write(&settings, text).expect("a temporary folder can be written");
+    let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+    match Config::load(Some(&settings), environment) {
+        Ok(loaded) => loaded.config,
+        Err(mistakes) => panic!("{path}: {mistakes}"),
+    }
+}
+
+#[test]
+fn the_configurations_are_without_mistakes() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, value) in [
+        ("broker-url", "amqps://callvault:password@rabbitmq.example.com:5671/%2f"),
+        ("store-access-key-id", "id"),
+        ("store-secret-access-key", "key"),
+        ("acme-secret-key", "key"),
+    ] {
+        std::fs::write(folder.path().join(name), value).unwrap();
+        assert!(file("deploy/kubernetes/secret.example.yaml").contains(&format!("  {name}: ")));
+        let item = format!("key: {name}, path: secrets/{name} ");
+        assert!(file("deploy/kubernetes/deployment.yaml").contains(&item), "no {item}");
+    }
+    // What the image sets.
+    let image = [("CALLVAULT__HTTP__LISTEN", "0.0.0.0:9464"), ("CALLVAULT__LOG__FORMAT", "json")];
+    loaded("deploy/kubernetes/callvault.toml", folder.path(), &image);
+
+    let compose = [
+        ("CALLVAULT__BROKER__URL", "amqp://callvault:password@rabbitmq:5672/%2f"),
+        ("CALLVAULT__STORE__ACCESS_KEY_ID", "id"),
+        ("CALLVAULT__STORE__SECRET_ACCESS_KEY", "key"),
+        ("ACME_SECRET_KEY", "key"),
+    ];
+    for (name, _) in compose {
+        assert!(file("deploy/compose/compose.yaml").contains(&format!("      {name}: ")), "{name}");
+    }
+    let all: Vec<_> = image.into_iter().chain(compose).collect();
+    let config = loaded("deploy/compose/callvault.toml", folder.path(), &all);
+    assert_eq!(config.http.listen.port(), 9464);
 }
