@@ -201,7 +201,7 @@ url = ""
       callvault.toml:17: store.part_size: must be between 5MiB and 5GiB, is 1MiB; write a value in that range
       callvault.toml:18: store.zip: "unpack" is not built yet; write "keep"
       callvault.toml:19: store.checksum: "crc32" is not one of its values; write "none" or "md5" or "crc64nvme"
-      callvault.toml:20: store.key: has the unknown placeholder {year}; write it as {tenant}/{yyyy}/{mm}/{dd}/{name}.{ext}, from tenant, yyyy, mm, dd, hh, call_id, name, cc_id and ext
+      callvault.toml:20: store.key: has the unknown placeholder {year} (known: {tenant} {yyyy} {mm} {dd} {hh} {call_id} {name} {cc_id} {ext}); the default is {tenant}/{yyyy}/{mm}/{dd}/{name}.{ext}
       callvault.toml:23: retry.delays: must not be empty; name at least one
       callvault.toml:24: retry.max_attempts: must be a whole number, is a string; write it without quotes
       callvault.toml:26: http.listen: "localhost:9464" is no address and port; write it as 127.0.0.1:9464, or 0.0.0.0:9464 for all interfaces

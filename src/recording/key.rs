@@ -148,8 +148,8 @@ impl KeyTemplate {
     /// A sentence that says what is wrong and what would be right.
     pub fn parse(template: &str) -> Result<Self, String> {
         let this = Self(pieces(template)?);
-        if !this.uses(Field::Tenant) || !this.uses(Field::Name) {
-            return Err("must contain {tenant} and {name}, or recordings would share a key".into());
+        if !this.uses(Field::Name) && !this.uses(Field::CallId) {
+            return Err("must contain {name} or {call_id}, or recordings share a key".into());
         }
         this.check_segments()?;
         this.check_tenant_stands_alone()?;
