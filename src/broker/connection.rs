@@ -10,13 +10,13 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::tcp::{AMQPUriTcpExt, AsyncTcpStream, OwnedIdentity, OwnedTLSConfig, TLSConfig};
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, Event};
 use secrecy::ExposeSecret;
-use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
@@ -215,7 +215,8 @@ impl Dialer {
 
     /// The parser's own error would show the password, and it takes an IPv6 host for none.
     fn uri(&self, text: &str) -> Result<AMQPUri, Fault> {
-        let bad = || Fault::new("broker.url is not an AMQP URL (amqp://user:password@host:port/vhost)");
+        let bad =
+            || Fault::new("broker.url is not an AMQP URL (amqp://user:password@host:port/vhost)");
         let mut uri: AMQPUri = text.parse().map_err(|_| bad())?;
         let url = url::Url::parse(text).map_err(|_| bad())?;
         if let Some(url::Host::Ipv6(host)) = url.host() {
@@ -278,7 +279,9 @@ async fn open(
             };
             // lapin's thread would go on after our own timeout; here it ends.
             let connected = timeout(CONNECT_TIMEOUT, connecting).await;
-            connected.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map_err(Into::into)
+            connected
+                .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+                .map_err(Into::into)
         },
         properties,
     )

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation, ErrorKind};
-use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
@@ -31,7 +31,9 @@ const REPAIR_EVERY: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
     /// `broker.events_mandatory` is set and no queue is bound for it.
-    #[error("no queue takes the event: bind one to the events exchange, or unset broker.events_mandatory")]
+    #[error(
+        "no queue takes the event: bind one to the events exchange, or unset broker.events_mandatory"
+    )]
     Unroutable,
     /// The connection is being closed.
     #[error("the broker connection is closing")]

@@ -186,12 +186,13 @@ impl Delivery {
             .with_headers(headers)
             .with_delivery_mode(PERSISTENT)
             .with_message_id(self.message_id());
-        let take = |value: &Option<ShortString>, with: fn(BasicProperties, ShortString) -> _, to| {
-            match value {
-                Some(value) => with(to, value.clone()),
-                None => to,
-            }
-        };
+        let take =
+            |value: &Option<ShortString>, with: fn(BasicProperties, ShortString) -> _, to| {
+                match value {
+                    Some(value) => with(to, value.clone()),
+                    None => to,
+                }
+            };
         copy = take(original.content_type(), BasicProperties::with_content_type, copy);
         copy = take(original.content_encoding(), BasicProperties::with_content_encoding, copy);
         copy = take(original.correlation_id(), BasicProperties::with_correlation_id, copy);

@@ -104,7 +104,8 @@ pub(super) fn copied_headers(
     }
     let kept: Vec<_> =
         original.inner().iter().filter(|(name, _)| survives(name.as_str())).collect();
-    let size = kept.iter().map(|(name, value)| name.as_str().len() + 2 + bytes(value)).sum::<usize>();
+    let size =
+        kept.iter().map(|(name, value)| name.as_str().len() + 2 + bytes(value)).sum::<usize>();
     if size > MAX_HEADERS {
         return (ours, false);
     }

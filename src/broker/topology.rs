@@ -134,12 +134,8 @@ async fn declare(channel: &Channel, item: &Item, passive: bool) -> Result<(), Re
         Item::Exchange { name, kind } => {
             let options = ExchangeDeclareOptions { passive, durable: true, ..Default::default() };
             let arguments = FieldTable::default();
-            let call = channel.exchange_declare(
-                name.as_str().into(),
-                kind.clone(),
-                options,
-                arguments,
-            );
+            let call =
+                channel.exchange_declare(name.as_str().into(), kind.clone(), options, arguments);
             rpc("exchange.declare", call).await
         }
         Item::Queue { name, arguments } => {

@@ -14,7 +14,7 @@ use callvault::failure::Reason;
 use lapin::BasicProperties;
 use lapin::types::AMQPValue;
 
-use crate::support::broker::{Node, Rabbit, node, table, text};
+use crate::support::broker::{Node, node, table, text};
 use crate::support::unique;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -142,7 +142,9 @@ async fn a_queue_with_other_arguments_is_used_as_it_is() {
     let jobs = format!("{}.jobs", settings.queue_prefix);
     client.declare(&jobs, table([("x-max-length", AMQPValue::LongInt(10))])).await;
     let mut rig = Rig::start(settings).await;
-    client.publish(&rig.settings.calls_exchange, "call.completed", b"a", BasicProperties::default()).await;
+    client
+        .publish(&rig.settings.calls_exchange, "call.completed", b"a", BasicProperties::default())
+        .await;
     let delivery = rig.next().await;
     assert_eq!(delivery.body(), b"a");
     assert_eq!(delivery.settle(Disposition::Ack).await, Settled::Acked);
@@ -175,10 +177,8 @@ async fn a_retried_message_comes_back_to_its_queue_with_its_state_and_without_ha
     let client = node.client().await;
     let mut rig = Rig::on(node).await;
     let stray = client.capture("amq.topic", "nowhere").await;
-    let headers = table([
-        ("trace", text("t-1")),
-        ("CC", AMQPValue::FieldArray(vec![text(&stray)].into())),
-    ]);
+    let headers =
+        table([("trace", text("t-1")), ("CC", AMQPValue::FieldArray(vec![text(&stray)].into()))]);
     let properties = BasicProperties::default()
         .with_headers(headers)
         .with_user_id("guest".into())
@@ -394,8 +394,8 @@ async fn paused_it_takes_nothing_and_settles_and_resumes() {
     client.send(&rig.queue("jobs"), "before").await;
     let held = rig.next().await;
     rig.broker.pause();
-    until_unconsumed(&client, &rig).await;
-    assert_eq!(rig.broker.status().borrow().reason.as_deref(), Some("paused"));
+    let paused = rig.until(|status| status.reason.as_deref() == Some("paused")).await;
+    assert!(!paused.consuming);
     client.send(&rig.queue("jobs"), "meanwhile").await;
     assert_eq!(held.settle(Disposition::Ack).await, Settled::Acked);
     client.until_ready(&rig.queue("jobs"), 1).await;
@@ -405,19 +405,6 @@ async fn paused_it_takes_nothing_and_settles_and_resumes() {
     assert_eq!(next.body(), b"meanwhile");
     assert_eq!(next.settle(Disposition::Ack).await, Settled::Acked);
     rig.broker.close().await;
-}
-
-async fn until_unconsumed(client: &Rabbit, rig: &Rig) {
-    let queues = [rig.queue("jobs"), rig.queue("bulk"), rig.queue("suspect")];
-    crate::support::eventually("no consumers", LIMIT, async || {
-        for queue in &queues {
-            if client.consumers(queue).await > 0 {
-                return None;
-            }
-        }
-        Some(())
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -431,13 +418,12 @@ async fn stopped_it_hands_out_what_it_has_then_ends_and_still_acknowledges() {
     client.until_ready(&rig.queue("jobs"), 0).await;
     let first = rig.next().await;
     rig.broker.stop_consuming();
-    until_unconsumed(&client, &rig).await;
-    client.send(&rig.queue("jobs"), "too late").await;
     let mut rest = Vec::new();
     while let Some(delivery) = rig.deliveries.next().await {
         rest.push(delivery);
     }
     assert_eq!(rest.len(), 2);
+    client.send(&rig.queue("jobs"), "too late").await;
     assert_eq!(first.settle(Disposition::Ack).await, Settled::Acked);
     for delivery in rest {
         let state = delivery.state().clone();
@@ -559,4 +545,53 @@ async fn under_a_memory_alarm_publishers_wait_and_acks_go_on() {
     assert_eq!(dying.await.expect("no panic"), Settled::Acked);
     client.until_ready(&rig.queue("dead"), 1).await;
     rig.broker.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_broker_is_given_up_and_the_next_url_taken() {
+    let node = node().await;
+    // Takes connections and says nothing, as a load balancer without backends does.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = silent.local_addr().expect("an address").port();
+    let (ended, has_ended) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        let (mut socket, _) = silent.accept().await.expect("a connection");
+        let read = tokio::io::copy(&mut socket, &mut tokio::io::sink()).await;
+        let _ = ended.send(read.is_ok());
+    });
+    let urls = vec![
+        Secret::fixed(format!("amqp://u:hunter2@127.0.0.1:{port}")),
+        Secret::fixed(node.url()),
+    ];
+    let rig = Rig::start(config::Broker { urls, ..settings(node) }).await;
+    let closed = tokio::time::timeout(LIMIT, has_ended).await.expect("the socket is cut");
+    assert!(closed.expect("the listener lives"), "the abandoned connection was left open");
+    rig.broker.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_needs_the_configured_authority_and_shows_the_client_certificate() {
+    let node = Node::start_with_tls().await;
+    let tls = node.tls.as_ref().expect("started with TLS");
+    let trusting = config::Broker {
+        urls: vec![Secret::fixed(tls.url.clone())],
+        ca_file: Some(tls.ca_file.clone()),
+        client_cert_file: Some(tls.client_cert_file.clone()),
+        client_key_file: Some(tls.client_key_file.clone()),
+        ..settings(&node)
+    };
+    let rig = Rig::start(trusting.clone()).await;
+    assert_eq!(rig.broker.publisher().event(&event("e-1")).await, Ok(()));
+    rig.broker.close().await;
+
+    // The node asks for a client certificate, and callvault for a known authority.
+    let anonymous =
+        config::Broker { client_cert_file: None, client_key_file: None, ..trusting.clone() };
+    let distrusting = config::Broker { ca_file: None, ..trusting };
+    for refused in [anonymous, distrusting] {
+        let rig = Rig::launch(refused);
+        let place = format!("cannot connect to localhost:{}", tls.port);
+        rig.until(|s| s.reason.as_deref().is_some_and(|r| r.contains(&place))).await;
+        rig.broker.close().await;
+    }
 }

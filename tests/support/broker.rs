@@ -42,6 +42,17 @@ pub struct Node {
     name: String,
     ports: Ports,
     running: Mutex<Option<Running>>,
+    /// Of a node that was started with [`Node::start_with_tls`].
+    pub tls: Option<Tls>,
+}
+
+/// How a node is reached over TLS; it asks for a client certificate of the same authority.
+pub struct Tls {
+    pub url: String,
+    pub port: u16,
+    pub ca_file: PathBuf,
+    pub client_cert_file: PathBuf,
+    pub client_key_file: PathBuf,
 }
 
 struct Ports {
@@ -61,10 +72,20 @@ struct Running {
 impl Node {
     /// Installs RabbitMQ if need be, and starts a node on an empty folder.
     pub async fn start_private() -> Self {
+        Self::start_node(false).await
+    }
+
+    /// The same, with a TLS listener besides.
+    pub async fn start_with_tls() -> Self {
+        Self::start_node(true).await
+    }
+
+    async fn start_node(with_tls: bool) -> Self {
         tokio::task::spawn_blocking(install).await.expect("the installation does not panic");
         let name = unique("rabbit");
         let folder = kit_dir().join(&name);
-        let _ = fs::remove_dir_all(&folder);
+        remove_stale_folders();
+        fs::create_dir_all(&folder).expect("target/kit can be written");
         let ports = Ports {
             amqp: free_port(),
             dist: free_port(),
@@ -72,7 +93,8 @@ impl Node {
             management: free_port(),
             prometheus: free_port(),
         };
-        let node = Self { folder, name, ports, running: Mutex::new(None) };
+        let tls = with_tls.then(|| Tls::generate(&folder));
+        let node = Self { folder, name, ports, running: Mutex::new(None), tls };
         node.write_files();
         node.start().await;
         node
@@ -193,11 +215,11 @@ impl Node {
     }
 
     fn write_files(&self) {
-        fs::create_dir_all(&self.folder).expect("target/kit can be written");
         let file = |name: &str, text: String| {
             fs::write(self.folder.join(name), text).expect("target/kit can be written");
         };
         let Ports { amqp, management, prometheus, .. } = self.ports;
+        let tls = self.tls.as_ref().map(|tls| tls.config(&self.folder)).unwrap_or_default();
         file(
             "rabbitmq.conf",
             format!(
@@ -205,7 +227,8 @@ impl Node {
                  management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {management}\n\
                  prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {prometheus}\n\
                  vm_memory_high_watermark.absolute = 4GB\ndisk_free_limit.absolute = 50MB\n\
-                 log.console = true\nlog.console.level = warning\nlog.file = false\n"
+                 log.console = true\nlog.console.level = warning\nlog.file = false\n\
+                 {tls}"
             ),
         );
         file("enabled_plugins", "[rabbitmq_management,rabbitmq_prometheus].\n".to_owned());
@@ -246,6 +269,62 @@ impl Node {
                 "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1} +S 2:2",
             );
         command
+    }
+}
+
+impl Tls {
+    /// An authority, a certificate of the node for `localhost`, and one of a client.
+    fn generate(folder: &Path) -> Self {
+        let write = |name: &str, text: String| {
+            let file = folder.join(name);
+            fs::write(&file, text).expect("target/kit can be written");
+            file
+        };
+        let mut authority = rcgen::CertificateParams::new([]).expect("no names");
+        // Names that differ: Erlang takes a certificate whose issuer has its name as self-signed.
+        authority.distinguished_name.push(rcgen::DnType::CommonName, "callvault test authority");
+        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let certificate = authority.self_signed(&key).expect("a certificate").pem();
+        let ca_file = write("ca.pem", certificate);
+        let issuer = rcgen::Issuer::new(authority, key);
+        let issue = |name: &str, file: &str| {
+            let mut params = rcgen::CertificateParams::new([name.to_owned()]).expect("a name");
+            params.distinguished_name.push(rcgen::DnType::CommonName, name);
+            let key = rcgen::KeyPair::generate().expect("a key");
+            let certificate = params.signed_by(&key, &issuer).expect("a certificate");
+            let key_file = write(&format!("{file}.key"), key.serialize_pem());
+            (write(&format!("{file}.pem"), certificate.pem()), key_file)
+        };
+        issue("localhost", "server");
+        let (client_cert_file, client_key_file) = issue("client", "client");
+        let port = free_port();
+        let url = format!("amqps://guest:guest@localhost:{port}/%2f");
+        Self { url, port, ca_file, client_cert_file, client_key_file }
+    }
+
+    fn config(&self, folder: &Path) -> String {
+        let file = |name: &str| folder.join(name).display().to_string();
+        format!(
+            "listeners.ssl.local = 127.0.0.1:{}\n\
+             ssl_options.cacertfile = {}\nssl_options.certfile = {}\nssl_options.keyfile = {}\n\
+             ssl_options.verify = verify_peer\nssl_options.fail_if_no_peer_cert = true\n",
+            self.port,
+            self.ca_file.display(),
+            file("server.pem"),
+            file("server.key"),
+        )
+    }
+}
+
+/// A shared node is a static, which is never dropped: what earlier processes left is removed here.
+fn remove_stale_folders() {
+    for entry in fs::read_dir(kit_dir()).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid = name.strip_prefix("rabbit-").and_then(|rest| rest.split('-').next());
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 

@@ -87,13 +87,15 @@ fn a_redrive_id_that_could_not_be_ours_is_ignored() {
 
 #[test]
 fn the_origin_of_a_suspect_is_dug_from_where_it_died() {
-    let origin = |headers: &FieldTable| {
-        State::parse(headers, "cv.suspect", &names(), now()).origin.unwrap()
-    };
+    let origin =
+        |headers: &FieldTable| State::parse(headers, "cv.suspect", &names(), now()).origin.unwrap();
     let deaths = |deaths: Vec<AMQPValue>| AMQPValue::FieldArray(deaths.into());
     // It waited in a retry queue before it was around at a crash.
     let waited = table(&[
-        ("x-death", deaths(vec![death("cv.bulk", "delivery_limit"), death("cv.retry.5s", "expired")])),
+        (
+            "x-death",
+            deaths(vec![death("cv.bulk", "delivery_limit"), death("cv.retry.5s", "expired")]),
+        ),
         ("x-first-death-queue", words("cv.retry.5s")),
         (QUEUE, words("cv.jobs")),
     ]);

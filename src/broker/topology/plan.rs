@@ -68,7 +68,8 @@ impl Plan {
 
     pub(in crate::broker) fn new(settings: &config::Broker, delays: &[Duration]) -> Self {
         let names = Names::new(settings);
-        let topic = |name: &String| Item::Exchange { name: name.clone(), kind: ExchangeKind::Topic };
+        let topic =
+            |name: &String| Item::Exchange { name: name.clone(), kind: ExchangeKind::Topic };
         let mut items = vec![
             topic(&names.calls),
             topic(&names.events),
@@ -188,7 +189,10 @@ impl Item {
     fn command(&self) -> String {
         match self {
             Self::Exchange { name, kind } => {
-                format!("rabbitmqadmin declare exchange name={name} type={} durable=true", Self::kind(kind))
+                format!(
+                    "rabbitmqadmin declare exchange name={name} type={} durable=true",
+                    Self::kind(kind)
+                )
             }
             Self::Queue { name, arguments } => format!(
                 "rabbitmqadmin declare queue name={name} durable=true arguments='{}'",
