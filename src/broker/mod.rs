@@ -7,6 +7,7 @@
 
 mod connection;
 mod consumer;
+mod dial;
 mod publisher;
 mod settle;
 mod state;
@@ -20,7 +21,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config;
-use connection::{Dialer, Supervisor};
+use connection::Supervisor;
+use dial::Dialer;
 use publisher::Lanes;
 use status::{Board, Side, Wish};
 use topology::{Plan, Topology};
@@ -171,5 +173,28 @@ async fn supervise_publishing(shared: Arc<Shared>, dialer: Dialer) {
     while let Some(link) = supervisor.connect().await {
         let ended = publisher::session(&shared, &link).await;
         supervisor.finish(&link, ended).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Secret;
+
+    /// The defaults, with the prefix `cv`.
+    pub(super) fn settings() -> config::Broker {
+        config::Broker {
+            urls: vec![Secret::fixed("amqp://localhost")],
+            ca_file: None,
+            client_cert_file: None,
+            client_key_file: None,
+            queue_prefix: "cv".into(),
+            calls_exchange: "calls".into(),
+            events_exchange: "recordings".into(),
+            declare: true,
+            delivery_limit: 20,
+            heartbeat: Duration::from_secs(15),
+            events_mandatory: false,
+        }
     }
 }

@@ -139,6 +139,8 @@ impl Status {
         self.consuming = self.wish == Wish::Consume && self.consumers == [true; 3];
         self.reason = match self.wish {
             Wish::Consume => self.why_not(),
+            // Until then, what was already sent to us still comes out.
+            Wish::Pause if self.consumers != [false; 3] => Some("pausing".to_owned()),
             Wish::Pause => Some("paused".to_owned()),
             Wish::Stop => Some("draining".to_owned()),
             Wish::Close => Some("closed".to_owned()),
@@ -203,6 +205,8 @@ mod tests {
         consume_all(&board, true);
         board.wish(Wish::Pause);
         assert!(!status.borrow().consuming);
+        assert_eq!(status.borrow().reason.as_deref(), Some("pausing"));
+        consume_all(&board, false);
         assert_eq!(status.borrow().reason.as_deref(), Some("paused"));
     }
 }

@@ -5,6 +5,9 @@
 //! by all tests of a process ([`node`]); a test that kills its node starts one with
 //! [`Node::start_private`].
 
+pub mod client;
+pub mod tls;
+
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -12,18 +15,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions,
-    ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
-    QueuePurgeOptions,
-};
-use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
+use lapin::{Connection, ConnectionProperties};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::child::GuardedChild;
 use super::{eventually, free_port, kit_dir, unique};
+
+use client::Rabbit;
+use tls::Tls;
 
 /// The programs themselves; the wrappers in /usr/sbin switch user and folders.
 const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
@@ -42,6 +41,8 @@ pub struct Node {
     name: String,
     ports: Ports,
     running: Mutex<Option<Running>>,
+    /// Of a node that was started with [`Node::start_with_tls`].
+    pub tls: Option<Tls>,
 }
 
 struct Ports {
@@ -61,10 +62,20 @@ struct Running {
 impl Node {
     /// Installs RabbitMQ if need be, and starts a node on an empty folder.
     pub async fn start_private() -> Self {
+        Self::start_node(false).await
+    }
+
+    /// The same, with a TLS listener besides.
+    pub async fn start_with_tls() -> Self {
+        Self::start_node(true).await
+    }
+
+    async fn start_node(with_tls: bool) -> Self {
         tokio::task::spawn_blocking(install).await.expect("the installation does not panic");
         let name = unique("rabbit");
         let folder = kit_dir().join(&name);
-        let _ = fs::remove_dir_all(&folder);
+        remove_stale_folders();
+        fs::create_dir_all(&folder).expect("target/kit can be written");
         let ports = Ports {
             amqp: free_port(),
             dist: free_port(),
@@ -72,7 +83,8 @@ impl Node {
             management: free_port(),
             prometheus: free_port(),
         };
-        let node = Self { folder, name, ports, running: Mutex::new(None) };
+        let tls = with_tls.then(|| Tls::generate(&folder));
+        let node = Self { folder, name, ports, running: Mutex::new(None), tls };
         node.write_files();
         node.start().await;
         node
@@ -193,11 +205,11 @@ impl Node {
     }
 
     fn write_files(&self) {
-        fs::create_dir_all(&self.folder).expect("target/kit can be written");
         let file = |name: &str, text: String| {
             fs::write(self.folder.join(name), text).expect("target/kit can be written");
         };
         let Ports { amqp, management, prometheus, .. } = self.ports;
+        let tls = self.tls.as_ref().map(|tls| tls.config(&self.folder)).unwrap_or_default();
         file(
             "rabbitmq.conf",
             format!(
@@ -205,7 +217,8 @@ impl Node {
                  management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {management}\n\
                  prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {prometheus}\n\
                  vm_memory_high_watermark.absolute = 4GB\ndisk_free_limit.absolute = 50MB\n\
-                 log.console = true\nlog.console.level = warning\nlog.file = false\n"
+                 log.console = true\nlog.console.level = warning\nlog.file = false\n\
+                 {tls}"
             ),
         );
         file("enabled_plugins", "[rabbitmq_management,rabbitmq_prometheus].\n".to_owned());
@@ -246,6 +259,17 @@ impl Node {
                 "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1} +S 2:2",
             );
         command
+    }
+}
+
+/// A shared node is a static, which is never dropped: what earlier processes left is removed here.
+fn remove_stale_folders() {
+    for entry in fs::read_dir(kit_dir()).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid = name.strip_prefix("rabbit-").and_then(|rest| rest.split('-').next());
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
@@ -294,193 +318,4 @@ async fn connect(url: &str) -> lapin::Result<Connection> {
     let opening = Connection::connect(url, ConnectionProperties::default());
     let opened = tokio::time::timeout(Duration::from_secs(10), opening).await;
     opened.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
-}
-
-/// The rest of the world: publishes requests, reads events, looks into queues.
-pub struct Rabbit {
-    connection: Connection,
-    channel: Channel,
-}
-
-/// A message as the client sees it.
-#[derive(Clone, Debug)]
-pub struct Seen {
-    pub body: Vec<u8>,
-    pub exchange: String,
-    pub routing_key: String,
-    pub properties: BasicProperties,
-}
-
-impl Seen {
-    /// A header's text; numbers in digits.
-    pub fn header(&self, name: &str) -> Option<String> {
-        match self.properties.headers().as_ref()?.inner().get(name)? {
-            AMQPValue::LongString(text) => Some(text.to_string()),
-            AMQPValue::ShortString(text) => Some(text.to_string()),
-            AMQPValue::LongLongInt(n) => Some(n.to_string()),
-            AMQPValue::LongInt(n) => Some(n.to_string()),
-            other => Some(format!("{other:?}")),
-        }
-    }
-
-    pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).expect("a JSON body")
-    }
-}
-
-impl Rabbit {
-    pub async fn connect(url: &str) -> Self {
-        let connection = connect(url).await.expect("the node takes connections");
-        let channel = connection.create_channel().await.expect("a channel");
-        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
-        Self { connection, channel }
-    }
-
-    /// The client's own channel, for what is not here.
-    pub fn channel(&self) -> &Channel {
-        &self.channel
-    }
-
-    /// A channel more, for what may close it.
-    pub async fn new_channel(&self) -> Channel {
-        self.connection.create_channel().await.expect("a channel")
-    }
-
-    /// Publishes with `mandatory` and waits for the confirm; panics if no queue takes it.
-    pub async fn publish(&self, exchange: &str, key: &str, body: &[u8], with: BasicProperties) {
-        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
-        let confirm = self.channel.basic_publish(exchange.into(), key.into(), options, body, with);
-        let confirmation = confirm.await.expect("published").await.expect("confirmed");
-        assert_eq!(confirmation, Confirmation::Ack(None), "to {exchange:?} with {key}");
-    }
-
-    /// Straight into a queue, without properties.
-    pub async fn send(&self, queue: &str, body: impl AsRef<[u8]>) {
-        self.publish("", queue, body.as_ref(), BasicProperties::default()).await;
-    }
-
-    /// A queue of our own that gets what is published to `exchange` with a matching key from now on.
-    pub async fn capture(&self, exchange: &str, key: &str) -> String {
-        let queue = unique("capture");
-        let options = QueueDeclareOptions { exclusive: true, ..Default::default() };
-        let declared = self.channel.queue_declare(queue.as_str().into(), options, table([]));
-        declared.await.expect("a capture queue");
-        let binding = self.channel.queue_bind(
-            queue.as_str().into(),
-            exchange.into(),
-            key.into(),
-            QueueBindOptions::default(),
-            table([]),
-        );
-        binding.await.expect("the exchange is there");
-        queue
-    }
-
-    /// Declares a durable queue with these arguments.
-    pub async fn declare(&self, queue: &str, arguments: FieldTable) {
-        let options = QueueDeclareOptions { durable: true, ..Default::default() };
-        let declared = self.channel.queue_declare(queue.into(), options, arguments).await;
-        declared.expect("the queue can be declared");
-    }
-
-    /// Whether the queue exists.
-    pub async fn exists(&self, queue: &str) -> bool {
-        self.passive(queue).await.is_some()
-    }
-
-    /// Messages that are ready in a queue; panics if there is no such queue.
-    pub async fn ready(&self, queue: &str) -> u32 {
-        self.passive(queue).await.unwrap_or_else(|| panic!("queue {queue} exists")).0
-    }
-
-    /// Consumers of a queue; panics if there is no such queue.
-    pub async fn consumers(&self, queue: &str) -> u32 {
-        self.passive(queue).await.unwrap_or_else(|| panic!("queue {queue} exists")).1
-    }
-
-    async fn passive(&self, queue: &str) -> Option<(u32, u32)> {
-        // A queue that is missing closes the channel that asked.
-        let channel = self.new_channel().await;
-        let options = QueueDeclareOptions { passive: true, ..Default::default() };
-        let found = channel.queue_declare(queue.into(), options, table([])).await.ok()?;
-        Some((found.message_count(), found.consumer_count()))
-    }
-
-    /// Takes (and acknowledges) a message if there is one.
-    pub async fn get(&self, queue: &str) -> Option<Seen> {
-        let got = self.channel.basic_get(queue.into(), BasicGetOptions::default()).await;
-        let delivery = got.expect("the queue is there")?.delivery;
-        assert!(delivery.ack(BasicAckOptions::default()).await.expect("an ack"));
-        Some(Seen {
-            body: delivery.data,
-            exchange: delivery.exchange.to_string(),
-            routing_key: delivery.routing_key.to_string(),
-            properties: delivery.properties,
-        })
-    }
-
-    /// Takes the next message, waiting for it; panics after half a minute.
-    pub async fn take(&self, queue: &str) -> Seen {
-        let what = format!("a message in {queue}");
-        eventually(&what, Duration::from_secs(30), || self.get(queue)).await
-    }
-
-    /// Consumes `count` messages, acknowledging each; faster than [`Rabbit::take`] for many.
-    pub async fn take_many(&self, queue: &str, count: usize) -> Vec<Seen> {
-        let channel = self.new_channel().await;
-        let consume = channel.basic_consume(
-            queue.into(),
-            "".into(),
-            BasicConsumeOptions::default(),
-            table([]),
-        );
-        let mut consumer = consume.await.expect("the queue is there");
-        let mut seen = Vec::new();
-        while seen.len() < count {
-            let next = tokio::time::timeout(Duration::from_secs(60), consumer.next()).await;
-            let next = next.unwrap_or_else(|_| panic!("{} of {count} in {queue}", seen.len()));
-            let delivery = next.expect("a living consumer").expect("a delivery");
-            assert!(delivery.ack(BasicAckOptions::default()).await.expect("an ack"));
-            seen.push(Seen {
-                body: delivery.data,
-                exchange: delivery.exchange.to_string(),
-                routing_key: delivery.routing_key.to_string(),
-                properties: delivery.properties,
-            });
-        }
-        seen
-    }
-
-    /// Waits until a queue has this many ready messages.
-    pub async fn until_ready(&self, queue: &str, count: u32) {
-        let what = format!("{count} messages in {queue}");
-        eventually(&what, Duration::from_secs(30), async || {
-            (self.ready(queue).await == count).then_some(())
-        })
-        .await;
-    }
-
-    pub async fn purge(&self, queue: &str) {
-        let purged = self.channel.queue_purge(queue.into(), QueuePurgeOptions::default()).await;
-        purged.expect("the queue is there");
-    }
-
-    pub async fn delete(&self, queue: &str) {
-        let deleted = self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await;
-        deleted.expect("a queue can be deleted");
-    }
-}
-
-/// Headers or queue arguments.
-pub fn table<const N: usize>(pairs: [(&str, AMQPValue); N]) -> FieldTable {
-    let mut table = FieldTable::default();
-    for (name, value) in pairs {
-        table.insert(name.into(), value);
-    }
-    table
-}
-
-/// A text header or argument.
-pub fn text(value: &str) -> AMQPValue {
-    AMQPValue::LongString(value.as_bytes().to_vec().into())
 }

@@ -1,20 +1,8 @@
 use super::*;
-use crate::config::{self, Secret};
+use crate::broker::tests::settings;
 
 fn names() -> Names {
-    Names::new(&config::Broker {
-        urls: vec![Secret::fixed("amqp://localhost")],
-        ca_file: None,
-        client_cert_file: None,
-        client_key_file: None,
-        queue_prefix: "cv".into(),
-        calls_exchange: "calls".into(),
-        events_exchange: "recordings".into(),
-        declare: true,
-        delivery_limit: 20,
-        heartbeat: std::time::Duration::from_secs(15),
-        events_mandatory: false,
-    })
+    Names::new(&settings())
 }
 
 fn table(pairs: &[(&str, AMQPValue)]) -> FieldTable {

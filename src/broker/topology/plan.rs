@@ -233,23 +233,7 @@ fn json(arguments: &FieldTable) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Secret;
-
-    fn settings() -> config::Broker {
-        config::Broker {
-            urls: vec![Secret::fixed("amqp://localhost")],
-            ca_file: None,
-            client_cert_file: None,
-            client_key_file: None,
-            queue_prefix: "cv".into(),
-            calls_exchange: "calls".into(),
-            events_exchange: "recordings".into(),
-            declare: true,
-            delivery_limit: 20,
-            heartbeat: Duration::from_secs(15),
-            events_mandatory: false,
-        }
-    }
+    use crate::broker::tests::settings;
 
     #[test]
     fn every_queue_that_dead_letters_does_so_at_least_once_to_a_queue_declared_before_it() {

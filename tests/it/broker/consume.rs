@@ -1,0 +1,123 @@
+//! Prefetch, delivery limit, pause, drain, close.
+
+use std::sync::atomic::Ordering;
+
+use callvault::broker::{Disposition, PublishError, QueueName, Settled, State};
+use callvault::config::{self};
+
+use super::{Rig, dead, event, retry, settings};
+use crate::support::broker::node;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_than_the_prefetch_is_in_hand() {
+    let node = node().await;
+    let client = node.client().await;
+    let mut rig = Rig::on(node).await;
+    for n in 0..6 {
+        client.send(&rig.queue("jobs"), n.to_string()).await;
+        client.send(&rig.queue("suspect"), n.to_string()).await;
+    }
+    // Four jobs and one suspect are out, the others are still ready.
+    client.until_ready(&rig.queue("jobs"), 2).await;
+    client.until_ready(&rig.queue("suspect"), 5).await;
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        held.push(rig.next().await);
+    }
+    assert_eq!(held.iter().filter(|d| d.queue == QueueName::Suspect).count(), 1);
+    assert!(rig.nothing_buffered().await, "more than the prefetch was handed out");
+    for delivery in held {
+        assert_eq!(delivery.settle(Disposition::GiveBack).await, Settled::GivenBack);
+    }
+    rig.broker.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_delivered_too_often_becomes_a_suspect_and_keeps_its_origin() {
+    let node = node().await;
+    let client = node.client().await;
+    let mut rig = Rig::start(config::Broker { delivery_limit: 2, ..settings(node) }).await;
+    client.send(&rig.queue("bulk"), "crashes workers").await;
+    let suspect = loop {
+        let delivery = rig.next().await;
+        if delivery.queue == QueueName::Suspect {
+            break delivery;
+        }
+        assert_eq!(delivery.settle(Disposition::GiveBack).await, Settled::GivenBack);
+    };
+    assert_eq!(suspect.state().origin, Some(rig.queue("bulk")));
+    // Retried, it comes back to suspect and still knows.
+    let state = State { crashes: 1, ..suspect.state().clone() };
+    assert_eq!(suspect.settle(retry(state)).await, Settled::Acked);
+    let again = rig.next().await;
+    assert_eq!((again.queue, again.state().crashes), (QueueName::Suspect, 1));
+    assert_eq!(again.state().origin, Some(rig.queue("bulk")));
+    assert_eq!(again.settle(Disposition::Ack).await, Settled::Acked);
+    rig.broker.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paused_it_takes_nothing_and_settles_and_resumes() {
+    let node = node().await;
+    let client = node.client().await;
+    let mut rig = Rig::on(node).await;
+    client.send(&rig.queue("jobs"), "before").await;
+    let held = rig.next().await;
+    rig.broker.pause();
+    let paused = rig.until(|status| status.reason.as_deref() == Some("paused")).await;
+    assert!(!paused.consuming);
+    client.send(&rig.queue("jobs"), "meanwhile").await;
+    assert_eq!(held.settle(Disposition::Ack).await, Settled::Acked);
+    client.until_ready(&rig.queue("jobs"), 1).await;
+    rig.broker.resume();
+    rig.until(|status| status.consuming).await;
+    let next = rig.next().await;
+    assert_eq!(next.body(), b"meanwhile");
+    assert_eq!(next.settle(Disposition::Ack).await, Settled::Acked);
+    rig.broker.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_it_hands_out_what_it_has_then_ends_and_still_acknowledges() {
+    let node = node().await;
+    let client = node.client().await;
+    let mut rig = Rig::on(node).await;
+    for n in 0..3 {
+        client.send(&rig.queue("jobs"), n.to_string()).await;
+    }
+    client.until_ready(&rig.queue("jobs"), 0).await;
+    let first = rig.next().await;
+    rig.broker.stop_consuming();
+    let mut rest = Vec::new();
+    while let Some(delivery) = rig.deliveries.next().await {
+        rest.push(delivery);
+    }
+    assert_eq!(rest.len(), 2);
+    client.send(&rig.queue("jobs"), "too late").await;
+    assert_eq!(first.settle(Disposition::Ack).await, Settled::Acked);
+    for delivery in rest {
+        let state = delivery.state().clone();
+        assert_eq!(delivery.settle(dead(state)).await, Settled::Acked);
+    }
+    rig.broker.resume();
+    assert!(rig.deliveries.next().await.is_none(), "stopping is for good");
+    rig.broker.close().await;
+    client.until_ready(&format!("{}.jobs", rig.settings.queue_prefix), 1).await;
+    client.until_ready(&format!("{}.dead", rig.settings.queue_prefix), 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_gives_back_what_is_unsettled() {
+    let node = node().await;
+    let client = node.client().await;
+    let mut rig = Rig::on(node).await;
+    client.send(&rig.queue("jobs"), "a").await;
+    let held = rig.next().await;
+    let publisher = rig.broker.publisher();
+    rig.broker.close().await;
+    client.until_ready(&format!("{}.jobs", rig.settings.queue_prefix), 1).await;
+    assert!(!held.usable());
+    assert_eq!(held.settle(Disposition::Ack).await, Settled::GivenBack);
+    assert_eq!(publisher.event(&event("late")).await, Err(PublishError::Stopping));
+    assert_eq!(rig.unsettled.load(Ordering::Relaxed), 0);
+}

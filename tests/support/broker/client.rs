@@ -1,0 +1,204 @@
+//! A client that plays the rest of the world: sends requests, reads events, looks into queues.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions,
+    ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+    QueuePurgeOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Confirmation, Connection};
+
+use super::connect;
+use crate::support::{eventually, unique};
+
+/// The rest of the world: publishes requests, reads events, looks into queues.
+pub struct Rabbit {
+    connection: Connection,
+    channel: Channel,
+}
+
+/// A message as the client sees it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub body: Vec<u8>,
+    pub exchange: String,
+    pub routing_key: String,
+    pub properties: BasicProperties,
+}
+
+impl Seen {
+    /// A header's text; numbers in digits.
+    pub fn header(&self, name: &str) -> Option<String> {
+        match self.properties.headers().as_ref()?.inner().get(name)? {
+            AMQPValue::LongString(text) => Some(text.to_string()),
+            AMQPValue::ShortString(text) => Some(text.to_string()),
+            AMQPValue::LongLongInt(n) => Some(n.to_string()),
+            AMQPValue::LongInt(n) => Some(n.to_string()),
+            other => Some(format!("{other:?}")),
+        }
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).expect("a JSON body")
+    }
+}
+
+impl Rabbit {
+    pub async fn connect(url: &str) -> Self {
+        let connection = connect(url).await.expect("the node takes connections");
+        let channel = connection.create_channel().await.expect("a channel");
+        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+        Self { connection, channel }
+    }
+
+    /// The client's own channel, for what is not here.
+    pub fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// A channel more, for what may close it.
+    pub async fn new_channel(&self) -> Channel {
+        self.connection.create_channel().await.expect("a channel")
+    }
+
+    /// Publishes with `mandatory` and waits for the confirm; panics if no queue takes it.
+    pub async fn publish(&self, exchange: &str, key: &str, body: &[u8], with: BasicProperties) {
+        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+        let confirm = self.channel.basic_publish(exchange.into(), key.into(), options, body, with);
+        let confirmation = confirm.await.expect("published").await.expect("confirmed");
+        assert_eq!(confirmation, Confirmation::Ack(None), "to {exchange:?} with {key}");
+    }
+
+    /// Straight into a queue, without properties.
+    pub async fn send(&self, queue: &str, body: impl AsRef<[u8]>) {
+        self.publish("", queue, body.as_ref(), BasicProperties::default()).await;
+    }
+
+    /// A queue of our own that gets what is published to `exchange` with a matching key from now on.
+    pub async fn capture(&self, exchange: &str, key: &str) -> String {
+        let queue = unique("capture");
+        let options = QueueDeclareOptions { exclusive: true, ..Default::default() };
+        let declared = self.channel.queue_declare(queue.as_str().into(), options, table([]));
+        declared.await.expect("a capture queue");
+        let binding = self.channel.queue_bind(
+            queue.as_str().into(),
+            exchange.into(),
+            key.into(),
+            QueueBindOptions::default(),
+            table([]),
+        );
+        binding.await.expect("the exchange is there");
+        queue
+    }
+
+    /// Declares a durable queue with these arguments.
+    pub async fn declare(&self, queue: &str, arguments: FieldTable) {
+        let options = QueueDeclareOptions { durable: true, ..Default::default() };
+        let declared = self.channel.queue_declare(queue.into(), options, arguments).await;
+        declared.expect("the queue can be declared");
+    }
+
+    /// Whether the queue exists.
+    pub async fn exists(&self, queue: &str) -> bool {
+        self.passive(queue).await.is_some()
+    }
+
+    /// Messages that are ready in a queue; panics if there is no such queue.
+    pub async fn ready(&self, queue: &str) -> u32 {
+        self.passive(queue).await.unwrap_or_else(|| panic!("queue {queue} exists")).0
+    }
+
+    /// Consumers of a queue; panics if there is no such queue.
+    pub async fn consumers(&self, queue: &str) -> u32 {
+        self.passive(queue).await.unwrap_or_else(|| panic!("queue {queue} exists")).1
+    }
+
+    async fn passive(&self, queue: &str) -> Option<(u32, u32)> {
+        // A queue that is missing closes the channel that asked.
+        let channel = self.new_channel().await;
+        let options = QueueDeclareOptions { passive: true, ..Default::default() };
+        let found = channel.queue_declare(queue.into(), options, table([])).await.ok()?;
+        Some((found.message_count(), found.consumer_count()))
+    }
+
+    /// Takes (and acknowledges) a message if there is one.
+    pub async fn get(&self, queue: &str) -> Option<Seen> {
+        let got = self.channel.basic_get(queue.into(), BasicGetOptions::default()).await;
+        let delivery = got.expect("the queue is there")?.delivery;
+        assert!(delivery.ack(BasicAckOptions::default()).await.expect("an ack"));
+        Some(Seen {
+            body: delivery.data,
+            exchange: delivery.exchange.to_string(),
+            routing_key: delivery.routing_key.to_string(),
+            properties: delivery.properties,
+        })
+    }
+
+    /// Takes the next message, waiting for it; panics after half a minute.
+    pub async fn take(&self, queue: &str) -> Seen {
+        let what = format!("a message in {queue}");
+        eventually(&what, Duration::from_secs(30), || self.get(queue)).await
+    }
+
+    /// Consumes `count` messages, acknowledging each; faster than [`Rabbit::take`] for many.
+    pub async fn take_many(&self, queue: &str, count: usize) -> Vec<Seen> {
+        let channel = self.new_channel().await;
+        let consume = channel.basic_consume(
+            queue.into(),
+            "".into(),
+            BasicConsumeOptions::default(),
+            table([]),
+        );
+        let mut consumer = consume.await.expect("the queue is there");
+        let mut seen = Vec::new();
+        while seen.len() < count {
+            let next = tokio::time::timeout(Duration::from_secs(60), consumer.next()).await;
+            let next = next.unwrap_or_else(|_| panic!("{} of {count} in {queue}", seen.len()));
+            let delivery = next.expect("a living consumer").expect("a delivery");
+            assert!(delivery.ack(BasicAckOptions::default()).await.expect("an ack"));
+            seen.push(Seen {
+                body: delivery.data,
+                exchange: delivery.exchange.to_string(),
+                routing_key: delivery.routing_key.to_string(),
+                properties: delivery.properties,
+            });
+        }
+        seen
+    }
+
+    /// Waits until a queue has this many ready messages.
+    pub async fn until_ready(&self, queue: &str, count: u32) {
+        let what = format!("{count} messages in {queue}");
+        eventually(&what, Duration::from_secs(30), async || {
+            (self.ready(queue).await == count).then_some(())
+        })
+        .await;
+    }
+
+    pub async fn purge(&self, queue: &str) {
+        let purged = self.channel.queue_purge(queue.into(), QueuePurgeOptions::default()).await;
+        purged.expect("the queue is there");
+    }
+
+    pub async fn delete(&self, queue: &str) {
+        let deleted = self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await;
+        deleted.expect("a queue can be deleted");
+    }
+}
+
+/// Headers or queue arguments.
+pub fn table<const N: usize>(pairs: [(&str, AMQPValue); N]) -> FieldTable {
+    let mut table = FieldTable::default();
+    for (name, value) in pairs {
+        table.insert(name.into(), value);
+    }
+    table
+}
+
+/// A text header or argument.
+pub fn text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(value.as_bytes().to_vec().into())
+}
