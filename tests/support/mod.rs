@@ -3,6 +3,8 @@
 //! Used by the tests, the demo and the bench, so not every one of them uses all of it.
 #![allow(dead_code, clippy::allow_attributes, reason = "shared by several crates, none uses all")]
 
+pub mod ccfs;
+
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,0 +1,473 @@
+//! A CC-FS of our own on 127.0.0.1: it verifies every signature with its own implementation, knows
+//! several accounts, and answers what a test has scripted, right or wrong.
+//!
+//! ```ignore
+//! let ccfs = Simulator::start().await;
+//! ccfs.script("1777093663-792075", [Reply::not_found(), Reply::wav(64 << 10)]); // the last repeats
+//! // … the worker runs against ccfs.url() with ccfs.access_key(), ccfs.secret_key() …
+//! assert_eq!(object.sha256, ccfs.expected("1777093663-792075").sha256());
+//! assert_eq!(ccfs.requests_for("1777093663-792075").len(), 2);
+//! ```
+//!
+//! A name that no test has scripted is answered as it asks itself ([`by_name`]), else with the
+//! default, a WAV of 64 KiB.
+#![allow(
+    unused_imports,
+    clippy::allow_attributes,
+    reason = "shared by several crates, none uses all"
+)]
+
+mod recording;
+mod reply;
+mod verify;
+mod wire;
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls;
+
+pub use recording::{Codec, Content, Recording, Sizes, ZipFault};
+pub use reply::{Framing, OCTETS, Reply, by_name};
+pub use verify::{Asked, Denied, Raw, sign};
+
+/// The one interface.
+pub const PATH: &str = "/CCFS/resource/ccfs/downloadRecord";
+
+/// A request that came, and what became of it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub at: Instant,
+    /// Counts the connections; equal for requests that shared one.
+    pub connection: u64,
+    /// Empty, unless the body could be read.
+    pub asked: Asked,
+    /// The account whose signature was right, or why it was not.
+    pub verified: Result<String, String>,
+    /// `recording`, a result code, `http 403`, …: a word on the answer.
+    pub outcome: String,
+    pub raw: Raw,
+}
+
+/// What an account may ask for at once; beyond it, 0300008.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limit {
+    pub concurrent: Option<usize>,
+    pub per_second: Option<usize>,
+}
+
+/// The simulator; it stops when it is dropped.
+pub struct Simulator {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    tls: Option<Tls>,
+    serving: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Tls {
+    acceptor: TlsAcceptor,
+    folder: tempfile::TempDir,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    connections: AtomicU64,
+    active: AtomicUsize,
+    peak: AtomicUsize,
+}
+
+struct State {
+    /// Access key → secret key.
+    accounts: HashMap<String, String>,
+    limits: HashMap<String, Limit>,
+    traffic: HashMap<String, Traffic>,
+    /// By callId or fileName.
+    scripts: HashMap<String, VecDeque<Reply>>,
+    /// Name → the one access key that sees it.
+    owners: HashMap<String, String>,
+    default: Reply,
+    host: Option<String>,
+    clock_offset: SignedDuration,
+    remember: bool,
+    seen: Vec<Seen>,
+}
+
+/// What an account does at the moment.
+#[derive(Default)]
+struct Traffic {
+    active: usize,
+    last_second: VecDeque<Instant>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        let account = (Simulator::ACCESS_KEY.to_owned(), Simulator::SECRET_KEY.to_owned());
+        Self {
+            accounts: [account].into(),
+            limits: HashMap::new(),
+            traffic: HashMap::new(),
+            scripts: HashMap::new(),
+            owners: HashMap::new(),
+            default: Reply::wav(64 << 10),
+            host: None,
+            clock_offset: SignedDuration::ZERO,
+            remember: true,
+            seen: Vec::new(),
+        }
+    }
+}
+
+impl Simulator {
+    /// The account that is there from the start.
+    pub const ACCESS_KEY: &str = "95329b7d6487512a7eff0e4955f2d318";
+    /// With the signs that percent-encoding and shells trip over.
+    pub const SECRET_KEY: &str = "y0dD%EJSf^7saBMq=*/+";
+
+    /// Plain HTTP on a port of its own.
+    pub async fn start() -> Self {
+        Self::start_at("127.0.0.1:0", None).await
+    }
+
+    /// HTTPS for `localhost` and `127.0.0.1`, under a CA of its own ([`Self::ca_file`]).
+    pub async fn start_tls() -> Self {
+        Self::start_at("127.0.0.1:0", Some(tls())).await
+    }
+
+    /// Plain HTTP on a port that the caller chose.
+    pub async fn start_on(port: u16) -> Self {
+        Self::start_at(&format!("127.0.0.1:{port}"), None).await
+    }
+
+    async fn start_at(address: &str, tls: Option<Tls>) -> Self {
+        let listener = TcpListener::bind(address).await.expect("a port of loopback");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        let simulator = Self { shared: Arc::default(), address, tls, serving: Mutex::default() };
+        simulator.accept(listener);
+        simulator
+    }
+
+    fn accept(&self, listener: TcpListener) {
+        let acceptor = self.tls.as_ref().map(|tls| tls.acceptor.clone());
+        let task = tokio::spawn(accept(listener, acceptor, Arc::clone(&self.shared)));
+        *lock(&self.serving) = Some(task);
+    }
+
+    /// Refuses connections and cuts those that are open, until [`Self::up`].
+    pub async fn down(&self) {
+        let serving = lock(&self.serving).take();
+        if let Some(serving) = serving {
+            serving.abort();
+            // Only once it has ended are the listener and the connections gone.
+            let _ = serving.await;
+        }
+    }
+
+    /// Accepts again, on the same port.
+    pub async fn up(&self) {
+        let limit = Duration::from_secs(10);
+        let bind = || async { TcpListener::bind(self.address).await.ok() };
+        let listener = super::eventually("the port is free again", limit, bind).await;
+        self.accept(listener);
+    }
+
+    /// `http://127.0.0.1:PORT`, or `https://localhost:PORT`.
+    pub fn url(&self) -> String {
+        match self.tls {
+            Some(_) => format!("https://localhost:{}", self.address.port()),
+            None => format!("http://{}", self.address),
+        }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The CA in PEM form, while the simulator lives; with TLS only.
+    pub fn ca_file(&self) -> PathBuf {
+        self.tls.as_ref().expect("the simulator has TLS").folder.path().join("ca.pem")
+    }
+
+    /// Adds an account, or gives it another secret.
+    pub fn account(&self, access_key: &str, secret_key: &str) {
+        self.state().accounts.insert(access_key.to_owned(), secret_key.to_owned());
+    }
+
+    /// What a callId or fileName is answered: one reply a request, the last one repeats. A request
+    /// with both names is answered by the callId's script, else by the fileName's.
+    pub fn script(&self, name: &str, replies: impl IntoIterator<Item = Reply>) {
+        let replies: VecDeque<_> = replies.into_iter().collect();
+        assert!(!replies.is_empty(), "a script has a reply");
+        self.state().scripts.insert(name.to_owned(), replies);
+    }
+
+    /// As [`Self::script`], for a recording that only `access_key` sees; others get 0300012.
+    pub fn script_for(
+        &self,
+        access_key: &str,
+        name: &str,
+        replies: impl IntoIterator<Item = Reply>,
+    ) {
+        self.state().owners.insert(name.to_owned(), access_key.to_owned());
+        self.script(name, replies);
+    }
+
+    /// What every name is answered that has no script and asks for nothing itself.
+    pub fn default_reply(&self, reply: Reply) {
+        self.state().default = reply;
+    }
+
+    /// Limits an account.
+    pub fn limit(&self, access_key: &str, limit: Limit) {
+        self.state().limits.insert(access_key.to_owned(), limit);
+    }
+
+    /// The only Host that is served, as behind an NSLB; any other is answered 421.
+    pub fn expect_host(&self, host: &str) {
+        self.state().host = Some(host.to_owned());
+    }
+
+    /// Sets the simulator's clock forward (or back): its Date, and the time it holds against
+    /// signatures.
+    pub fn clock_offset(&self, offset: SignedDuration) {
+        self.state().clock_offset = offset;
+    }
+
+    /// Whether requests are kept for [`Self::requests`]; a bench turns it off.
+    pub fn remember(&self, remember: bool) {
+        self.state().remember = remember;
+    }
+
+    /// All requests so far.
+    pub fn requests(&self) -> Vec<Seen> {
+        self.state().seen.clone()
+    }
+
+    /// Those for a callId or fileName.
+    pub fn requests_for(&self, name: &str) -> Vec<Seen> {
+        let name = Some(name.to_owned());
+        let mut seen = self.requests();
+        seen.retain(|seen| seen.asked.call_id == name || seen.asked.file_name == name);
+        seen
+    }
+
+    /// Downloads under way, those of all accounts.
+    pub fn active(&self) -> usize {
+        self.shared.active.load(Ordering::SeqCst)
+    }
+
+    /// The most downloads that were under way at once.
+    pub fn peak(&self) -> usize {
+        self.shared.peak.load(Ordering::SeqCst)
+    }
+
+    /// Connections accepted so far.
+    pub fn connections(&self) -> u64 {
+        self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// What the last reply for `name` holds: its length, hash and bytes.
+    ///
+    /// A request with both names makes the bytes from the callId.
+    pub fn expected(&self, name: &str) -> Content {
+        let state = self.state();
+        let scripted = state.scripts.get(name).and_then(|script| script.back().cloned());
+        let own = || by_name(name)?.pop();
+        scripted.or_else(own).unwrap_or_else(|| state.default.clone()).content(name)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state()
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        if let Some(serving) = lock(&self.serving).take() {
+            serving.abort();
+        }
+    }
+}
+
+/// Accepts until it is aborted, which drops the connections too.
+async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, shared: Arc<Shared>) {
+    let mut open = JoinSet::new();
+    loop {
+        while open.try_join_next().is_some() {}
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
+        let number = shared.connections.fetch_add(1, Ordering::SeqCst);
+        open.spawn(connection(stream, acceptor.clone(), Arc::clone(&shared), number));
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    acceptor: Option<TlsAcceptor>,
+    shared: Arc<Shared>,
+    number: u64,
+) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let stream: Box<dyn wire::Stream> = match acceptor {
+        Some(acceptor) => Box::new(acceptor.accept(stream).await?),
+        None => Box::new(stream),
+    };
+    wire::serve(shared, stream, number).await;
+    Ok(())
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    fn now(&self) -> Timestamp {
+        callvault::clock::now() + self.state().clock_offset
+    }
+
+    /// What `raw` is answered; the guard counts a recording as under way.
+    fn judge(self: &Arc<Self>, raw: Raw, connection: u64) -> (Reply, Content, Option<Downloading>) {
+        let now = self.now();
+        let mut state = self.state();
+        let asked = verify::read(&raw.body);
+        let verified = verify::route(&raw, PATH, state.host.as_deref())
+            .and_then(|()| verify::authorize(&raw, &state.accounts, now));
+        let reply = match (&verified, &asked) {
+            (Err(denied), _) | (Ok(_), Err(denied)) => denial(denied),
+            (Ok(account), Ok(asked)) => state.reply(account, asked),
+        };
+        let asked = asked.unwrap_or_default();
+        let key = asked.call_id.as_deref().or(asked.file_name.as_deref()).unwrap_or_default();
+        let content = reply.content(key);
+        let account = verified.as_ref().ok().cloned();
+        let guard = account
+            .filter(|_| reply.is_recording())
+            .map(|account| Downloading::new(self, &mut state, account));
+        if state.remember {
+            let verified = verified.map_err(|denied| format!("{denied:?}"));
+            let outcome = reply.label.clone();
+            let at = Instant::now();
+            state.seen.push(Seen { at, connection, asked, verified, outcome, raw });
+        }
+        (reply, content, guard)
+    }
+}
+
+fn denial(denied: &Denied) -> Reply {
+    match denied {
+        Denied::Unauthorized(_) => Reply::status(401),
+        Denied::Code(code, _) => Reply::code(code),
+        Denied::Status(status, _) => Reply::status(*status),
+    }
+}
+
+impl State {
+    fn reply(&mut self, account: &str, asked: &Asked) -> Reply {
+        if self.over_limit(account) {
+            return Reply::throttled();
+        }
+        let names: Vec<&str> =
+            [&asked.call_id, &asked.file_name].into_iter().flatten().map(String::as_str).collect();
+        let foreign = |name: &&str| self.owners.get(*name).is_some_and(|owner| owner != account);
+        if names.iter().any(foreign) {
+            return Reply::not_found();
+        }
+        for name in names {
+            if !self.scripts.contains_key(name)
+                && let Some(own) = by_name(name)
+            {
+                self.scripts.insert(name.to_owned(), own.into());
+            }
+            if let Some(script) = self.scripts.get_mut(name) {
+                let last = script.len() == 1;
+                let next = if last { script.front().cloned() } else { script.pop_front() };
+                return next.expect("a script has a reply");
+            }
+        }
+        self.default.clone()
+    }
+
+    fn over_limit(&mut self, account: &str) -> bool {
+        let Some(limit) = self.limits.get(account) else {
+            return false;
+        };
+        let now = Instant::now();
+        let traffic = self.traffic.entry(account.to_owned()).or_default();
+        traffic.last_second.retain(|at| now - *at < Duration::from_secs(1));
+        let over = limit.concurrent.is_some_and(|most| traffic.active >= most)
+            || limit.per_second.is_some_and(|most| traffic.last_second.len() >= most);
+        if !over {
+            traffic.last_second.push_back(now);
+        }
+        over
+    }
+}
+
+/// A recording under way.
+struct Downloading {
+    shared: Arc<Shared>,
+    account: String,
+}
+
+impl Downloading {
+    fn new(shared: &Arc<Shared>, state: &mut State, account: String) -> Self {
+        state.traffic.entry(account.clone()).or_default().active += 1;
+        let active = shared.active.fetch_add(1, Ordering::SeqCst) + 1;
+        shared.peak.fetch_max(active, Ordering::SeqCst);
+        Self { shared: Arc::clone(shared), account }
+    }
+}
+
+impl Drop for Downloading {
+    fn drop(&mut self) {
+        self.shared.active.fetch_sub(1, Ordering::SeqCst);
+        if let Some(traffic) = self.shared.state().traffic.get_mut(&self.account) {
+            traffic.active -= 1;
+        }
+    }
+}
+
+/// A CA, written to a folder, and a server that it vouches for.
+fn tls() -> Tls {
+    let folder = tempfile::tempdir().expect("a folder for the CA");
+    let (pem, config) = certificates();
+    std::fs::write(folder.path().join("ca.pem"), pem).expect("the CA is written");
+    Tls { acceptor: TlsAcceptor::from(Arc::new(config)), folder }
+}
+
+fn certificates() -> (String, rustls::ServerConfig) {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+    let mut params = CertificateParams::new(Vec::<String>::new()).expect("no names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("a key");
+    let ca = CertifiedIssuer::self_signed(params, key).expect("a CA");
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let key = KeyPair::generate().expect("a key");
+    let server = CertificateParams::new(names).expect("names").signed_by(&key, &ca);
+    let chain = vec![server.expect("a certificate").der().clone()];
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider's own versions")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("the key is the certificate's");
+    (ca.pem(), config)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
