@@ -35,7 +35,7 @@ fn crypto() {
 
 fn settings(endpoints: &[&str]) -> config::Ccfs {
     config::Ccfs {
-        endpoints: endpoints.iter().map(|url| url.parse().unwrap()).collect(),
+        endpoints: endpoints.iter().map(|url| url.parse().expect("a URL")).collect(),
         ca_file: None,
         proxy: None,
         host: None,
@@ -49,7 +49,7 @@ fn settings(endpoints: &[&str]) -> config::Ccfs {
 fn client_with(settings: &config::Ccfs) -> Client {
     crypto();
     let secret = Secret::fixed(Simulator::SECRET_KEY);
-    Client::new(settings, Simulator::ACCESS_KEY, &secret).unwrap()
+    Client::new(settings, Simulator::ACCESS_KEY, &secret).expect("usable settings")
 }
 
 fn client(ccfs: &Simulator) -> Client {
@@ -61,9 +61,9 @@ async fn ask(
     call_id: Option<&str>,
     file: Option<&str>,
 ) -> Result<Download, Failure> {
-    let call_id = call_id.map(|id| CallId::new(id).unwrap());
-    let file_name = file.map(|name| FileName::new(name).unwrap());
-    let cc_id = CcId::new("1").unwrap();
+    let call_id = call_id.map(|id| CallId::new(id).expect("a call id"));
+    let file_name = file.map(|name| FileName::new(name).expect("a file name"));
+    let cc_id = CcId::new("1").expect("a ccId");
     let ask = Ask { call_id: call_id.as_ref(), file_name: file_name.as_ref(), cc_id: &cc_id };
     client.download(&ask).await
 }

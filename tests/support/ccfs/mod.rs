@@ -19,52 +19,34 @@
 
 mod recording;
 mod reply;
+mod state;
+mod tls;
 mod verify;
 mod wire;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls;
+
+use state::{Shared, State, lock};
+use tls::{Tls, tls};
 
 pub use recording::{Codec, Content, Recording, Sizes, ZipFault};
 pub use reply::{Framing, OCTETS, Reply, by_name};
+pub use state::{Limit, Seen};
 pub use verify::{Asked, Denied, Raw, sign};
 
 /// The one interface.
 pub const PATH: &str = "/CCFS/resource/ccfs/downloadRecord";
-
-/// A request that came, and what became of it.
-#[derive(Clone, Debug)]
-pub struct Seen {
-    pub at: Instant,
-    /// Counts the connections; equal for requests that shared one.
-    pub connection: u64,
-    /// Empty, unless the body could be read.
-    pub asked: Asked,
-    /// The account whose signature was right, or why it was not.
-    pub verified: Result<String, String>,
-    /// `recording`, a result code, `http 403`, …: a word on the answer.
-    pub outcome: String,
-    pub raw: Raw,
-}
-
-/// What an account may ask for at once; beyond it, 0300008.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Limit {
-    pub concurrent: Option<usize>,
-    pub per_second: Option<usize>,
-}
 
 /// The simulator; it stops when it is dropped.
 pub struct Simulator {
@@ -72,60 +54,6 @@ pub struct Simulator {
     address: SocketAddr,
     tls: Option<Tls>,
     serving: Mutex<Option<JoinHandle<()>>>,
-}
-
-struct Tls {
-    acceptor: TlsAcceptor,
-    folder: tempfile::TempDir,
-}
-
-#[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
-    connections: AtomicU64,
-    active: AtomicUsize,
-    peak: AtomicUsize,
-}
-
-struct State {
-    /// Access key → secret key.
-    accounts: HashMap<String, String>,
-    limits: HashMap<String, Limit>,
-    traffic: HashMap<String, Traffic>,
-    /// By callId or fileName.
-    scripts: HashMap<String, VecDeque<Reply>>,
-    /// Name → the one access key that sees it.
-    owners: HashMap<String, String>,
-    default: Reply,
-    host: Option<String>,
-    clock_offset: SignedDuration,
-    remember: bool,
-    seen: Vec<Seen>,
-}
-
-/// What an account does at the moment.
-#[derive(Default)]
-struct Traffic {
-    active: usize,
-    last_second: VecDeque<Instant>,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        let account = (Simulator::ACCESS_KEY.to_owned(), Simulator::SECRET_KEY.to_owned());
-        Self {
-            accounts: [account].into(),
-            limits: HashMap::new(),
-            traffic: HashMap::new(),
-            scripts: HashMap::new(),
-            owners: HashMap::new(),
-            default: Reply::wav(64 << 10),
-            host: None,
-            clock_offset: SignedDuration::ZERO,
-            remember: true,
-            seen: Vec::new(),
-        }
-    }
 }
 
 impl Simulator {
@@ -325,149 +253,4 @@ async fn connection(
     };
     wire::serve(shared, stream, number).await;
     Ok(())
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
-    }
-
-    fn now(&self) -> Timestamp {
-        callvault::clock::now() + self.state().clock_offset
-    }
-
-    /// What `raw` is answered; the guard counts a recording as under way.
-    fn judge(self: &Arc<Self>, raw: Raw, connection: u64) -> (Reply, Content, Option<Downloading>) {
-        let now = self.now();
-        let mut state = self.state();
-        let asked = verify::read(&raw.body);
-        let verified = verify::route(&raw, PATH, state.host.as_deref())
-            .and_then(|()| verify::authorize(&raw, &state.accounts, now));
-        let reply = match (&verified, &asked) {
-            (Err(denied), _) | (Ok(_), Err(denied)) => denial(denied),
-            (Ok(account), Ok(asked)) => state.reply(account, asked),
-        };
-        let asked = asked.unwrap_or_default();
-        let key = asked.call_id.as_deref().or(asked.file_name.as_deref()).unwrap_or_default();
-        let content = reply.content(key);
-        let account = verified.as_ref().ok().cloned();
-        let guard = account
-            .filter(|_| reply.is_recording())
-            .map(|account| Downloading::new(self, &mut state, account));
-        if state.remember {
-            let verified = verified.map_err(|denied| format!("{denied:?}"));
-            let outcome = reply.label.clone();
-            let at = Instant::now();
-            state.seen.push(Seen { at, connection, asked, verified, outcome, raw });
-        }
-        (reply, content, guard)
-    }
-}
-
-fn denial(denied: &Denied) -> Reply {
-    match denied {
-        Denied::Unauthorized(_) => Reply::status(401),
-        Denied::Code(code, _) => Reply::code(code),
-        Denied::Status(status, _) => Reply::status(*status),
-    }
-}
-
-impl State {
-    fn reply(&mut self, account: &str, asked: &Asked) -> Reply {
-        if self.over_limit(account) {
-            return Reply::throttled();
-        }
-        let names: Vec<&str> =
-            [&asked.call_id, &asked.file_name].into_iter().flatten().map(String::as_str).collect();
-        let foreign = |name: &&str| self.owners.get(*name).is_some_and(|owner| owner != account);
-        if names.iter().any(foreign) {
-            return Reply::not_found();
-        }
-        for name in names {
-            if !self.scripts.contains_key(name)
-                && let Some(own) = by_name(name)
-            {
-                self.scripts.insert(name.to_owned(), own.into());
-            }
-            if let Some(script) = self.scripts.get_mut(name) {
-                let last = script.len() == 1;
-                let next = if last { script.front().cloned() } else { script.pop_front() };
-                return next.expect("a script has a reply");
-            }
-        }
-        self.default.clone()
-    }
-
-    fn over_limit(&mut self, account: &str) -> bool {
-        let Some(limit) = self.limits.get(account) else {
-            return false;
-        };
-        let now = Instant::now();
-        let traffic = self.traffic.entry(account.to_owned()).or_default();
-        traffic.last_second.retain(|at| now - *at < Duration::from_secs(1));
-        let over = limit.concurrent.is_some_and(|most| traffic.active >= most)
-            || limit.per_second.is_some_and(|most| traffic.last_second.len() >= most);
-        if !over {
-            traffic.last_second.push_back(now);
-        }
-        over
-    }
-}
-
-/// A recording under way.
-struct Downloading {
-    shared: Arc<Shared>,
-    account: String,
-}
-
-impl Downloading {
-    fn new(shared: &Arc<Shared>, state: &mut State, account: String) -> Self {
-        state.traffic.entry(account.clone()).or_default().active += 1;
-        let active = shared.active.fetch_add(1, Ordering::SeqCst) + 1;
-        shared.peak.fetch_max(active, Ordering::SeqCst);
-        Self { shared: Arc::clone(shared), account }
-    }
-}
-
-impl Drop for Downloading {
-    fn drop(&mut self) {
-        self.shared.active.fetch_sub(1, Ordering::SeqCst);
-        if let Some(traffic) = self.shared.state().traffic.get_mut(&self.account) {
-            traffic.active -= 1;
-        }
-    }
-}
-
-/// A CA, written to a folder, and a server that it vouches for.
-fn tls() -> Tls {
-    let folder = tempfile::tempdir().expect("a folder for the CA");
-    let (pem, config) = certificates();
-    std::fs::write(folder.path().join("ca.pem"), pem).expect("the CA is written");
-    Tls { acceptor: TlsAcceptor::from(Arc::new(config)), folder }
-}
-
-fn certificates() -> (String, rustls::ServerConfig) {
-    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-
-    let mut params = CertificateParams::new(Vec::<String>::new()).expect("no names");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().expect("a key");
-    let ca = CertifiedIssuer::self_signed(params, key).expect("a CA");
-    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let key = KeyPair::generate().expect("a key");
-    let server = CertificateParams::new(names).expect("names").signed_by(&key, &ca);
-    let chain = vec![server.expect("a certificate").der().clone()];
-    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into());
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("the provider's own versions")
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .expect("the key is the certificate's");
-    (ca.pem(), config)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

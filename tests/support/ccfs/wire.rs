@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::Shared;
 use super::recording::Content;
 use super::reply::{End, Framing, Reply, Start};
+use super::state::Shared;
 use super::verify::Raw;
 
 /// The most bytes of a head, and of a body.
