@@ -61,6 +61,9 @@ fn endpoint(base: &Url, host: Option<&str>) -> Result<Endpoint, ClientError> {
     if !matches!(base.scheme(), "http" | "https") {
         return Err(ClientError::Endpoint("the scheme must be http or https".to_owned()));
     }
+    if !base.username().is_empty() || base.password().is_some() {
+        return Err(ClientError::Endpoint("a user or password cannot be sent".to_owned()));
+    }
     // `Url::port` leaves out the scheme's default, as the Host header does.
     let name = base.port().map_or_else(|| own.to_owned(), |port| format!("{own}:{port}"));
     let mut url = base.clone();
@@ -149,6 +152,15 @@ mod tests {
             ("https://10.154.198.164", "10.154.198.164"),
         ] {
             assert_eq!(host_of(base, None).1, host);
+        }
+    }
+
+    #[test]
+    fn what_is_no_plain_address_is_refused_without_being_quoted() {
+        for base in ["ftp://ccfs.example.com", "https://u:secret@ccfs.example.com", "data:secret"] {
+            let error = endpoint(&base.parse().unwrap(), None).unwrap_err().to_string();
+            assert!(error.starts_with("ccfs.endpoints: "), "{error}");
+            assert!(!error.contains("secret"), "{error}");
         }
     }
 

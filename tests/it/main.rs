@@ -3,6 +3,6 @@
 mod support;
 
 mod broker;
-
+mod ccfs;
 mod deploy;
 mod store;

@@ -4,7 +4,7 @@
 #![allow(dead_code, clippy::allow_attributes, reason = "shared by several crates, none uses all")]
 
 pub mod broker;
-//ccfs
+pub mod ccfs;
 pub mod child;
 pub mod link;
 pub mod s3;

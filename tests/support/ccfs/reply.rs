@@ -1,0 +1,315 @@
+//! What the simulator answers: any answer of CC-FS, of what stands in front of it, and of the
+//! networks between.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::json;
+
+use super::recording::{Content, Recording};
+
+/// The content type of a recording, letter for letter.
+pub const OCTETS: &str = "Application/Octet-stream;charset=UTF-8";
+
+/// How the end of a body is marked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    Length,
+    Chunked,
+    /// By the end of the connection.
+    Close,
+}
+
+/// How an answer begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    Answer,
+    /// Nothing comes, until the client goes.
+    Hang,
+    Close,
+    Reset,
+    /// These bytes instead of an answer, then the end.
+    Garbage(&'static [u8]),
+}
+
+/// How a body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Whole,
+    /// After so many bytes: the connection is closed in order,
+    Cut(u64),
+    /// reset,
+    Reset(u64),
+    /// or stays open without a byte more, until the client goes.
+    Stall(u64),
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Body {
+    Bytes(Bytes),
+    Recording(Recording),
+}
+
+/// One answer; built up from a constructor, the ways it goes wrong added to it.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub(super) status: u16,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: Body,
+    pub(super) framing: Framing,
+    pub(super) declared: Option<u64>,
+    pub(super) delay: Duration,
+    pub(super) piece: usize,
+    pub(super) pause: Duration,
+    pub(super) start: Start,
+    pub(super) end: End,
+    pub(super) label: String,
+}
+
+impl Reply {
+    fn new(status: u16, content_type: Option<&str>, body: Body, label: impl Into<String>) -> Self {
+        let headers = content_type.map(|text| ("Content-Type".to_owned(), text.to_owned()));
+        Self {
+            status,
+            headers: headers.into_iter().collect(),
+            body,
+            framing: Framing::Length,
+            declared: None,
+            delay: Duration::ZERO,
+            piece: usize::MAX,
+            pause: Duration::ZERO,
+            start: Start::Answer,
+            end: End::Whole,
+            label: label.into(),
+        }
+    }
+
+    /// A recording, as CC-FS sends it.
+    pub fn recording(recording: Recording) -> Self {
+        Self::new(200, Some(OCTETS), Body::Recording(recording), "recording")
+    }
+
+    /// An A-law WAV of about `bytes`.
+    pub fn wav(bytes: u64) -> Self {
+        Self::recording(Recording::wav(bytes))
+    }
+
+    /// A ZIP of WAVs of these sizes.
+    pub fn zip(entries: impl IntoIterator<Item = u64>) -> Self {
+        Self::recording(Recording::zip(entries))
+    }
+
+    /// A result code with both its forms, as newer releases send it.
+    pub fn code(code: &str) -> Self {
+        let body = json!({
+            "resultCode": code,
+            "resultDesc": "described for 13800138000 in X:/4/0/secret.V3",
+            "resultData": {},
+            "response": { "version": "2.0", "resultCode": code, "resultMsg": "" },
+        });
+        Self { label: code.to_owned(), ..Self::json(body.to_string()) }
+    }
+
+    /// A result code in the inner `response` alone, as older releases send it.
+    pub fn inner_code(code: &str) -> Self {
+        let body = json!({ "response": { "version": "2.0", "resultCode": code } });
+        Self { label: code.to_owned(), ..Self::json(body.to_string()) }
+    }
+
+    /// 0300012.
+    pub fn not_found() -> Self {
+        Self::code("0300012")
+    }
+
+    /// 0300008.
+    pub fn throttled() -> Self {
+        Self::code("0300008")
+    }
+
+    /// Any text under a JSON content type, status 200.
+    pub fn json(body: impl Into<String>) -> Self {
+        let body = Body::Bytes(Bytes::from(body.into()));
+        Self::new(200, Some("application/json;charset=UTF-8"), body, "json")
+    }
+
+    /// A page of a firewall.
+    pub fn html(status: u16) -> Self {
+        let page = b"<!DOCTYPE html><html><body>Request blocked</body></html>";
+        let body = Body::Bytes(Bytes::from_static(page));
+        Self::new(status, Some("text/html"), body, format!("html {status}"))
+    }
+
+    pub fn text(body: impl Into<String>) -> Self {
+        let body = Body::Bytes(Bytes::from(body.into()));
+        Self::new(200, Some("text/plain"), body, "text")
+    }
+
+    /// A status and no body.
+    pub fn status(status: u16) -> Self {
+        Self::new(status, None, Body::Bytes(Bytes::new()), format!("http {status}"))
+    }
+
+    /// 200 and no body.
+    pub fn empty() -> Self {
+        Self { label: "empty".to_owned(), ..Self::status(200) }.content_type(OCTETS)
+    }
+
+    pub fn redirect(to: &str) -> Self {
+        Self::status(302).header("Location", to)
+    }
+
+    fn starting(start: Start, label: &str) -> Self {
+        Self { start, label: label.to_owned(), ..Self::status(200) }
+    }
+
+    /// No byte of an answer.
+    pub fn hang() -> Self {
+        Self::starting(Start::Hang, "hang")
+    }
+
+    /// The connection is closed instead of an answer.
+    pub fn close() -> Self {
+        Self::starting(Start::Close, "close")
+    }
+
+    /// The connection is reset instead of an answer.
+    pub fn reset() -> Self {
+        Self::starting(Start::Reset, "reset")
+    }
+
+    /// Something that is not HTTP.
+    pub fn garbage(bytes: &'static [u8]) -> Self {
+        Self::starting(Start::Garbage(bytes), "garbage")
+    }
+
+    #[must_use]
+    pub fn framing(self, framing: Framing) -> Self {
+        Self { framing, ..self }
+    }
+
+    #[must_use]
+    pub fn with_status(self, status: u16) -> Self {
+        Self { status, ..self }
+    }
+
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    #[must_use]
+    pub fn content_type(self, value: &str) -> Self {
+        self.no_content_type().header("Content-Type", value)
+    }
+
+    #[must_use]
+    pub fn no_content_type(mut self) -> Self {
+        self.headers.retain(|(name, _)| name != "Content-Type");
+        self
+    }
+
+    /// Waits before the answer.
+    #[must_use]
+    pub fn after(self, delay: Duration) -> Self {
+        Self { delay, ..self }
+    }
+
+    /// Sends in pieces (chunks, under that framing) of so many bytes, with a pause between them.
+    #[must_use]
+    pub fn pieces(self, piece: usize, pause: Duration) -> Self {
+        Self { piece: piece.max(1), pause, ..self }
+    }
+
+    /// A Content-Length that is not that of the body; the connection closes after the body.
+    #[must_use]
+    pub fn declared_length(self, length: u64) -> Self {
+        Self { declared: Some(length), ..self }
+    }
+
+    /// Closes after `at` bytes of the body.
+    #[must_use]
+    pub fn cut_at(self, at: u64) -> Self {
+        Self { end: End::Cut(at), ..self }
+    }
+
+    /// Resets the connection after `at` bytes of the body.
+    #[must_use]
+    pub fn reset_at(self, at: u64) -> Self {
+        Self { end: End::Reset(at), ..self }
+    }
+
+    /// Falls silent after `at` bytes of the body.
+    #[must_use]
+    pub fn stall_at(self, at: u64) -> Self {
+        Self { end: End::Stall(at), ..self }
+    }
+
+    pub(super) fn is_recording(&self) -> bool {
+        matches!(self.body, Body::Recording(_))
+    }
+
+    /// The bytes that this reply has for `key`, were it whole.
+    pub fn content(&self, key: &str) -> Content {
+        match &self.body {
+            Body::Bytes(bytes) => bytes.clone().into(),
+            Body::Recording(recording) => recording.content(key),
+        }
+    }
+}
+
+/// The replies that a name itself asks for, for tests that see the worker from outside.
+///
+/// The part after the name's last dash (of a file name: of its stem), when it begins with a
+/// letter: steps joined with dots, the last one repeats. `w64k` a WAV of 64 KiB (`k`, `m`, `g`, or
+/// bytes), `z3x8k` a ZIP of three, `b1k` bytes of no format, `c0300004` a result code, `nf`
+/// 0300012, `th` 0300008, `h500` a bare status, `html403`, `empty`, `hang`, `rst`, `cut` (a WAV of
+/// 64 KiB cut in half), `stall` (one that falls silent there). `1777093663-nf.nf.w64k`: twice not
+/// found, then a WAV.
+pub fn by_name(name: &str) -> Option<Vec<Reply>> {
+    let file = name.rsplit(['/', '\\']).next().unwrap_or(name);
+    let stem = file.strip_suffix(".V3").or_else(|| file.strip_suffix(".wav")).unwrap_or(file);
+    let (_, steps) = stem.rsplit_once('-')?;
+    steps.split('.').map(step).collect()
+}
+
+fn step(word: &str) -> Option<Reply> {
+    match word {
+        "nf" => return Some(Reply::not_found()),
+        "th" => return Some(Reply::throttled()),
+        "empty" => return Some(Reply::empty()),
+        "hang" => return Some(Reply::hang()),
+        "rst" => return Some(Reply::reset()),
+        "cut" => return Some(Reply::wav(64 << 10).cut_at(32 << 10)),
+        "stall" => return Some(Reply::wav(64 << 10).stall_at(32 << 10)),
+        _ => {}
+    }
+    if let Some(status) = word.strip_prefix("html") {
+        return Some(Reply::html(status.parse().ok()?));
+    }
+    let (kind, rest) = word.split_at_checked(1)?;
+    match kind {
+        "w" => Some(Reply::wav(size(rest)?)),
+        "b" => Some(Reply::recording(Recording::raw(size(rest)?))),
+        "z" => {
+            let (count, bytes) = rest.split_once('x')?;
+            let bytes = size(bytes)?;
+            Some(Reply::zip((0..count.parse().ok()?).map(|_| bytes)))
+        }
+        "c" if rest.bytes().all(|b| b.is_ascii_digit()) => Some(Reply::code(rest)),
+        "h" => Some(Reply::status(rest.parse().ok()?)),
+        _ => None,
+    }
+}
+
+fn size(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        _ => return None,
+    };
+    Some(digits.parse::<u64>().ok()? << unit)
+}
