@@ -44,11 +44,11 @@ fn encryption(sse: Option<&Sse>) -> (Option<ServerSideEncryption>, Option<String
     }
 }
 
-/// The `x-amz-tagging` header: a query string.
+/// The `x-amz-tagging` header: a query string, in which not every store takes `+` for a space.
 fn tagging(settings: &Store) -> Option<String> {
     let tags = &settings.tags;
-    let query = || form_urlencoded::Serializer::new(String::new()).extend_pairs(tags).finish();
-    (!tags.is_empty()).then(query)
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(tags).finish();
+    (!tags.is_empty()).then(|| query.replace('+', "%20"))
 }
 
 fn retention(lock: Option<ObjectLock>) -> (Option<ObjectLockMode>, Option<DateTime>) {

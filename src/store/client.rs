@@ -23,7 +23,7 @@ use crate::config;
 const POOL_IDLE: Duration = Duration::from_secs(12);
 
 /// How often a request is sent before its error is ours to judge.
-pub(super) const ATTEMPTS: u32 = 3;
+const ATTEMPTS: u32 = 3;
 
 /// What the SDK may wait between all attempts of a request; its backoff is at most 1 s, then 2 s.
 const BACKOFF: Duration = Duration::from_secs(5);
@@ -45,7 +45,7 @@ pub(super) async fn build(settings: &config::Store) -> (Client, Option<Configure
         .http_client(http.clone())
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
         .retry_partition(RetryPartition::new(partition(settings)))
-        .timeout_config(timeouts(settings, 0))
+        .timeout_config(timeouts(settings, Duration::ZERO))
         // It kills an upload whose connection pauses for 5 s; the attempt timeout is ours.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         // The default sends aws-chunked bodies with trailers, which several stores refuse.
@@ -79,16 +79,20 @@ async fn chain(region: &str, http: SharedHttpClient) -> DefaultCredentialsChain 
     DefaultCredentialsChain::builder().configure(config).build().await
 }
 
-/// The timeouts of a request with `body` bytes.
+/// The timeouts of a request that may take `extra` on top of the time to its answer.
 ///
 /// The SDK's read timeout covers the sending of the body too and is part of the connection pool's
 /// identity, so the time to the first byte is bounded by the attempt's timeout instead.
-pub(super) fn timeouts(settings: &config::Store, body: usize) -> TimeoutConfig {
-    let sending = Duration::from_millis((body as u64).saturating_mul(1000) / SLOWEST);
-    let attempt = settings.connect_timeout + settings.read_timeout + sending;
+pub(super) fn timeouts(settings: &config::Store, extra: Duration) -> TimeoutConfig {
+    let attempt = settings.connect_timeout + settings.read_timeout + extra;
     TimeoutConfig::builder()
         .connect_timeout(settings.connect_timeout)
         .operation_attempt_timeout(attempt)
         .operation_timeout(attempt * ATTEMPTS + BACKOFF)
         .build()
+}
+
+/// How long the sending of `body` bytes may take.
+pub(super) fn sending(body: usize) -> Duration {
+    Duration::from_millis((body as u64).saturating_mul(1000) / SLOWEST)
 }

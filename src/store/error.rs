@@ -100,11 +100,13 @@ impl Refusal {
         matches!(self.trouble, Unreachable | Timeout | Garbled { .. })
     }
 
-    /// The store does not know `If-None-Match` on this operation, as far as one can tell.
+    /// The store does not know `If-None-Match` here, as far as one can tell: its 501 may be about
+    /// something else in the request, its 400 names the header.
     pub(super) fn refuses_condition(&self) -> bool {
         match &self.trouble {
             Trouble::Answer { status, code, about_condition } => {
-                *status == 501 || code.as_deref() == Some("NotImplemented") || *about_condition
+                let unknown = *status == 501 || code.as_deref() == Some("NotImplemented");
+                unknown || (*status == 400 && *about_condition)
             }
             _ => false,
         }

@@ -183,8 +183,8 @@ impl Store {
     }
 
     /// A request without the condition went through where one with it had been refused.
-    fn learn_unconditional(&self) {
-        if !self.0.unconditional.swap(true, Ordering::Relaxed) {
+    fn learn_from(&self, stored: &StoredObject) {
+        if !stored.already_there && !self.0.unconditional.swap(true, Ordering::Relaxed) {
             let bucket = self.bucket();
             tracing::warn!(bucket, "the store cannot create conditionally; asking before each put");
         }

@@ -2,9 +2,11 @@
 //!
 //! An upload ends in one of two ways, complete or aborted; dropping it aborts it.
 
+use std::time::Duration;
+
 use aws_sdk_s3::operation::complete_multipart_upload::CompleteMultipartUploadOutput;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
@@ -15,6 +17,10 @@ use super::{Guard, NewObject, Sha256Digest, Store, StoredObject, attributes, cli
 use crate::config::Checksum;
 use crate::failure::{Class, Failure, Reason};
 use crate::metrics::StoreOperation;
+
+/// What the store may need on top of an answer's usual time: S3 assembles the parts first, "which
+/// can take several minutes" (API reference, CompleteMultipartUpload).
+const COMPLETING: Duration = Duration::from_secs(120);
 
 /// A multipart upload that is open at the store.
 #[derive(Debug)]
@@ -66,7 +72,8 @@ impl Store {
             .key(new.key.as_str())
             .content_type(new.content_type)
             .set_metadata(Some(metadata::write(&new.identity, None)))
-            .set_checksum_algorithm(crc.then_some(ChecksumAlgorithm::Crc64Nvme));
+            .set_checksum_algorithm(crc.then_some(ChecksumAlgorithm::Crc64Nvme))
+            .set_checksum_type(crc.then_some(ChecksumType::FullObject));
         let request = attributes::on_create(request, &self.0.settings);
         let answer = self.ask(StoreOperation::CreateMultipart, request.send()).await;
         let id = answer.map_err(|refusal| self.failure(refusal))?.upload_id;
@@ -106,7 +113,7 @@ impl Upload {
     ) -> Result<Part, Failure> {
         let store = &self.store;
         let proof = Proof::of(&body, store.0.settings.checksum);
-        let timeouts = client::timeouts(&store.0.settings, body.len());
+        let timeouts = client::timeouts(&store.0.settings, client::sending(body.len()));
         let request = store
             .0
             .client
@@ -163,7 +170,7 @@ impl Upload {
             Ok(answer) => self.check(answer, size, sha256).await,
             Err(refusal) if guard == Guard::Condition && store.may_ask_instead(&refusal) => {
                 let stored = self.ask_and_complete(parts, size, sha256).await?;
-                store.learn_unconditional();
+                store.learn_from(&stored);
                 Ok(stored)
             }
             Err(refusal) => self.judge_complete(refusal, size, sha256).await,
@@ -215,6 +222,7 @@ impl Upload {
         });
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build();
         let store = &self.store;
+        let timeouts = client::timeouts(&store.0.settings, COMPLETING);
         let request = store
             .0
             .client
@@ -223,8 +231,11 @@ impl Upload {
             .key(self.new.key.as_str())
             .set_upload_id(self.id.clone())
             .set_if_none_match(guard.if_none_match())
+            .set_checksum_type(whole.crc64nvme.is_some().then_some(ChecksumType::FullObject))
             .set_checksum_crc64_nvme(whole.crc64nvme)
-            .multipart_upload(parts);
+            .multipart_upload(parts)
+            .customize()
+            .config_override(aws_sdk_s3::config::Builder::new().timeout_config(timeouts));
         store.ask(StoreOperation::CompleteMultipart, request.send()).await
     }
 

@@ -49,7 +49,7 @@ impl Store {
         };
         if self.may_ask_instead(&refusal) {
             let stored = self.ask_and_put(whole).await?;
-            self.learn_unconditional();
+            self.learn_from(&stored);
             return Ok(stored);
         }
         self.judge_put(refusal, whole).await
@@ -82,7 +82,7 @@ impl Store {
 
     async fn send_put(&self, whole: &Whole<'_>, guard: Guard) -> Result<PutObjectOutput, Refusal> {
         let Whole { new, body, sha256, proof } = whole;
-        let timeouts = client::timeouts(&self.0.settings, body.len());
+        let timeouts = client::timeouts(&self.0.settings, client::sending(body.len()));
         let request = self
             .0
             .client
