@@ -93,6 +93,19 @@ fn undotted(segment: &str) -> &str {
 pub struct ObjectKey(String);
 
 impl ObjectKey {
+    /// A key that is already known, such as one of a listing.
+    ///
+    /// # Errors
+    /// `message.invalid` for a key of more than 1,024 bytes, S3's limit.
+    pub fn new(key: impl Into<String>) -> Result<Self, Failure> {
+        let key = key.into();
+        if key.len() > MAX_KEY {
+            let detail = format!("the key has {} bytes, the most is {MAX_KEY}", key.len());
+            return Err(Failure::permanent(Reason::MESSAGE_INVALID, detail));
+        }
+        Ok(Self(key))
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -204,12 +217,7 @@ impl KeyTemplate {
         });
         let whole: String = pieces.collect();
         let segments: Vec<&str> = whole.split('/').map(undotted).collect();
-        let key = segments.join("/");
-        if key.len() > MAX_KEY {
-            let detail = format!("the key has {} bytes, the most is {MAX_KEY}", key.len());
-            return Err(Failure::permanent(Reason::MESSAGE_INVALID, detail));
-        }
-        Ok(ObjectKey(key))
+        ObjectKey::new(segments.join("/"))
     }
 
     fn uses(&self, field: Field) -> bool {

@@ -222,7 +222,7 @@ mod tests {
     }
 
     fn admitted(waiting: &mut Waiting<u32>) -> Vec<u32> {
-        let next = || waiting.admit().map(|(place, item)| (std::mem::forget(place), item).1);
+        let next = || waiting.admit().map(|(_held, item)| item);
         std::iter::from_fn(next).collect()
     }
 

@@ -30,8 +30,7 @@ pub struct Options<'a> {
 impl Worker {
     /// Starts the binary that cargo built for the tests.
     pub fn start(config: &str) -> Self {
-        let binary = Path::new(binary());
-        Self::start_with(&Options { config, environment: &[], binary })
+        Self::start_with(&Options { config, environment: &[], binary: &binary() })
     }
 
     pub fn start_with(options: &Options<'_>) -> Self {
@@ -126,9 +125,13 @@ impl Worker {
     }
 }
 
-/// The binary that cargo built beside the tests; examples and benches give their own.
-fn binary() -> &'static str {
-    option_env!("CARGO_BIN_EXE_callvault").expect("cargo builds the binary for integration tests")
+/// The binary that cargo built beside this test, example or bench.
+pub fn binary() -> PathBuf {
+    let own = std::env::current_exe().expect("a process knows its program");
+    let profile = own.ancestors().nth(2).expect("cargo builds into target/PROFILE/KIND/");
+    let binary = profile.join("callvault");
+    assert!(binary.exists(), "{} is missing: cargo build first", binary.display());
+    binary
 }
 
 /// Sums the series of a Prometheus text.
