@@ -9,6 +9,7 @@ pub mod child;
 pub mod link;
 pub mod s3;
 pub mod worker;
+pub mod world;
 
 use std::net::TcpListener;
 use std::path::PathBuf;

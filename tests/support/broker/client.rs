@@ -5,11 +5,11 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions,
-    ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+    ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
     QueuePurgeOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Confirmation, Connection};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ExchangeKind};
 
 use super::connect;
 use crate::support::{eventually, unique};
@@ -90,6 +90,24 @@ impl Rabbit {
             QueueBindOptions::default(),
             table([]),
         );
+        binding.await.expect("the exchange is there");
+        queue
+    }
+
+    /// Declares a durable topic exchange.
+    pub async fn topic(&self, exchange: &str) {
+        let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
+        let kind = ExchangeKind::Topic;
+        let declared = self.channel.exchange_declare(exchange.into(), kind, options, table([]));
+        declared.await.expect("the exchange can be declared");
+    }
+
+    /// Like [`Rabbit::capture`], into a durable queue that outlives this client and the node.
+    pub async fn keep(&self, exchange: &str, key: &str) -> String {
+        let queue = unique("keep");
+        self.declare(&queue, table([])).await;
+        let (name, options) = (queue.as_str().into(), QueueBindOptions::default());
+        let binding = self.channel.queue_bind(name, exchange.into(), key.into(), options, table([]));
         binding.await.expect("the exchange is there");
         queue
     }
