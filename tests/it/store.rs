@@ -551,7 +551,10 @@ async fn wrong_keys_and_buckets_are_refused() {
 async fn a_store_nobody_listens_for_is_unreachable() {
     let store = store(&settings_at(&format!("http://127.0.0.1:{}", free_port()), "b")).await;
     let expected = (Class::Unavailable, "store.unreachable".to_owned());
-    assert_eq!(reason(put(&store, &new_object(), &content(10)).await), expected);
+    let failure = put(&store, &new_object(), &content(10)).await.unwrap_err();
+    let cause = std::error::Error::source(&failure).expect("the network said why").to_string();
+    assert!(cause.contains("refused") && !cause.contains('{'), "{cause}");
+    assert_eq!(reason::<()>(Err(failure)), expected);
     assert_eq!(reason(store.find(&key(), &who()).await), expected);
     assert_eq!(reason(store.start_multipart(new_object()).await), expected);
 }
