@@ -3,8 +3,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_smithy_types::error::display::DisplayErrorContext;
 
 use crate::failure::{Class, Failure, Reason};
 use crate::metrics::StoreOperation;
@@ -51,7 +51,7 @@ impl Refusal {
     {
         let trouble = Trouble::of(&error);
         let network = matches!(trouble, Trouble::Unreachable | Trouble::NoCredentials);
-        let cause = network.then(|| DisplayErrorContext(&error).to_string());
+        let cause = network.then(|| told(&error));
         Self { operation, trouble, cause }
     }
 
@@ -175,15 +175,19 @@ impl Trouble {
 }
 
 fn has_no_credentials(error: &(dyn StdError + 'static)) -> bool {
-    use aws_credential_types::provider::error::CredentialsError;
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if error.is::<CredentialsError>() {
-            return true;
-        }
-        next = error.source();
-    }
-    false
+    chain(error).any(|error| error.is::<CredentialsError>())
+}
+
+/// What each error of the chain says of itself. The SDK's own rendering of a chain adds their
+/// `Debug`, which holds whole answers, those of a credentials endpoint too.
+fn told(error: &(dyn StdError + 'static)) -> String {
+    chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn chain<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error| (*error).source())
 }
 
 /// S3's error codes, as the S3 API reference lists them, and what they mean here.

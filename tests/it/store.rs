@@ -78,8 +78,12 @@ fn other() -> Identity {
     Identity { call_id: Some(CallId::new("1777093663-792076").unwrap()), ..who() }
 }
 
+fn object_key(key: &str) -> ObjectKey {
+    ObjectKey::new(key).unwrap()
+}
+
 fn key() -> ObjectKey {
-    ObjectKey::new("acme/2026/04/25/1777093663-792075_X%3A.wav").unwrap()
+    object_key("acme/2026/04/25/1777093663-792075_X%3A.wav")
 }
 
 fn new_object() -> NewObject {
@@ -284,7 +288,7 @@ async fn a_store_without_conditions_is_asked_before_each_put() {
     assert_eq!(server.ops(), [Op::Put, Op::Head, Op::Put]);
 
     // It has learnt.
-    let next = NewObject { key: ObjectKey::new("acme/next.wav").unwrap(), ..new_object() };
+    let next = NewObject { key: object_key("acme/next.wav"), ..new_object() };
     put(&store, &next, &body).await.unwrap();
     assert_eq!(server.ops()[3..], [Op::Head, Op::Put]);
     let conflict = reason(put(&store, &next, &content(11)).await);
@@ -294,7 +298,7 @@ async fn a_store_without_conditions_is_asked_before_each_put() {
     assert!(seen[3..].iter().all(|seen| seen.header("if-none-match").is_none()));
 
     // A multipart upload asks before it becomes visible.
-    let long = NewObject { key: ObjectKey::new("acme/long.wav").unwrap(), ..new_object() };
+    let long = NewObject { key: object_key("acme/long.wav"), ..new_object() };
     upload(&store, &long, &content(PART + 1)).await.unwrap();
     let tail = [Op::Head, Op::CompleteMultipart, Op::Head];
     assert_eq!(server.ops()[server.ops().len() - 3..], tail);
@@ -359,7 +363,7 @@ async fn a_put_whose_answer_was_lost_is_looked_at() {
     // Where nothing got through, the first error is the cause.
     server.heal();
     server.fault(Op::Put, ALWAYS, Fault::ResetAfterBytes(500));
-    let next = NewObject { key: ObjectKey::new("acme/next.wav").unwrap(), ..new_object() };
+    let next = NewObject { key: object_key("acme/next.wav"), ..new_object() };
     let failed = reason(put(&store, &next, &body).await);
     assert_eq!(failed, (Class::Unavailable, "store.unreachable".to_owned()));
     assert_eq!(server.s3().keys(&bucket, "").await, [key().as_str()]);
@@ -551,7 +555,10 @@ async fn wrong_keys_and_buckets_are_refused() {
 async fn a_store_nobody_listens_for_is_unreachable() {
     let store = store(&settings_at(&format!("http://127.0.0.1:{}", free_port()), "b")).await;
     let expected = (Class::Unavailable, "store.unreachable".to_owned());
-    assert_eq!(reason(put(&store, &new_object(), &content(10)).await), expected);
+    let failure = put(&store, &new_object(), &content(10)).await.unwrap_err();
+    let cause = std::error::Error::source(&failure).expect("the network said why").to_string();
+    assert!(cause.contains("refused") && !cause.contains('{'), "{cause}");
+    assert_eq!(reason::<()>(Err(failure)), expected);
     assert_eq!(reason(store.find(&key(), &who()).await), expected);
     assert_eq!(reason(store.start_multipart(new_object()).await), expected);
 }
@@ -593,7 +600,7 @@ async fn seaweedfs_checks_the_stores_own_checksums() {
         let bucket = s3.bucket().await;
         let store = store(&config::Store { checksum, ..settings(&s3, &bucket) }).await;
         put(&store, &new_object(), &content(1000)).await.unwrap();
-        let long = NewObject { key: ObjectKey::new("acme/long.wav").unwrap(), ..new_object() };
+        let long = NewObject { key: object_key("acme/long.wav"), ..new_object() };
         upload(&store, &long, &content(2 * PART + 1)).await.unwrap();
         assert!(s3.object(&bucket, "acme/long.wav").await.unwrap().body == content(2 * PART + 1));
     }
@@ -606,7 +613,7 @@ async fn checksums_are_headers() {
     let table = [(Checksum::Md5, "content-md5"), (Checksum::Crc64Nvme, "x-amz-checksum-crc64nvme")];
     for (checksum, header) in table {
         let store = store(&config::Store { checksum, ..settings(server.s3(), &bucket) }).await;
-        let new = NewObject { key: ObjectKey::new(header).unwrap(), ..new_object() };
+        let new = NewObject { key: object_key(header), ..new_object() };
         put(&store, &new, &content(1000)).await.unwrap();
         let seen = server.seen_of(Op::Put).pop().unwrap();
         assert!(seen.header(header).is_some() && signed_plainly(&seen), "{:?}", seen.headers);
@@ -630,7 +637,7 @@ async fn new_objects_get_what_is_configured() {
     })
     .await;
     put(&store, &new_object(), &content(10)).await.unwrap();
-    let long = NewObject { key: ObjectKey::new("acme/long.wav").unwrap(), ..new_object() };
+    let long = NewObject { key: object_key("acme/long.wav"), ..new_object() };
     upload(&store, &long, &content(PART + 1)).await.unwrap();
     for key in [key().as_str(), "acme/long.wav"] {
         let head = s3.client().head_object().bucket(&bucket).key(key).send().await.unwrap();
@@ -738,7 +745,7 @@ async fn a_store_that_comes_back_is_used_again() {
     })
     .await;
     let body = content(MIB);
-    let object = |name: &str| NewObject { key: ObjectKey::new(name).unwrap(), ..new_object() };
+    let object = |name: &str| NewObject { key: object_key(name), ..new_object() };
     put(&store, &object("fine"), &body).await.unwrap();
     let table = [
         (Weather::BlackHole, "store.timeout"),
@@ -772,10 +779,10 @@ async fn every_request_is_counted() {
     let store = Store::new(&settings, std::sync::Arc::clone(&metrics)).await.unwrap();
     put(&store, &new_object(), &content(10)).await.unwrap();
     put(&store, &new_object(), &content(10)).await.unwrap();
-    let long = NewObject { key: ObjectKey::new("acme/long.wav").unwrap(), ..new_object() };
+    let long = NewObject { key: object_key("acme/long.wav"), ..new_object() };
     upload(&store, &long, &content(PART + 1)).await.unwrap();
     store.start_multipart(long).await.unwrap().abort().await;
-    store.find(&ObjectKey::new("acme/missing.wav").unwrap(), &who()).await.unwrap();
+    store.find(&object_key("acme/missing.wav"), &who()).await.unwrap();
     let text = metrics.render();
     for (labels, count) in [
         (r#"operation="put",result="ok""#, 1),
