@@ -2,6 +2,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod archive;
 mod broker;
 mod ccfs;
 mod deploy;

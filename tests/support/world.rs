@@ -8,7 +8,8 @@ use std::time::Duration;
 use lapin::BasicProperties;
 use serde_json::{Value, json};
 
-use super::broker::{Node, Rabbit, Seen, node};
+use super::broker::client::{Rabbit, Seen};
+use super::broker::{Node, node};
 use super::ccfs::Simulator;
 use super::s3::{self, LocalS3, S3};
 use super::worker::Worker;

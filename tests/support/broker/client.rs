@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions,
-    ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
-    QueuePurgeOptions,
+    ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+    QueueDeleteOptions, QueuePurgeOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ExchangeKind};
@@ -107,7 +107,8 @@ impl Rabbit {
         let queue = unique("keep");
         self.declare(&queue, table([])).await;
         let (name, options) = (queue.as_str().into(), QueueBindOptions::default());
-        let binding = self.channel.queue_bind(name, exchange.into(), key.into(), options, table([]));
+        let binding =
+            self.channel.queue_bind(name, exchange.into(), key.into(), options, table([]));
         binding.await.expect("the exchange is there");
         queue
     }
