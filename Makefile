@@ -26,7 +26,7 @@ lint: ## formatting and clippy, as CI does
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
 doc: ## rustdoc; a warning is an error
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --workspace --no-deps --document-private-items --locked
 
 deny: ## licences, bans and sources of the dependencies, and advisories where they can be had
 	@.ci/deny

@@ -23,7 +23,7 @@ pub struct Worker {
     pub drain_timeout: Duration,
 }
 
-/// Reads the section; `memory` is held against the tenants' parts by [`fits_parts`].
+/// Reads the section; `memory` is held against the tenants' parts when those are known.
 pub(super) fn read(s: &mut Section<'_, '_>) -> Option<Worker> {
     // The prefetch, a little larger, is a 16-bit number in AMQP.
     let concurrency = s.integer("concurrency", 64, 1..=50_000);
