@@ -119,6 +119,11 @@ impl Reason {
     pub fn ccfs_code(&self) -> Option<&str> {
         self.0.strip_prefix("ccfs.")
     }
+
+    /// The same for the store: `SlowDown` of `store.SlowDown`.
+    pub fn store_code(&self) -> Option<&str> {
+        self.0.strip_prefix("store.")
+    }
 }
 
 impl fmt::Display for Reason {

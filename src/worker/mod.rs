@@ -2,12 +2,15 @@
 //!
 //! delivery → [`intake`] → a place from [`waiting`] → [`job`], the line → [`outcome`] → settle.
 
+mod breaker;
 mod conclude;
 mod dump;
+mod gate;
 mod intake;
 mod job;
 mod memory;
 mod outcome;
+mod pace;
 mod report;
 mod source;
 mod stage;
