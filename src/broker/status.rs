@@ -13,6 +13,8 @@ pub struct Status {
     pub connected: bool,
     /// All three queues are being consumed.
     pub consuming: bool,
+    /// Not consuming by our own wish, for now.
+    pub paused: bool,
     /// Why it is not consuming or not connected: a sentence without secrets.
     pub reason: Option<String>,
     /// Connections that were opened again after they had been lost.
@@ -65,6 +67,7 @@ impl Board {
         Self(watch::Sender::new(Status {
             connected: false,
             consuming: false,
+            paused: false,
             reason: Some("connecting".to_owned()),
             reconnects: 0,
             wish: Wish::Consume,
@@ -136,6 +139,7 @@ impl Status {
 
     fn derive(&mut self) {
         self.connected = self.links.iter().all(|link| link.up);
+        self.paused = self.wish == Wish::Pause;
         self.consuming = self.wish == Wish::Consume && self.consumers == [true; 3];
         self.reason = match self.wish {
             Wish::Consume => self.why_not(),

@@ -13,7 +13,7 @@ use crate::http::{BindError, Health, Server, State};
 use crate::lifecycle::Lifecycle;
 use crate::logging::{self, LoggingError};
 use crate::metrics::{Metrics, REVISION, VERSION};
-use crate::worker::{SetupError, Tenant, Tenants, Worker};
+use crate::worker::{SetupError, Tenants, Worker};
 
 /// Why the worker did not start, or not end well.
 #[derive(Debug, thiserror::Error)]
@@ -60,14 +60,11 @@ async fn serve(config: Config) -> Result<ExitCode, Error> {
     let server = Server::bind(config.http.listen).await.map_err(RunError::from)?;
     let metrics = metrics(&config);
     let health = Arc::new(Health::new());
-    let mut tenants = Vec::new();
-    for tenant in &config.tenants {
-        tenants.push(Tenant::connect(tenant, &metrics).await?);
-    }
+    let tenants = Tenants::connect(&config, &metrics).await?;
     tracing::info!(
         version = VERSION,
         revision = REVISION,
-        tenants = tenants.len(),
+        tenants = config.tenants.len(),
         http = %server.address(),
         "callvault starts"
     );
@@ -75,7 +72,7 @@ async fn serve(config: Config) -> Result<ExitCode, Error> {
     let http = tokio::spawn(server.serve(Arc::clone(&metrics), Arc::clone(&health), async {
         let _ = http_stopped.await;
     }));
-    let work = archive(&config, Tenants::new(tenants), metrics, health, &lifecycle);
+    let work = archive(&config, tenants, metrics, health, &lifecycle);
     let code = tokio::select! {
         () = work => ExitCode::SUCCESS,
         () = lifecycle.leaving() => {
@@ -128,11 +125,15 @@ async fn watch(
             metrics.broker_reconnected();
         }
         reconnects = now.reconnects;
-        health.set(if now.consuming {
-            State::Consuming
-        } else {
-            State::Connecting(now.reason.unwrap_or_else(|| "connecting".to_owned()))
-        });
+        match (now.consuming, now.paused) {
+            (true, _) => health.set(State::Consuming),
+            // Whoever paused has said why.
+            (false, true) => {}
+            (false, false) => {
+                let why = now.reason.unwrap_or_else(|| "connecting".to_owned());
+                health.set(State::Connecting(why));
+            }
+        }
         if status.changed().await.is_err() {
             return;
         }

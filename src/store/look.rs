@@ -72,6 +72,16 @@ impl Store {
         }
     }
 
+    /// Asks the bucket for an answer of any kind, with the right that archiving needs least: a HEAD
+    /// of a key that nobody uses.
+    ///
+    /// # Errors
+    /// What the store answered, or that it did not.
+    pub async fn reach(&self) -> Result<(), Failure> {
+        let key = ObjectKey::new(".callvault-probe")?;
+        self.look(&key).await.map(drop).map_err(|refusal| self.failure(refusal))
+    }
+
     /// HEAD; `None` for 404.
     pub(super) async fn look(&self, key: &ObjectKey) -> Result<Option<Found>, Refusal> {
         let request = self.0.client.head_object().bucket(self.bucket()).key(key.as_str());

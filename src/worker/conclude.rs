@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::job::Archived;
 use super::outcome::{Policy, Try, Verdict};
 use super::report;
+use super::waiting::Lesson;
 use super::{Received, Worker};
 use crate::broker::{Disposition, PublishError, QueueName, Settled};
 use crate::clock;
@@ -51,13 +52,15 @@ impl From<Result<Done, Failure>> for Outcome {
 }
 
 impl Outcome {
-    /// Whether CC-FS answered, as far as this outcome can tell.
-    pub fn any_answer(&self) -> Option<bool> {
+    /// What it teaches of the tenant's servers, if anything.
+    pub fn lesson(&self) -> Option<Lesson> {
         match self {
-            Self::Done(Done::Archived(archived)) => archived.downloaded.then_some(true),
-            Self::Failed(failure) => {
-                failure.reason.ccfs_code().map(|code| code != "timeout" && code != "unreachable")
-            }
+            Self::Done(Done::Archived(archived)) => archived.downloaded.then_some(Lesson::Answered),
+            Self::Failed(failure) if failure.class == Class::Throttled => Some(Lesson::Throttled),
+            Self::Failed(failure) => failure.reason.ccfs_code().map(|code| match code {
+                "timeout" | "unreachable" => Lesson::Silent,
+                _ => Lesson::Answered,
+            }),
             _ => None,
         }
     }
@@ -124,7 +127,8 @@ impl Worker {
             }
             Outcome::Failed(failure) => {
                 let known_at = received.intake.place.as_ref().map(|place| place.when.known_at);
-                let verdict = self.policy.judge(failure, Try { state, known_at, now });
+                let outage = received.intake.behind_open_breaker(failure);
+                let verdict = self.policy.judge(failure, Try { state, known_at, outage, now });
                 self.apply(received, verdict, failure.clone(), now)
             }
         }
@@ -184,7 +188,8 @@ impl Worker {
             (PublishError::Unroutable, _) => {
                 let (failure, now) = (Failure::from(error), clock::now());
                 let state = received.delivery.state();
-                let verdict = self.policy.judge(&failure, Try { state, known_at: None, now });
+                let verdict =
+                    self.policy.judge(&failure, Try { state, known_at: None, outage: false, now });
                 Conclusion { event: None, ..self.apply(received, verdict, failure, now) }
             }
         }

@@ -63,6 +63,12 @@ impl Intake {
         }
     }
 
+    /// Whether `failure` is that of an outage behind an open breaker.
+    pub fn behind_open_breaker(&self, failure: &Failure) -> bool {
+        let Work::Archive(job) = &self.work else { return false };
+        job.tenant.ccfs_gate.explains(failure) || job.tenant.store_gate.explains(failure)
+    }
+
     fn recording(
         request: RecordingRequest,
         delivery: &Delivery,

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::Tools;
+use super::gate::Pass;
 use super::source::{Meter, Source};
 use super::stage::Running;
 use super::tenant::Tenant;
@@ -44,18 +45,23 @@ impl Job {
     /// The first stage that failed says why; nothing is visible in the store then, or it is and
     /// the next try finds it.
     pub async fn run(&self, tools: &Tools) -> Result<Archived, Failure> {
-        if let Some(found) = self.find().await? {
+        let mut store = self.tenant.store_gate.enter()?;
+        if let Some(found) = self.find(&mut store).await? {
             let object = self.announce(tools, found, None).await?;
             return Ok(Archived { object, downloaded: false });
         }
-        let source = self.fetch(tools).await?;
-        let Transferred { stored, audio } = self.store(tools, source).await?;
+        let mut ccfs = self.tenant.ccfs_gate.enter()?;
+        let source = self.fetch(tools, &mut ccfs).await?;
+        let transferred = self.store(tools, source).await;
+        ccfs.note(&transferred);
+        store.note(&transferred);
+        let Transferred { stored, audio } = transferred?;
         let object = self.announce(tools, stored, audio).await?;
         Ok(Archived { object, downloaded: true })
     }
 
     /// Asks the store for what an earlier try or message has stored.
-    async fn find(&self) -> Result<Option<StoredObject>, Failure> {
+    async fn find(&self, pass: &mut Pass) -> Result<Option<StoredObject>, Failure> {
         if !self.seen_before || self.request.force {
             return Ok(None);
         }
@@ -66,7 +72,9 @@ impl Job {
             if asked.as_ref() == Some(&key) {
                 continue; // The template does not use the extension: one key for all.
             }
-            if let Some(found) = self.tenant.store.find(&key, &identity).await? {
+            let answer = self.tenant.store.find(&key, &identity).await;
+            pass.note(&answer);
+            if let Some(found) = answer? {
                 return Ok(Some(found));
             }
             asked = Some(key);
@@ -75,10 +83,11 @@ impl Job {
     }
 
     /// Asks CC-FS, which judges the answer by its status, header and first bytes.
-    async fn fetch(&self, tools: &Tools) -> Result<Source, Failure> {
+    async fn fetch(&self, tools: &Tools, pass: &mut Pass) -> Result<Source, Failure> {
         let Tenant { ccfs, store, max_size, label, .. } = &*self.tenant;
         let mut stage = Running::start(&tools.metrics, Stage::Download);
         let answer = ccfs.download(&self.ask()).await;
+        pass.note(&answer);
         tools.metrics.ccfs_response(*label, code(&answer));
         if answer.is_err() {
             stage.end(&answer);

@@ -9,11 +9,13 @@ mod gate;
 mod intake;
 mod job;
 mod memory;
+mod outage;
 mod outcome;
 mod pace;
 mod report;
 mod source;
 mod stage;
+mod sweep;
 mod tenant;
 mod transfer;
 mod waiting;
@@ -22,7 +24,7 @@ use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{self, Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -32,7 +34,7 @@ use self::intake::{Intake, Work};
 use self::memory::Budget;
 use self::outcome::Policy;
 pub use self::tenant::{SetupError, Tenant, Tenants};
-use self::waiting::{Place, Waiting};
+use self::waiting::{Lesson, Place, Waiting};
 use crate::broker::{Broker, Deliveries, Delivery, Publisher};
 use crate::config;
 use crate::failure::{Class, Failure, Reason};
@@ -70,10 +72,10 @@ struct Received {
     since: Instant,
 }
 
-/// Whether CC-FS answered a tenant's job, where it was asked at all.
-struct Answered {
+/// What a job has taught of its tenant.
+struct Learnt {
     tenant: usize,
-    any_answer: Option<bool>,
+    lesson: Lesson,
 }
 
 impl Worker {
@@ -106,8 +108,11 @@ impl Worker {
         let mut jobs = Jobs::default();
         let stop = CancellationToken::new();
         let mut tick = time::interval(TICK);
+        let chores = future::join(self.mind_the_store(broker), self.sweep());
+        let mut chores = std::pin::pin!(chores);
         loop {
             tokio::select! {
+                _never = &mut chores => {}
                 () = lifecycle.draining() => break,
                 Some(delivery) = deliveries.next() => self.receive(delivery, &mut waiting),
                 Some(ended) = jobs.next() => if ended.leave(&mut waiting) {
@@ -159,11 +164,7 @@ impl Worker {
     }
 
     /// Runs one job to its end: settled, or given back when `stop` says so.
-    async fn work(
-        self: Arc<Self>,
-        received: Received,
-        stop: CancellationToken,
-    ) -> Option<Answered> {
+    async fn work(self: Arc<Self>, received: Received, stop: CancellationToken) -> Option<Learnt> {
         let tenant = received.intake.tenant;
         let outcome = match self.judge_suspect(&received) {
             Some(crashed) => crashed,
@@ -172,9 +173,9 @@ impl Worker {
                 () = stop.cancelled() => Outcome::Stopped,
             },
         };
-        let any_answer = outcome.any_answer();
+        let learnt = tenant.zip(outcome.lesson());
         self.conclude(received, &outcome, &stop).await;
-        tenant.map(|tenant| Answered { tenant, any_answer })
+        learnt.map(|(tenant, lesson)| Learnt { tenant, lesson })
     }
 
     /// One try, cut off at its deadline; a panic is a failed try.
@@ -251,21 +252,21 @@ impl Worker {
 /// The jobs at work, and the places they hold.
 #[derive(Default)]
 struct Jobs {
-    tasks: JoinSet<Option<Answered>>,
+    tasks: JoinSet<Option<Learnt>>,
     places: HashMap<Id, Place>,
 }
 
 /// A job that has ended.
 struct Ended {
     place: Option<Place>,
-    answered: Option<Answered>,
+    learnt: Option<Learnt>,
 }
 
 impl Jobs {
     fn start(
         &mut self,
         place: Option<Place>,
-        job: impl Future<Output = Option<Answered>> + Send + 'static,
+        job: impl Future<Output = Option<Learnt>> + Send + 'static,
     ) {
         let id = self.tasks.spawn(job).id();
         self.places.extend(place.map(|place| (id, place)));
@@ -277,17 +278,17 @@ impl Jobs {
 
     /// The next job to end; `None` while there is none.
     async fn next(&mut self) -> Option<Ended> {
-        let (id, answered) = match self.tasks.join_next_with_id().await? {
-            Ok((id, answered)) => (id, answered),
+        let (id, learnt) = match self.tasks.join_next_with_id().await? {
+            Ok((id, learnt)) => (id, learnt),
             Err(error) => (error.id(), lost(&error)),
         };
-        Some(Ended { place: self.places.remove(&id), answered })
+        Some(Ended { place: self.places.remove(&id), learnt })
     }
 }
 
 /// A panic outside the line: a fault of callvault itself. The delivery is gone with it, and comes
 /// back when its channel closes.
-fn lost(error: &JoinError) -> Option<Answered> {
+fn lost(error: &JoinError) -> Option<Learnt> {
     tracing::error!(%error, "a job was lost while it was being settled");
     None
 }
@@ -298,11 +299,7 @@ impl Ended {
         if let Some(place) = self.place {
             waiting.leave(place);
         }
-        let Some(Answered { tenant, any_answer: Some(any_answer) }) = self.answered else {
-            return false;
-        };
-        let before = waiting.limit(tenant);
-        waiting.answered(tenant, any_answer);
-        waiting.limit(tenant) != before
+        let Some(Learnt { tenant, lesson }) = self.learnt else { return false };
+        waiting.learn(tenant, lesson, Instant::now())
     }
 }

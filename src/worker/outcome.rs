@@ -42,6 +42,8 @@ pub struct Try<'a> {
     pub state: &'a State,
     /// The instant that gave the recording its date, where there is one.
     pub known_at: Option<Timestamp>,
+    /// It failed for an outage that is known, behind an open breaker.
+    pub outage: bool,
     pub now: Timestamp,
 }
 
@@ -62,6 +64,9 @@ impl Policy {
     /// Applies the table of contract 5 to one failed try.
     pub fn judge(&self, failure: &Failure, attempt: Try<'_>) -> Verdict {
         let seen = attempt.state.seen(attempt.now);
+        if attempt.outage {
+            return self.sit_out(seen);
+        }
         let tried = State { attempts: seen.attempts.saturating_add(1), ..seen.clone() };
         match failure.class {
             Class::Permanent => return Verdict::Dead { state: tried },
@@ -84,6 +89,14 @@ impl Policy {
     /// A message that waits for something that is not its fault: uncounted, on the same step.
     pub fn park(&self, state: State) -> Verdict {
         Verdict::Again { delay: self.parking, state }
+    }
+
+    /// Behind an open breaker neither attempts nor age are used up: the time that it is parked for
+    /// is taken off its age.
+    fn sit_out(&self, state: State) -> Verdict {
+        let parked = signed(self.parking);
+        let first_seen = state.first_seen.and_then(|first| first.checked_add(parked).ok());
+        self.park(State { first_seen: first_seen.or(state.first_seen), ..state })
     }
 
     /// A suspect that a worker did not give back: one crash more, and at three it is dead.
@@ -165,7 +178,7 @@ mod tests {
 
     fn judge(class: Class, state: &State, known_at: Option<&str>) -> Verdict {
         let failure = Failure::new(class, Reason::CCFS_PROTOCOL, "a test's failure");
-        let attempt = Try { state, known_at: known_at.map(at), now: at(NOW) };
+        let attempt = Try { state, known_at: known_at.map(at), outage: false, now: at(NOW) };
         policy().judge(&failure, attempt)
     }
 
@@ -233,6 +246,16 @@ mod tests {
             let dead = Verdict::Dead { state: State { attempts: 1, ..old.clone() } };
             assert_eq!(judge(class, &old, Some("2026-04-25T11:00:00Z")), dead, "{class:?}");
         }
+    }
+
+    #[test]
+    fn an_outage_uses_up_neither_attempts_nor_age() {
+        let old = State { first_seen: Some(at("2026-04-01T00:00:00Z")), ..state(2, 1) };
+        let failure = Failure::new(Class::Unavailable, Reason::STORE_UNREACHABLE, "down");
+        let attempt = Try { state: &old, known_at: None, outage: true, now: at(NOW) };
+        let first_seen = Some(at("2026-04-01T00:00:30Z"));
+        let later = State { first_seen, ..old.clone() };
+        assert_eq!(policy().judge(&failure, attempt), again(30, later));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::Tools;
 use super::conclude::{Done, Outcome};
 use super::intake::{Intake, Work};
 use super::job::Archived;
+use super::waiting::Lesson;
 use crate::clock;
 use crate::failure::{Class, Failure};
 use crate::metrics::{BreakerTarget, JobOutcome, TenantLabel};
@@ -56,7 +57,7 @@ impl Report<'_> {
             if archived.downloaded {
                 tools.health.accepted(&ccfs);
             }
-        } else if outcome.any_answer() == Some(true) {
+        } else if outcome.lesson() == Some(Lesson::Answered) {
             tools.health.accepted(&ccfs);
         }
     }

@@ -1,11 +1,14 @@
 //! One tenant as the worker needs it: its clients, its zone, its key template.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
+use super::breaker::Threshold;
+use super::gate::{Gate, Server};
 use crate::ccfs;
-use crate::config;
+use crate::config::{self, Config};
 use crate::failure::{Failure, Reason};
 use crate::metrics::{Metrics, TenantLabel};
 use crate::recording::KeyTemplate;
@@ -20,7 +23,10 @@ pub struct Tenant {
     pub zone: TimeZone,
     pub keys: KeyTemplate,
     pub ccfs: ccfs::Client,
+    pub ccfs_gate: Arc<Gate>,
     pub store: Store,
+    /// Shared by all tenants of this endpoint and bucket.
+    pub store_gate: Arc<Gate>,
     /// The largest recording, in bytes.
     pub max_size: u64,
     /// Jobs at once, 0 for no limit of its own.
@@ -32,8 +38,31 @@ pub struct Tenant {
 pub struct Tenants(Arc<[Arc<Tenant>]>);
 
 impl Tenants {
-    pub fn new(tenants: Vec<Tenant>) -> Self {
-        Self(tenants.into_iter().map(Arc::new).collect())
+    /// Builds every tenant's clients; sends no request.
+    ///
+    /// # Errors
+    /// The first key whose value cannot be used.
+    pub async fn connect(config: &Config, metrics: &Arc<Metrics>) -> Result<Self, SetupError> {
+        let threshold = Threshold::new(&config.retry);
+        let mut stores = BTreeMap::new();
+        let mut tenants = Vec::new();
+        for settings in &config.tenants {
+            let config::Store { endpoint, bucket, .. } = &settings.store;
+            let gate = stores
+                .entry((endpoint.clone(), bucket.clone()))
+                .or_insert_with(|| Gate::new(Server::Store(bucket.clone()), threshold, metrics));
+            let ccfs = Server::Ccfs(settings.id.to_string());
+            let gates = (Gate::new(ccfs, threshold, metrics), Arc::clone(gate));
+            tenants.push(Arc::new(Tenant::connect(settings, gates, metrics).await?));
+        }
+        Ok(Self(tenants.into()))
+    }
+
+    /// A tenant of the store that every tenant uses, if there is one.
+    pub fn common_store(&self) -> Option<&Arc<Tenant>> {
+        let first = self.0.first()?;
+        let same = |tenant: &Arc<Tenant>| Arc::ptr_eq(&tenant.store_gate, &first.store_gate);
+        self.0.iter().all(same).then_some(first)
     }
 
     /// Each tenant's own ceiling, by index.
@@ -63,8 +92,9 @@ impl Tenants {
 }
 
 impl Tenant {
-    pub async fn connect(
+    async fn connect(
         settings: &config::Tenant,
+        (ccfs_gate, store_gate): (Arc<Gate>, Arc<Gate>),
         metrics: &Arc<Metrics>,
     ) -> Result<Self, SetupError> {
         let (ccfs, store) = (&settings.ccfs, &settings.store);
@@ -75,7 +105,9 @@ impl Tenant {
             zone: settings.time_zone.clone(),
             keys: KeyTemplate::parse(&store.key).map_err(SetupError::Key)?,
             ccfs: ccfs::Client::new(ccfs, &settings.access_key, &settings.secret_key)?,
+            ccfs_gate,
             store: Store::new(store, Arc::clone(metrics)).await?,
+            store_gate,
             max_size: ccfs.max_size,
             max_concurrency: settings.max_concurrency,
         })

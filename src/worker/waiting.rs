@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use tokio::time::{Duration, Instant};
 
+use super::pace::Pace;
 use crate::config;
 
 /// A delivery that has not got a place within this time is parked (contract 2).
@@ -41,7 +42,7 @@ pub struct Waiting<T> {
 }
 
 struct Tenant<T> {
-    ceiling: usize,
+    pace: Pace,
     in_flight: usize,
     unanswered: u32,
     live: VecDeque<Entry<T>>,
@@ -51,6 +52,17 @@ struct Tenant<T> {
 struct Entry<T> {
     since: Instant,
     item: T,
+}
+
+/// What a job has taught of its tenant's servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lesson {
+    /// CC-FS answered, whatever it said.
+    Answered,
+    /// CC-FS or the store wants less at once.
+    Throttled,
+    /// CC-FS brought no answer at all.
+    Silent,
 }
 
 /// A place that a job holds; given back with [`Waiting::leave`].
@@ -129,10 +141,22 @@ impl<T> Waiting<T> {
         self.tenants[place.tenant].in_flight -= 1;
     }
 
-    /// A request of `tenant` was answered, or brought no answer at all.
-    pub fn answered(&mut self, tenant: usize, any_answer: bool) {
-        let unanswered = &mut self.tenants[tenant].unanswered;
-        *unanswered = if any_answer { 0 } else { unanswered.saturating_add(1) };
+    /// Takes a lesson to heart; true where it changes the places that `tenant` may hold.
+    pub fn learn(&mut self, tenant: usize, lesson: Lesson, now: Instant) -> bool {
+        let before = self.limit(tenant);
+        let Tenant { pace, unanswered, .. } = &mut self.tenants[tenant];
+        match lesson {
+            Lesson::Answered => {
+                *unanswered = 0;
+                pace.went_well(now);
+            }
+            Lesson::Throttled => {
+                *unanswered = 0;
+                pace.throttled(now);
+            }
+            Lesson::Silent => *unanswered = unanswered.saturating_add(1),
+        }
+        self.limit(tenant) != before
     }
 
     /// Takes out those whose patience is over at `now`.
@@ -170,7 +194,7 @@ impl<T> Waiting<T> {
 impl<T> Tenant<T> {
     fn new(ceiling: usize) -> Self {
         let (live, bulk) = (VecDeque::new(), VecDeque::new());
-        Self { ceiling, in_flight: 0, unanswered: 0, live, bulk }
+        Self { pace: Pace::new(ceiling), in_flight: 0, unanswered: 0, live, bulk }
     }
 
     fn queue(&mut self, lane: Lane) -> &mut VecDeque<Entry<T>> {
@@ -182,9 +206,9 @@ impl<T> Tenant<T> {
 
     fn ceiling(&self, places: usize) -> usize {
         if self.unanswered >= SILENT_AFTER {
-            self.ceiling.min(portion(places, SILENT_SHARE))
+            self.pace.limit().min(portion(places, SILENT_SHARE))
         } else {
-            self.ceiling
+            self.pace.limit()
         }
     }
 }
@@ -270,10 +294,20 @@ mod tests {
     #[test]
     fn a_silent_tenant_holds_an_eighth_until_it_is_answered() {
         let mut waiting = waiting(16, &[0, 0]);
-        (0..SILENT_AFTER).for_each(|_| waiting.answered(0, false));
+        let now = Instant::now();
+        (0..SILENT_AFTER).for_each(|_| assert!(!waiting.learn(0, Lesson::Answered, now)));
+        (1..SILENT_AFTER).for_each(|_| assert!(!waiting.learn(0, Lesson::Silent, now)));
+        assert!(waiting.learn(0, Lesson::Silent, now), "its limit changes");
         assert_eq!(waiting.limit(0), 2);
-        waiting.answered(0, true);
+        waiting.learn(0, Lesson::Answered, now);
         assert_eq!(waiting.limit(0), 12);
+    }
+
+    #[test]
+    fn a_throttled_tenant_holds_half() {
+        let mut waiting = waiting(16, &[0, 0]);
+        assert!(waiting.learn(0, Lesson::Throttled, Instant::now()));
+        assert_eq!((waiting.limit(0), waiting.limit(1)), (6, 12));
     }
 
     #[test]
