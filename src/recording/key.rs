@@ -174,10 +174,12 @@ impl KeyTemplate {
         self.uses(Field::Extension)
     }
 
-    /// What all keys of a tenant begin with, for listing them; empty where the template begins with
-    /// something else than the tenant.
-    pub fn prefix(&self, tenant: &TenantId) -> String {
-        let known = self.0.iter().map_while(|piece| match piece {
+    /// What all keys of a tenant, and no other keys, begin with; `None` where the template has
+    /// something other than the tenant first.
+    pub fn prefix(&self, tenant: &TenantId) -> Option<String> {
+        let at = self.0.iter().position(|piece| *piece == Piece::Field(Field::Tenant))?;
+        // The literal that follows sets `acme` apart from `acme2`.
+        let known = self.0.get(..=at + 1)?.iter().map(|piece| match piece {
             Piece::Literal(text) => Some(text.as_str()),
             Piece::Field(Field::Tenant) => Some(tenant.as_str()),
             Piece::Field(_) => None,

@@ -23,12 +23,11 @@ impl Worker {
 
     /// Aborts what is older than any job can be: no living worker has it in hand.
     async fn sweep_tenant(&self, tenant: &Tenant) {
-        let prefix = tenant.keys.prefix(&tenant.id);
-        if prefix.is_empty() {
-            // Nothing tells our uploads from those of others in the bucket.
+        // Without a prefix of its own nothing tells our uploads from those of others in the bucket.
+        let Some(prefix) = tenant.keys.prefix(&tenant.id) else {
             tracing::debug!(tenant = %tenant.id, "not swept: store.key does not begin with {{tenant}}");
             return;
-        }
+        };
         let oldest = SignedDuration::try_from(self.settings.job_deadline * 2);
         let Some(before) = oldest.ok().and_then(|age| clock::now().checked_sub(age).ok()) else {
             return;

@@ -143,14 +143,15 @@ fn templates_are_checked() {
 fn a_template_says_what_it_depends_on() {
     let tenant = TenantId::new("acme").unwrap();
     let cases = [
-        (DEFAULT, true, "acme/"),
-        ("calls/{tenant}/{name}", false, "calls/acme/"),
-        ("{yyyy}/{tenant}/{name}", false, ""),
+        (DEFAULT, true, Some("acme/")),
+        ("calls/{tenant}/{name}", false, Some("calls/acme/")),
+        ("{yyyy}/{tenant}/{name}", false, None),
+        ("calls/{name}", false, None),
     ];
     for (template, uses_extension, prefix) in cases {
         let template = KeyTemplate::parse(template).unwrap();
         assert_eq!(template.uses_extension(), uses_extension);
-        assert_eq!(template.prefix(&tenant), prefix);
+        assert_eq!(template.prefix(&tenant).as_deref(), prefix);
     }
 }
 
