@@ -257,8 +257,11 @@ impl WavWalk {
         framing: Framing,
     ) -> Result<u64, Failure> {
         match riff_end {
-            Some(end) if end > start || end == self.total => Ok(end.saturating_sub(start)),
+            Some(end) if end > start => Ok(end - start),
+            // A RIFF that ends where the sound begins is one without sound, or has such a header
+            // and was cut right behind it.
             _ if framing == Framing::Close => Err(unprovable()),
+            Some(end) if end == self.total => Ok(0),
             _ => Ok(self.total - start),
         }
     }

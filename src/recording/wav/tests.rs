@@ -205,8 +205,18 @@ fn a_whole_wav_without_sound_or_header_is_a_protocol_error() {
     assert_eq!(duration(&short, Framing::Close), protocol());
     let late = Wav::new(a_law(), vec![0x55; 8000]).without(*b"fmt ").chunk(1, *b"fmt ", &a_law());
     assert_eq!(duration(&late, Framing::Close), Ok(1000));
-    // An empty recording is whole.
-    assert_eq!(duration(&Wav::new(a_law(), vec![]), Framing::Close), Ok(0));
+}
+
+#[test]
+fn an_empty_recording_is_whole_where_the_framing_shows_its_end() {
+    let empty = Wav::new(a_law(), vec![]);
+    assert_eq!(duration(&empty, Framing::Chunked), Ok(0));
+    assert_eq!(duration(&empty, Framing::Length(44)), Ok(0));
+    // Byte for byte also the head of a recording whose header was written before the call (RIFF of
+    // 36 bytes, data of 0), cut at byte 44.
+    let stale = Wav::new(a_law(), vec![0x55; 8000]).riff_size(36).data_size(0);
+    assert_eq!(stale.bytes()[..44], empty.bytes());
+    assert_eq!(told(&stale.bytes()[..44], Framing::Close), truncated());
 }
 
 #[test]
