@@ -143,11 +143,12 @@ async fn too_old_is_dead_whatever_the_class() {
         let past = [("callvault-first-seen", &*old), ("callvault-step", "5")];
         publish_with_past(&world, &message, &past).await;
     }
+    let ended = collect(&world, &worker, &EVERYWHERE, answers.len()).await;
+    assert!(ended.iter().all(|(queue, _)| queue == "dead"), "{ended:#?}");
     let events = by_call(world.rabbit.take_many(&world.events, answers.len()).await);
-    for (queue, dead) in collect(&world, &worker, &EVERYWHERE, answers.len()).await {
+    for (_, dead) in ended {
         let name = crate::ends::call_of(&dead);
         let (.., reason) = answers.iter().find(|answer| answer.0 == name).expect("one of ours");
-        assert_eq!(queue, "dead", "{name}");
         assert_dead(&world, &dead, reason, 1, 5);
         assert_eq!(dead.header("callvault-first-seen").as_deref(), Some(&*old));
         assert_unarchived(&events[&name], "recording.failed", Some("acme"), reason, 1);
