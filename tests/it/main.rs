@@ -2,8 +2,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod answers;
 mod archive;
 mod broker;
 mod ccfs;
 mod deploy;
+mod ends;
+mod messages;
 mod store;
