@@ -12,9 +12,12 @@ help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
 
 demo: ## the whole system on this machine; KEEP=1 leaves it running
-	KEEP=$(KEEP) $(CARGO) run --locked --example demo -- $(ARGS)
+	@.ci/compiler
+	$(CARGO) build --locked --bin callvault --example demo
+	@KEEP=$(KEEP) $${CARGO_TARGET_DIR:-target}/debug/examples/demo
 
 test: ## the whole suite; ARGS=name runs what is named so
+	@.ci/compiler
 	@echo "A RabbitMQ node and an S3 server are fetched where absent (as root, on Debian)."
 	$(CARGO) test --workspace --locked $(ARGS)
 

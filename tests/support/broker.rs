@@ -9,16 +9,16 @@ pub mod client;
 pub mod tls;
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use lapin::{Connection, ConnectionProperties};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::child::GuardedChild;
+use super::debian::{self, show};
 use super::{eventually, free_port, kit_dir, unique};
 
 use client::Rabbit;
@@ -281,36 +281,18 @@ impl Drop for Node {
     }
 }
 
-/// `apt-get install` where the package is missing; a policy file keeps a public node from starting.
+/// Whether Debian's package is there; else the first node to start installs it.
+pub fn is_installed() -> bool {
+    Path::new(PROGRAMS).join("rabbitmq-server").exists()
+}
+
 fn install() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
-        if Path::new(PROGRAMS).join("rabbitmq-server").exists() {
-            return;
+        if !is_installed() {
+            debian::install("rabbitmq-server", "rabbitmq-server.service epmd.service epmd.socket");
         }
-        let script = "set -e; policy=/usr/sbin/policy-rc.d\n\
-             if [ ! -e $policy ]; then\n\
-               printf '#!/bin/sh\\nexit 101\\n' > $policy; chmod +x $policy\n\
-               trap 'rm -f $policy' EXIT\n\
-             fi\n\
-             export DEBIAN_FRONTEND=noninteractive\n\
-             lock='-o DPkg::Lock::Timeout=300'\n\
-             apt-get $lock update -q\n\
-             apt-get $lock install -q -y --no-install-recommends rabbitmq-server";
-        let output = Command::new("sh").args(["-c", script]).stdin(Stdio::null()).output();
-        let output = output.expect("sh runs");
-        assert!(
-            output.status.success(),
-            "rabbitmq-server is missing and cannot be installed: {}",
-            show(&output)
-        );
     });
-}
-
-fn show(output: &Output) -> String {
-    let mut text = output.stdout.clone();
-    let _ = text.write_all(&output.stderr);
-    String::from_utf8_lossy(&text).into_owned()
 }
 
 async fn connect(url: &str) -> lapin::Result<Connection> {

@@ -34,10 +34,13 @@ impl Worker {
     }
 
     pub fn start_with(options: &Options<'_>) -> Self {
+        Self::start_in(&kit_dir().join("workers"), &unique("worker"), options)
+    }
+
+    /// The same, with its configuration and log in `folder` as `{name}.toml` and `{name}.log`.
+    pub fn start_in(folder: &Path, name: &str, options: &Options<'_>) -> Self {
         let port = free_port();
-        let folder = kit_dir().join("workers");
-        std::fs::create_dir_all(&folder).expect("the kit's folder can be made");
-        let name = unique("worker");
+        std::fs::create_dir_all(folder).expect("the kit's folder can be made");
         let config = folder.join(format!("{name}.toml"));
         let log = folder.join(format!("{name}.log"));
         let text = format!("{}\n[http]\nlisten = \"127.0.0.1:{port}\"\n", options.config);

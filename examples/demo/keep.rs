@@ -1,0 +1,72 @@
+//! `KEEP=1`: the system stays up, and a person plays with it.
+
+use serde_json::Value;
+
+use crate::parts::{BUCKET, CALLS, DELAYS, EVENTS_EXCHANGE, PREFIX, Parts};
+use crate::screen::{Screen, Tone};
+use crate::support::s3::{ACCESS_KEY, REGION, SECRET_KEY};
+use crate::watch;
+
+/// Whether the environment says so.
+pub fn wanted() -> bool {
+    std::env::var("KEEP").is_ok_and(|keep| !matches!(keep.as_str(), "" | "0" | "no" | "false"))
+}
+
+/// Where everything is, and how to ask for a recording.
+pub fn explain(screen: &Screen, parts: &Parts) {
+    let management = parts.node.management_url();
+    let worker = format!("http://127.0.0.1:{}", parts.worker.port());
+    let endpoint = parts.s3().endpoint();
+    screen.heading("It stays up until Ctrl-C");
+    let retries = DELAYS.map(|delay| format!(".retry.{delay}")).join(", ");
+    for (name, said) in [
+        ("status page", format!("{worker}/")),
+        ("metrics", format!("{worker}/metrics")),
+        ("RabbitMQ", format!("{management}/   user guest, password guest")),
+        ("", parts.node.url()),
+        ("queues", format!("{PREFIX}.jobs, .bulk, .suspect, {retries}, .dead")),
+        ("exchanges", format!("{CALLS} (requests), {EVENTS_EXCHANGE} (events)")),
+        ("S3", format!("{endpoint}   bucket {BUCKET}, region {REGION}, path style")),
+        ("", format!("access key {ACCESS_KEY}, secret key {SECRET_KEY}")),
+        ("CC-FS", parts.ccfs.url()),
+    ] {
+        println!("  {name:<14}{said}");
+    }
+    println!("\n  Ask for a recording of your own:\n");
+    println!("{}", screen.paint(Tone::Bold, publish_command(&management)));
+    println!(
+        "\n  The end of a call id scripts CC-FS: 1777093663-nf.nf.w64k is twice not found, then a \
+         WAV;\n  -z3x8k a ZIP, -cut a torn body, -c0300004 a result code. Events as they come:\n"
+    );
+}
+
+/// Through RabbitMQ's own HTTP interface, so that nothing has to be installed.
+fn publish_command(management: &str) -> String {
+    let payload =
+        r#"{\"type\":\"call.completed\",\"tenant\":\"acme\",\"callId\":\"1777093663-w64k\"}"#;
+    format!(
+        "curl -u guest:guest {management}/api/exchanges/%2f/{CALLS}/publish -d '{{\n\
+         \x20 \"routing_key\": \"call.completed\", \"properties\": {{ \"delivery_mode\": 2 }},\n\
+         \x20 \"payload_encoding\": \"string\", \"payload\": \"{payload}\" }}'"
+    )
+}
+
+/// Shows events until something else ends this.
+pub async fn follow(screen: &Screen, parts: &mut Parts) {
+    loop {
+        let event = watch::next_event(&mut parts.events).await;
+        println!("  {}", line(screen, &event.json));
+    }
+}
+
+fn line(screen: &Screen, event: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let data = &event["data"];
+    let (tone, said) = match event["type"].as_str() {
+        Some("recording.archived") => (Tone::Good, text(&data["objects"][0]["key"])),
+        Some("dump.expanded") => (Tone::Good, format!("{} recordings", data["count"])),
+        _ => (Tone::Bad, text(&data["reason"]["code"])),
+    };
+    let kind = screen.paint(tone, format!("{:<20}", text(&event["type"])));
+    format!("{kind} {:<30} {said}", text(&event["subject"]))
+}
