@@ -1,7 +1,12 @@
 //! The test kit: real parts on private ports, with faults injected at the edges.
 //!
 //! Used by the tests, the demo and the bench, so not every one of them uses all of it.
-#![allow(dead_code, clippy::allow_attributes, reason = "shared by several crates, none uses all")]
+#![allow(
+    dead_code,
+    unused_imports,
+    clippy::allow_attributes,
+    reason = "shared by several crates, none uses all"
+)]
 
 pub mod broker;
 pub mod ccfs;
