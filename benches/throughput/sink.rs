@@ -1,0 +1,137 @@
+//! A store that takes objects as S3 does and keeps nothing of them but their size.
+//!
+//! A real server would be what is measured: it writes to the disk, and takes more of the cores that
+//! it shares with the worker than the worker does. To the worker's side of the connection there is
+//! no difference: the same requests, signed and sent in the same way, answered in the same form.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_LENGTH, ETAG};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use sha2::{Digest, Sha256};
+use tokio::net::{TcpListener, TcpStream};
+
+/// A running sink.
+pub struct Sink {
+    endpoint: String,
+    taken: Arc<Taken>,
+}
+
+struct Taken {
+    /// Path → bytes.
+    objects: Mutex<HashMap<String, u64>>,
+    verify: bool,
+}
+
+impl Sink {
+    /// `verify`: whether every body is hashed and held against `x-amz-content-sha256`.
+    pub async fn start(verify: bool) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        let taken = Arc::new(Taken { objects: Mutex::default(), verify });
+        tokio::spawn(accept(listener, Arc::clone(&taken)));
+        Self { endpoint: format!("http://{address}"), taken }
+    }
+
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// How many objects there are, and their bytes; forgets them.
+    pub fn take(&self) -> (usize, u64) {
+        let objects = std::mem::take(&mut *self.taken.objects());
+        (objects.len(), objects.values().sum())
+    }
+}
+
+async fn accept(listener: TcpListener, taken: Arc<Taken>) {
+    loop {
+        if let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(connection(stream, Arc::clone(&taken)));
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, taken: Arc<Taken>) {
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(|request| {
+        let taken = Arc::clone(&taken);
+        async move { Ok::<_, Infallible>(taken.answer(request).await) }
+    });
+    let serving = hyper::server::conn::http1::Builder::new();
+    // It ends when the client hangs up, in order or not.
+    let _ = serving.serve_connection(TokioIo::new(stream), service).await;
+}
+
+impl Taken {
+    fn objects(&self) -> std::sync::MutexGuard<'_, HashMap<String, u64>> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let path = request.uri().path().to_owned();
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let method = request.method().clone();
+        let bytes = self.drain(request).await;
+        let part = query.contains("partNumber=");
+        match method {
+            Method::PUT => {
+                let mut objects = self.objects();
+                let size = objects.entry(path).or_default();
+                *size = if part { *size + bytes } else { bytes };
+                drop(objects);
+                done(response().header(ETAG, "\"sink\""), "")
+            }
+            Method::POST if query.contains("uploadId=") => done(
+                response(),
+                "<CompleteMultipartUploadResult><ETag>\"sink\"</ETag></CompleteMultipartUploadResult>",
+            ),
+            Method::POST => done(
+                response(),
+                "<InitiateMultipartUploadResult><UploadId>sink</UploadId></InitiateMultipartUploadResult>",
+            ),
+            Method::HEAD => match self.objects().get(&path) {
+                Some(size) => done(response().header(CONTENT_LENGTH, *size), ""),
+                None => done(response().status(StatusCode::NOT_FOUND), ""),
+            },
+            _ => done(response().status(StatusCode::NOT_IMPLEMENTED), ""),
+        }
+    }
+
+    /// Reads a body to its end.
+    async fn drain(&self, request: Request<Incoming>) -> u64 {
+        let signed = request.headers().get("x-amz-content-sha256").cloned();
+        let mut body = request.into_body();
+        let mut bytes = 0;
+        let mut hash = self.verify.then(Sha256::new);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.expect("nobody hangs up in a bench");
+            let data = frame.data_ref().map(Bytes::as_ref).unwrap_or_default();
+            bytes += data.len() as u64;
+            if let Some(hash) = &mut hash {
+                hash.update(data);
+            }
+        }
+        if let (Some(hash), Some(signed)) = (hash, signed.filter(|_| bytes > 0)) {
+            let hash = hex::encode(hash.finalize());
+            // The floor's bodies are unsigned.
+            assert!(signed == hash.as_str() || signed == "UNSIGNED-PAYLOAD", "the signed hash");
+        }
+        bytes
+    }
+}
+
+fn response() -> hyper::http::response::Builder {
+    Response::builder()
+}
+
+fn done(builder: hyper::http::response::Builder, body: &'static str) -> Response<Full<Bytes>> {
+    builder.body(Full::new(Bytes::from_static(body.as_bytes()))).expect("constants are valid")
+}

@@ -1,0 +1,24 @@
+//! What a process has used, as the kernel counts it.
+
+use std::fs;
+
+/// Ticks of `/proc/PID/stat` a second: `USER_HZ`, 100 on every Linux that Rust runs on.
+const TICKS: f64 = 100.0;
+
+/// CPU seconds of a process so far, user and system, all its threads.
+pub fn cpu_seconds(pid: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process lives");
+    // The program's name, in brackets, may itself hold spaces and brackets.
+    let (_, fields) = stat.rsplit_once(") ").expect("stat has a name in brackets");
+    // From the state on: utime and stime are the 12th and the 13th.
+    let ticks = fields.split(' ').skip(11).take(2).map(|n| n.parse::<f64>().expect("a number"));
+    ticks.sum::<f64>() / TICKS
+}
+
+/// The most memory that a process has had resident, in bytes.
+pub fn peak_rss(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kibibytes.expect("VmHWM is in kB") * 1024
+}
