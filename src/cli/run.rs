@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::Error;
 use crate::broker::{self, Broker, Prefetch};
 use crate::ccfs;
-use crate::config::{Config, Loaded};
+use crate::config::{self, Config, Loaded};
 use crate::http::{BindError, Health, Server, State};
 use crate::lifecycle::Lifecycle;
 use crate::logging::{self, LoggingError};
@@ -24,10 +24,9 @@ pub enum RunError {
     Http(#[from] BindError),
 }
 
-impl From<SetupError> for Error {
-    fn from(error: SetupError) -> Self {
-        Self::Setup(error.to_string())
-    }
+/// The setting may stand in the tenant's own section, so the tenant is named.
+fn unusable(tenant: &config::Tenant, error: &SetupError) -> Error {
+    Error::Setup(format!("tenant {}: {error}", tenant.id))
 }
 
 impl From<LoggingError> for Error {
@@ -62,7 +61,8 @@ async fn serve(config: Config) -> Result<ExitCode, Error> {
     let health = Arc::new(Health::new());
     let mut tenants = Vec::new();
     for tenant in &config.tenants {
-        tenants.push(Tenant::connect(tenant, &metrics).await?);
+        let connected = Tenant::connect(tenant, &metrics).await;
+        tenants.push(connected.map_err(|error| unusable(tenant, &error))?);
     }
     tracing::info!(
         version = VERSION,
