@@ -21,7 +21,9 @@ const IDLE: Duration = Duration::from_secs(10);
 pub enum ClientError {
     #[error("ccfs.ca_file: cannot read {path}: {source}")]
     CaRead { path: PathBuf, source: std::io::Error },
-    #[error("ccfs.ca_file: {path} holds no usable certificate in PEM form{why}")]
+    #[error(
+        "ccfs.ca_file: {path} holds no usable certificate in PEM form{why}; name a file with the CA's BEGIN CERTIFICATE block"
+    )]
     CaUse { path: PathBuf, why: String },
     #[error("ccfs.proxy: not usable: {0}")]
     Proxy(String),

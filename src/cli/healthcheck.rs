@@ -16,9 +16,12 @@ const MOST_BYTES: u64 = 256 * 1024;
 /// Why a worker is not ready, or why it cannot be told.
 #[derive(Debug, thiserror::Error)]
 pub enum NotReady {
-    #[error("no answer from {0}: {1}; is the worker running, and is http.listen its own?")]
+    #[error("no answer from {0}: {1}; start the worker, or ask with the worker's own http.listen")]
     NoAnswer(SocketAddr, io::Error),
-    #[error("what listens on {0} is no callvault: its answer is not that of /readyz")]
+    #[error(
+        "what listens on {0} is no callvault: its answer is not that of /readyz; ask with the \
+         worker's own http.listen"
+    )]
     Stranger(SocketAddr),
     #[error("not ready: {0}")]
     Says(String),
@@ -55,9 +58,12 @@ fn ask(address: SocketAddr) -> io::Result<Vec<u8>> {
     let mut buffer = [0; 4096];
     loop {
         stream.set_read_timeout(Some(left(deadline)?))?;
-        match stream.read(&mut buffer).map_err(as_timeout)? {
-            0 => return Ok(answer),
-            read => answer.extend_from_slice(&buffer[..read]),
+        match stream.read(&mut buffer).map_err(as_timeout) {
+            Ok(0) => return Ok(answer),
+            Ok(read) => answer.extend_from_slice(&buffer[..read]),
+            // Who answers and keeps the connection is judged by what it said.
+            Err(_) if !answer.is_empty() => return Ok(answer),
+            Err(error) => return Err(error),
         }
         if answer.len() as u64 > MOST_BYTES {
             return Ok(answer);

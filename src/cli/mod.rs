@@ -5,9 +5,11 @@ mod healthcheck;
 mod run;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Parser, Subcommand};
 
 use crate::config::{Loaded, Mistakes};
@@ -20,13 +22,15 @@ use crate::config::{Loaded, Mistakes};
   callvault run --config callvault.toml          archive until told to stop
   CALLVAULT__LOG__LEVEL=debug callvault run --config callvault.toml
 
-Any key can be set by the environment: CALLVAULT__SECTION__KEY.
+Any key but those of tenants can be set by the environment: CALLVAULT__SECTION__KEY.
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.")]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// The configuration, a TOML file; without it the defaults and the environment are used.
-    #[arg(long, global = true, env = "CALLVAULT_CONFIG", value_name = "FILE")]
+    /// The configuration, a TOML file.
+    // clap takes an empty variable for a missing value; for people and compose files it is unset.
+    #[arg(long, global = true, env = "CALLVAULT_CONFIG", value_name = "FILE",
+          value_parser = OsStringValueParser::new().map(PathBuf::from))]
     config: Option<PathBuf>,
 }
 
@@ -39,11 +43,14 @@ enum Command {
     #[command(after_help = "Example:\n  callvault run --config /etc/callvault/callvault.toml")]
     Run,
     /// Print the effective configuration with its sources, secrets masked.
+    ///
+    /// Connects to nothing. Exit 2 with all mistakes at once where it is wrong.
     #[command(after_help = "Example:\n  callvault config --config callvault.toml")]
     Config,
     /// Ask a running worker whether it is ready; for images without a shell.
     ///
-    /// Asks /readyz on http.listen of the same configuration. Exit 0 when ready, 1 when not.
+    /// Asks /readyz on http.listen of the same configuration. Exit 0 when ready, 1 when not, 2 when
+    /// the configuration is wrong.
     #[command(after_help = "Example:\n  callvault healthcheck --config callvault.toml")]
     Healthcheck,
 }
@@ -60,6 +67,8 @@ pub enum Error {
     NotReady(#[from] healthcheck::NotReady),
     #[error(transparent)]
     Run(#[from] run::RunError),
+    #[error("cannot write to stdout: {0}; the output is not whole")]
+    Output(#[from] io::Error),
 }
 
 impl Error {
@@ -67,7 +76,7 @@ impl Error {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Configuration(_) | Self::Setup(_) => ExitCode::from(2),
-            Self::NotReady(_) | Self::Run(_) => ExitCode::FAILURE,
+            Self::NotReady(_) | Self::Run(_) | Self::Output(_) => ExitCode::FAILURE,
         }
     }
 }
@@ -77,13 +86,25 @@ impl Error {
 /// # Errors
 /// [`Error`], a text for people and an exit code.
 pub fn run(cli: Cli) -> Result<ExitCode, Error> {
-    let loaded = load(cli.config.as_deref())?;
+    let file = cli.config.filter(|file| !file.as_os_str().is_empty());
+    let loaded = load(file.as_deref())?;
     match cli.command {
         Command::Run => return run::run(loaded),
-        Command::Config => print!("{}", config::run(&loaded)),
-        Command::Healthcheck => println!("{}", healthcheck::run(loaded.config.http.listen)?),
+        Command::Config => say(&config::run(&loaded))?,
+        Command::Healthcheck => {
+            say(&format!("{}\n", healthcheck::run(loaded.config.http.listen)?))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the answer of a command. A reader who has seen enough (`| head`) is no error.
+fn say(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 /// The one look at the process's environment. What is not Unicode is none of our variables.

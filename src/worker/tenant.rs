@@ -53,7 +53,11 @@ impl Tenants {
                 .or_insert_with(|| Gate::new(Server::Store(bucket.clone()), threshold, metrics));
             let ccfs = Server::Ccfs(settings.id.to_string());
             let gates = (Gate::new(ccfs, threshold, metrics), Arc::clone(gate));
-            tenants.push(Arc::new(Tenant::connect(settings, gates, metrics).await?));
+            let connected = Tenant::connect(settings, gates, metrics).await;
+            // The setting may stand in the tenant's own section, so the tenant is named.
+            let id = settings.id.clone();
+            let tenant = connected.map_err(|what| SetupError { tenant: id, what })?;
+            tenants.push(Arc::new(tenant));
         }
         Ok(Self(tenants.into()))
     }
@@ -96,14 +100,14 @@ impl Tenant {
         settings: &config::Tenant,
         (ccfs_gate, store_gate): (Arc<Gate>, Arc<Gate>),
         metrics: &Arc<Metrics>,
-    ) -> Result<Self, SetupError> {
+    ) -> Result<Self, Unusable> {
         let (ccfs, store) = (&settings.ccfs, &settings.store);
         Ok(Self {
             id: settings.id.clone(),
             label: metrics.tenant(Some(&settings.id)),
             cc_id: settings.cc_id.clone(),
             zone: settings.time_zone.clone(),
-            keys: KeyTemplate::parse(&store.key).map_err(SetupError::Key)?,
+            keys: KeyTemplate::parse(&store.key).map_err(Unusable::Key)?,
             ccfs: ccfs::Client::new(ccfs, &settings.access_key, &settings.secret_key)?,
             ccfs_gate,
             store: Store::new(store, Arc::clone(metrics)).await?,
@@ -116,7 +120,14 @@ impl Tenant {
 
 /// Why a tenant's clients cannot be built from its configuration.
 #[derive(Debug, thiserror::Error)]
-pub enum SetupError {
+#[error("tenant {tenant}: {what}")]
+pub struct SetupError {
+    tenant: TenantId,
+    what: Unusable,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
     #[error("store.key: {0}")]
     Key(String),
     #[error(transparent)]
