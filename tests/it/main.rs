@@ -4,6 +4,7 @@ mod support;
 
 mod answers;
 mod archive;
+mod breakers;
 mod broker;
 mod ccfs;
 mod deploy;
