@@ -157,8 +157,8 @@ impl Job {
     }
 
     fn key(&self, extension: &str) -> Result<ObjectKey, Failure> {
-        let Tenant { id, cc_id, keys, .. } = &*self.tenant;
-        keys.key(id, cc_id, &self.request.wanted, &self.place, extension)
+        let Tenant { id, keys, .. } = &*self.tenant;
+        keys.key(id, self.cc_id(), &self.request.wanted, &self.place, extension)
     }
 
     fn identity(&self) -> Identity {
@@ -189,5 +189,54 @@ fn announced(stored: &StoredObject, audio: Option<Audio>) -> ArchivedObject {
         version_id: stored.version_id.clone(),
         content_type: stored.content_type.clone(),
         audio,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::metrics::Metrics;
+    use crate::request::{Hints, Request, parse};
+    use crate::worker::Tenants;
+
+    const CONFIG: &str = r#"
+        [ccfs]
+        endpoints = ["http://127.0.0.1:1"]
+        [store]
+        bucket = "recordings"
+        endpoint = "http://127.0.0.1:1"
+        access_key_id = "id"
+        secret_access_key = "secret"
+        key = "{tenant}/{cc_id}/{yyyy}/{name}.{ext}"
+        [[tenants]]
+        id = "acme"
+        access_key = "AK"
+        secret_key = "SK"
+        cc_id = "1"
+    "#;
+
+    async fn job(body: &str) -> Job {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("callvault.toml");
+        std::fs::write(&file, CONFIG).unwrap();
+        let config = Config::load(Some(&file), std::iter::empty()).unwrap().config;
+        let metrics = Metrics::new(&[], &[], &[]);
+        let tenants = Tenants::connect(&config, &metrics).await.unwrap();
+        let tenant = Arc::clone(tenants.get(0).unwrap());
+        let Ok(Request::Recording(request)) = parse(body.as_bytes(), Hints::default()) else {
+            panic!("one recording is wanted");
+        };
+        let place = recording::locate(&request.wanted, &tenant.zone, None).unwrap();
+        Job { tenant, request, place, seen_before: false, attempts: 1 }
+    }
+
+    #[tokio::test]
+    async fn the_key_holds_the_call_centre_that_is_asked() {
+        let own = r#"{"type":"call.completed","tenant":"acme","callId":"1777093663-1"}"#;
+        assert_eq!(job(own).await.key("wav").unwrap().as_str(), "acme/1/2026/1777093663-1.wav");
+        let other =
+            r#"{"type":"call.completed","tenant":"acme","callId":"1777093663-1","ccId":"2"}"#;
+        assert_eq!(job(other).await.key("wav").unwrap().as_str(), "acme/2/2026/1777093663-1.wav");
     }
 }
