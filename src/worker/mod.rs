@@ -136,7 +136,7 @@ impl Worker {
 
     fn receive(&self, delivery: Delivery, waiting: &mut Waiting<Received>) {
         let since = Instant::now();
-        let intake = Intake::read(&delivery, &self.tenants);
+        let intake = Intake::of(&delivery, &self.tenants);
         let tenant = intake.tenant.unwrap_or_else(|| waiting.nobody());
         let lane = intake.lane;
         let ticket = {
@@ -184,10 +184,7 @@ impl Worker {
         let line = AssertUnwindSafe(self.line(received)).catch_unwind();
         match time::timeout_at(deadline, line).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_panic)) => {
-                let detail = "the job panicked; the worker's log says where";
-                Err(Failure::new(Class::Failure, Reason::JOB_PANICKED, detail))
-            }
+            Ok(Err(_panic)) => Err(panicked()),
             Err(_elapsed) => {
                 let limit = config::show_duration(self.settings.job_deadline);
                 let detail = format!("not done within worker.job_deadline ({limit})");
@@ -259,6 +256,11 @@ impl Worker {
             tracing::warn!("some multipart uploads were not aborted in time; a sweep finds them");
         }
     }
+}
+
+fn panicked() -> Failure {
+    let detail = "the job panicked; the worker's log says where";
+    Failure::new(Class::Failure, Reason::JOB_PANICKED, detail)
 }
 
 /// The jobs at work, and the places they hold.
