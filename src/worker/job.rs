@@ -14,7 +14,7 @@ use super::transfer::{Target, Transferred, transfer};
 use crate::ccfs::{Ask, Download};
 use crate::clock;
 use crate::event::{self, ArchivedObject, Event};
-use crate::failure::Failure;
+use crate::failure::{Class, Failure};
 use crate::metrics::{self, Stage};
 use crate::recording::{self, Audio, ObjectKey, Place};
 use crate::request::{CcId, Echo, RecordingRequest};
@@ -46,6 +46,14 @@ impl Job {
     /// the next try finds it.
     pub async fn run(&self, tools: &Tools) -> Result<Archived, Failure> {
         let mut store = self.tenant.store_gate.enter()?;
+        if store.probes() {
+            // A store that is still down shows it now, rather than after a download in vain.
+            let answer = self.tenant.store.reach().await;
+            if answer.as_ref().is_err_and(|down| down.class == Class::Unavailable) {
+                store.note(&answer);
+                answer?;
+            }
+        }
         if let Some(found) = self.find(&mut store).await? {
             let object = self.announce(tools, found, None).await?;
             return Ok(Archived { object, downloaded: false });
