@@ -84,8 +84,8 @@ impl Reason {
         Self(Cow::Borrowed(code))
     }
 
-    /// `ccfs.{resultCode}`; a code that is no plain word of at most 32 characters is
-    /// [`Reason::CCFS_PROTOCOL`], since it would travel in headers and routing keys.
+    /// `ccfs.{resultCode}`; a code that is no plain word of at most 64 characters is
+    /// [`Reason::CCFS_PROTOCOL`], since it would travel in headers, events and logs.
     pub fn ccfs(result_code: &str) -> Self {
         Self::with_code("ccfs", result_code).unwrap_or(Self::CCFS_PROTOCOL)
     }
@@ -123,6 +123,12 @@ impl Reason {
     /// The same for the store: `SlowDown` of `store.SlowDown`.
     pub fn store_code(&self) -> Option<&str> {
         self.0.strip_prefix("store.")
+    }
+
+    /// Whether CC-FS itself said so, which it does only to a signature that it has accepted; a
+    /// firewall or a load balancer asks for none.
+    pub fn is_result_code(&self) -> bool {
+        self.ccfs_code().is_some_and(|code| code.bytes().all(|byte| byte.is_ascii_digit()))
     }
 }
 
@@ -171,5 +177,24 @@ impl fmt::Display for Failure {
 impl StdError for Failure {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_ref().map(|source| &**source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_ccfs_itself_speaks_in_result_codes() {
+        assert!(Reason::ccfs("0300012").is_result_code());
+        let others = [
+            Reason::CCFS_FIREWALL,
+            Reason::CCFS_TIMEOUT,
+            Reason::ccfs_http(500),
+            Reason::store("1", 1),
+        ];
+        for other in others {
+            assert!(!other.is_result_code(), "{other}");
+        }
     }
 }

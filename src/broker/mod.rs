@@ -68,8 +68,9 @@ struct Shared {
 }
 
 impl Shared {
-    fn closing(&self) -> bool {
-        *self.wish.borrow() == Wish::Close
+    /// Whether the end was asked for: from then on what is dropped unsettled is no fault.
+    fn stopping(&self) -> bool {
+        *self.wish.borrow() >= Wish::Stop
     }
 
     fn change_wish(&self, wish: Wish) {
@@ -150,8 +151,9 @@ impl Broker {
     /// Closes channels and connections; unsettled deliveries go back to their queues.
     pub async fn close(self) {
         self.shared.change_wish(Wish::Close);
+        let until = tokio::time::Instant::now() + SHUTDOWN_TIMEOUT;
         for mut supervisor in self.supervisors {
-            if tokio::time::timeout(SHUTDOWN_TIMEOUT, &mut supervisor).await.is_err() {
+            if tokio::time::timeout_at(until, &mut supervisor).await.is_err() {
                 tracing::warn!("the broker did not close in {SHUTDOWN_TIMEOUT:?}; cut off");
                 supervisor.abort();
             }

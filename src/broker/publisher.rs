@@ -111,13 +111,18 @@ impl Publisher {
         Self { shared }
     }
 
+    /// Whether the broker takes what is published: there is a connection, and no alarm blocks it.
+    pub fn is_open(&self) -> bool {
+        self.shared.lanes.open.borrow().as_ref().is_some_and(|lane| !lane.link.blocked())
+    }
+
     /// Publishes an event; returns when the broker has it.
     ///
     /// # Errors
     /// No queue takes it although `broker.events_mandatory` is set, or the connection is closing.
     pub async fn event(&self, event: &Event) -> Result<(), PublishError> {
         let properties = BasicProperties::default()
-            .with_content_type("application/cloudevents+json".into())
+            .with_content_type(Event::CONTENT_TYPE.into())
             .with_message_id(short(&event.id))
             .with_type(short(event.event_type))
             .with_delivery_mode(PERSISTENT);

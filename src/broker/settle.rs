@@ -229,7 +229,7 @@ impl Drop for Delivery {
         if self.settled {
             return;
         }
-        if !self.shared.closing() {
+        if !self.shared.stopping() {
             tracing::error!("a delivery was dropped unsettled; it is given back");
             (self.shared.on_unsettled)();
         }

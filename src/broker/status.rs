@@ -15,7 +15,8 @@ pub struct Status {
     pub consuming: bool,
     /// Not consuming by our own wish, for now.
     pub paused: bool,
-    /// Why it is not consuming or not connected: a sentence without secrets.
+    /// Why it is not consuming or not connected, `None` only where it is both: a sentence without
+    /// secrets.
     pub reason: Option<String>,
     /// Connections that were opened again after they had been lost.
     pub reconnects: u64,
@@ -200,6 +201,19 @@ mod tests {
         );
         board.up(Side::Consume);
         assert_eq!(status.borrow().reconnects, 1);
+    }
+
+    #[test]
+    fn who_consumes_and_cannot_publish_says_so() {
+        let board = Board::new();
+        let status = board.subscribe();
+        board.up(Side::Consume);
+        board.up(Side::Publish);
+        consume_all(&board, true);
+        assert_eq!(status.borrow().reason, None);
+        board.down(Side::Publish, "connection lost".into());
+        assert!(status.borrow().consuming && !status.borrow().connected);
+        assert_eq!(status.borrow().reason.as_deref(), Some("connecting: connection lost"));
     }
 
     #[test]

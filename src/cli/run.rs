@@ -125,14 +125,11 @@ async fn watch(
             metrics.broker_reconnected();
         }
         reconnects = now.reconnects;
-        match (now.consuming, now.paused) {
-            (true, _) => health.set(State::Consuming),
+        match now.reason {
+            None => health.set(State::Consuming),
             // Whoever paused has said why.
-            (false, true) => {}
-            (false, false) => {
-                let why = now.reason.unwrap_or_else(|| "connecting".to_owned());
-                health.set(State::Connecting(why));
-            }
+            Some(_) if now.paused => {}
+            Some(why) => health.set(State::Connecting(why)),
         }
         if status.changed().await.is_err() {
             return;

@@ -38,7 +38,7 @@ pub use mistake::{Mistake, Mistakes, Place};
 pub use retry::Retry;
 pub use secret::{Secret, SecretError};
 pub use store::{
-    Checksum, Conditional, LockMode, ObjectLock, Sse, Store, StoreCredentials, ZipMode,
+    Checksum, Conditional, LockMode, MAX_PARTS, ObjectLock, Sse, Store, StoreCredentials, ZipMode,
 };
 pub use tenant::Tenant;
 pub use units::{parse_duration, parse_size, show_duration, show_size};
@@ -114,22 +114,26 @@ fn sections(reader: &mut Reader<'_>) -> Option<Config> {
     })
 }
 
-/// A job needs one part at least, or it would wait for memory for ever.
+/// A job needs one part at least, or memory would not be what it is set to.
 fn hold_parts(reader: &mut Reader<'_>, worker: &Worker, tenants: &[Tenant]) {
-    let largest = tenants.iter().max_by_key(|tenant| tenant.store.part_size);
-    if let Some(tenant) = largest
-        && tenant.store.part_size > worker.memory
-    {
-        let what = format!(
-            "is {}, less than one part of {} (store.part_size of tenant {})",
-            show_size(worker.memory),
-            show_size(tenant.store.part_size),
-            tenant.id
-        );
-        let wrong = Wrong::new(what, "raise it, or lower the part size");
-        let place = reader.place("[worker]", "memory");
-        reader.mistake("worker.memory", place, wrong);
+    // Parts grow for a recording that would have more of them than an upload may.
+    let grown = |tenant: &Tenant| tenant.ccfs.max_size.div_ceil(u64::from(MAX_PARTS));
+    let part = |tenant: &Tenant| tenant.store.part_size.max(grown(tenant));
+    let Some(tenant) = tenants.iter().max_by_key(|tenant| part(tenant)) else { return };
+    let largest = part(tenant);
+    if largest <= worker.memory {
+        return;
     }
+    let (why, fix) = if largest == tenant.store.part_size {
+        ("store.part_size", "raise it, or lower the part size")
+    } else {
+        ("for ccfs.max_size", "raise it, or lower the largest size")
+    };
+    let (memory, id) = (show_size(worker.memory), &tenant.id);
+    let what =
+        format!("is {memory}, less than one part of {} ({why} of tenant {id})", show_size(largest));
+    let place = reader.place("[worker]", "memory");
+    reader.mistake("worker.memory", place, Wrong::new(what, fix));
 }
 
 /// Without the tenant in the key, two tenants' recordings of one name meet under one key.

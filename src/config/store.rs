@@ -12,6 +12,9 @@ use super::mistake::Wrong;
 use super::secret::Secret;
 use super::section::Section;
 
+/// The most parts that an upload can have (S3's limit); part numbers start at 1.
+pub const MAX_PARTS: u32 = 10_000;
+
 /// S3's limits of a part, in bytes; the last part may be smaller.
 const SMALLEST_PART: u64 = 5 << 20;
 const LARGEST_PART: u64 = 5 << 30;

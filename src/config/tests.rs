@@ -512,6 +512,12 @@ fn memory_holds_one_part_of_every_tenant() {
     the configuration has a mistake:
       callvault.toml:2: worker.memory: is 16MiB, less than one part of 32MiB (store.part_size of tenant acme); raise it, or lower the part size
     ");
+    // A recording of 5 TiB has 10,000 parts of 550 MB.
+    let text = format!("{LEAST}[tenants.ccfs]\nmax_size = \"5TiB\"\n");
+    assert_snapshot!(mistakes(&text, &[]), @"
+    the configuration has a mistake:
+      worker.memory: is 256MiB, less than one part of 549755814B (for ccfs.max_size of tenant acme); raise it, or lower the largest size
+    ");
 }
 
 #[test]

@@ -34,10 +34,8 @@ use crate::request::{CallId, FileName, TenantId};
 use credentials::Configured;
 use error::Refusal;
 
+pub use crate::config::MAX_PARTS;
 pub use multipart::{Part, Upload};
-
-/// The most parts that an upload can have (S3's limit); part numbers start at 1.
-pub const MAX_PARTS: u32 = 10_000;
 
 /// A SHA-256, as bytes.
 pub type Sha256Digest = [u8; 32];

@@ -253,8 +253,9 @@ impl Upload {
             let there = there.map_or("nothing".to_owned(), |there| format!("{there} bytes"));
             let bucket = store.bucket();
             let detail = format!("bucket {bucket} made {there} of an upload of {size} bytes");
-            // S3's own code for a body of another length than announced.
-            return Err(Failure::new(Class::Failure, Reason::store("IncompleteBody", 200), detail));
+            // S3's own code for a body of another length than announced. Another try would find it
+            // under our name and announce it: people have to look.
+            return Err(Failure::permanent(Reason::store("IncompleteBody", 200), detail));
         }
         Ok(StoredObject {
             bucket: store.bucket().to_owned(),

@@ -88,8 +88,11 @@ impl Worker {
         let mut conclusion = self.decide(&received, outcome, clock::now());
         if let Some(event) = &conclusion.event {
             let said = tokio::select! {
-                said = self.tools.publisher.event(event) => said,
+                biased;
                 () = stop.cancelled() => Err(PublishError::Stopping),
+                // It comes again and may end otherwise: nothing is said of this end.
+                () = received.delivery.lost() => Err(PublishError::Stopping),
+                said = self.tools.publisher.event(event) => said,
             };
             if let Err(error) = said {
                 conclusion = self.unsaid(&received, conclusion, error);
@@ -110,28 +113,29 @@ impl Worker {
     }
 
     fn decide(&self, received: &Received, outcome: &Outcome, now: Timestamp) -> Conclusion {
-        let state = received.delivery.state();
         match outcome {
             Outcome::Stopped => Conclusion::give_back(),
             Outcome::Done(done) => Conclusion::done(done),
             Outcome::NoPlace => {
-                let failure = Failure::new(
-                    Class::Throttled,
-                    Reason::JOB_NO_PLACE,
-                    "its tenant has more than its share in flight",
-                );
-                self.apply(received, self.policy.park(state.seen(now)), failure, now)
+                let detail = "its tenant has more than its share in flight";
+                let failure = Failure::new(Class::Throttled, Reason::JOB_NO_PLACE, detail);
+                self.judge(received, failure, now)
             }
             Outcome::Suspect(verdict) => {
                 self.apply(received, verdict.clone(), Policy::crashed(verdict), now)
             }
-            Outcome::Failed(failure) => {
-                let known_at = received.intake.place.as_ref().map(|place| place.when.known_at);
-                let outage = received.intake.behind_open_breaker(failure);
-                let verdict = self.policy.judge(failure, Try { state, known_at, outage, now });
-                self.apply(received, verdict, failure.clone(), now)
-            }
+            Outcome::Failed(failure) => self.judge(received, failure.clone(), now),
         }
+    }
+
+    fn judge(&self, received: &Received, failure: Failure, now: Timestamp) -> Conclusion {
+        let state = received.delivery.state();
+        let known_at = received.intake.place.as_ref().map(|place| place.when.known_at);
+        // A job that waits for a broker that takes nothing has done all that it could.
+        let muted = failure.reason == Reason::JOB_DEADLINE && !self.tools.publisher.is_open();
+        let outage = muted || received.intake.behind_open_breaker(&failure);
+        let verdict = self.policy.judge(&failure, Try { state, known_at, outage, now });
+        self.apply(received, verdict, failure, now)
     }
 
     /// What a verdict means for the message.
@@ -186,11 +190,8 @@ impl Worker {
                 conclusion
             }
             (PublishError::Unroutable, _) => {
-                let (failure, now) = (Failure::from(error), clock::now());
-                let state = received.delivery.state();
-                let verdict =
-                    self.policy.judge(&failure, Try { state, known_at: None, outage: false, now });
-                Conclusion { event: None, ..self.apply(received, verdict, failure, now) }
+                let conclusion = self.judge(received, Failure::from(error), clock::now());
+                Conclusion { event: None, ..conclusion }
             }
         }
     }

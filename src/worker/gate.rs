@@ -128,6 +128,11 @@ impl Gate {
 }
 
 impl Pass {
+    /// Whether this is the one request that finds out whether the server is back.
+    pub fn probes(&self) -> bool {
+        self.admission == Admission::Probe
+    }
+
     /// Takes note of what the server said. No usable answer is what is unavailable; what another
     /// server brought says nothing.
     pub fn note<T>(&mut self, result: &Result<T, Failure>) {

@@ -1,8 +1,10 @@
 //! Delivery → request: what a message asks for, of whom, and where it belongs. Pure.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::job::Job;
+use super::panicked;
 use super::tenant::Tenants;
 use super::waiting::Lane;
 use crate::broker::{Delivery, QueueName};
@@ -29,18 +31,36 @@ pub struct Intake {
 pub enum Work {
     Archive(Box<Job>),
     Expand(DumpRequest),
-    /// It can never succeed.
+    /// It cannot be read, or can never succeed.
     Reject(Failure),
 }
 
 impl Intake {
-    pub fn read(delivery: &Delivery, tenants: &Tenants) -> Self {
-        let hints =
-            Hints { message_type: delivery.message_type(), content_type: delivery.content_type() };
+    /// Reads a delivery. A message that makes the reader panic is a job that panicked: it must not
+    /// end the worker, which would read it again.
+    pub fn of(delivery: &Delivery, tenants: &Tenants) -> Self {
         let lane = match delivery.queue {
             QueueName::Jobs | QueueName::Suspect => Lane::Live,
             QueueName::Bulk => Lane::Bulk,
         };
+        Self::guarded(lane, || Self::read(delivery, tenants, lane))
+    }
+
+    fn guarded(lane: Lane, read: impl FnOnce() -> Self) -> Self {
+        catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Self {
+            message_type: MessageType::Invalid,
+            tenant: None,
+            lane,
+            echo: Echo::default(),
+            place: None,
+            force: false,
+            work: Work::Reject(panicked()),
+        })
+    }
+
+    fn read(delivery: &Delivery, tenants: &Tenants, lane: Lane) -> Self {
+        let hints =
+            Hints { message_type: delivery.message_type(), content_type: delivery.content_type() };
         let request = match request::parse(delivery.body(), hints) {
             Ok(Request::Recording(request)) => Ok(request),
             Ok(Request::Dump(dump)) => dump.into_single(),
@@ -112,4 +132,18 @@ fn seen_before(delivery: &Delivery, message_type: MessageType) -> bool {
     delivery.redelivered
         || delivery.state().first_seen.is_some()
         || message_type != MessageType::CallCompleted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::{Class, Reason};
+
+    #[test]
+    fn a_message_that_makes_the_reader_panic_does_not_end_the_worker() {
+        let intake = Intake::guarded(Lane::Bulk, || panic!("a fault of the reader"));
+        let Work::Reject(failure) = intake.work else { panic!("there is nothing to do") };
+        assert_eq!((failure.class, failure.reason), (Class::Failure, Reason::JOB_PANICKED));
+        assert_eq!((intake.lane, intake.tenant), (Lane::Bulk, None));
+    }
 }

@@ -14,7 +14,7 @@ use super::transfer::{Target, Transferred, transfer};
 use crate::ccfs::{Ask, Download};
 use crate::clock;
 use crate::event::{self, ArchivedObject, Event};
-use crate::failure::Failure;
+use crate::failure::{Class, Failure};
 use crate::metrics::{self, Stage};
 use crate::recording::{self, Audio, ObjectKey, Place};
 use crate::request::{CcId, Echo, RecordingRequest};
@@ -46,6 +46,14 @@ impl Job {
     /// the next try finds it.
     pub async fn run(&self, tools: &Tools) -> Result<Archived, Failure> {
         let mut store = self.tenant.store_gate.enter()?;
+        if store.probes() {
+            // A store that is still down shows it now, rather than after a download in vain.
+            let answer = self.tenant.store.reach().await;
+            if answer.as_ref().is_err_and(|down| down.class == Class::Unavailable) {
+                store.note(&answer);
+                answer?;
+            }
+        }
         if let Some(found) = self.find(&mut store).await? {
             let object = self.announce(tools, found, None).await?;
             return Ok(Archived { object, downloaded: false });
@@ -157,8 +165,8 @@ impl Job {
     }
 
     fn key(&self, extension: &str) -> Result<ObjectKey, Failure> {
-        let Tenant { id, cc_id, keys, .. } = &*self.tenant;
-        keys.key(id, cc_id, &self.request.wanted, &self.place, extension)
+        let Tenant { id, keys, .. } = &*self.tenant;
+        keys.key(id, self.cc_id(), &self.request.wanted, &self.place, extension)
     }
 
     fn identity(&self) -> Identity {
@@ -189,5 +197,54 @@ fn announced(stored: &StoredObject, audio: Option<Audio>) -> ArchivedObject {
         version_id: stored.version_id.clone(),
         content_type: stored.content_type.clone(),
         audio,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::metrics::Metrics;
+    use crate::request::{Hints, Request, parse};
+    use crate::worker::Tenants;
+
+    const CONFIG: &str = r#"
+        [ccfs]
+        endpoints = ["http://127.0.0.1:1"]
+        [store]
+        bucket = "recordings"
+        endpoint = "http://127.0.0.1:1"
+        access_key_id = "id"
+        secret_access_key = "secret"
+        key = "{tenant}/{cc_id}/{yyyy}/{name}.{ext}"
+        [[tenants]]
+        id = "acme"
+        access_key = "AK"
+        secret_key = "SK"
+        cc_id = "1"
+    "#;
+
+    async fn job(body: &str) -> Job {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("callvault.toml");
+        std::fs::write(&file, CONFIG).unwrap();
+        let config = Config::load(Some(&file), std::iter::empty()).unwrap().config;
+        let metrics = Metrics::new(&[], &[], &[]);
+        let tenants = Tenants::connect(&config, &metrics).await.unwrap();
+        let tenant = Arc::clone(tenants.get(0).unwrap());
+        let Ok(Request::Recording(request)) = parse(body.as_bytes(), Hints::default()) else {
+            panic!("one recording is wanted");
+        };
+        let place = recording::locate(&request.wanted, &tenant.zone, None).unwrap();
+        Job { tenant, request, place, seen_before: false, attempts: 1 }
+    }
+
+    #[tokio::test]
+    async fn the_key_holds_the_call_centre_that_is_asked() {
+        let own = r#"{"type":"call.completed","tenant":"acme","callId":"1777093663-1"}"#;
+        assert_eq!(job(own).await.key("wav").unwrap().as_str(), "acme/1/2026/1777093663-1.wav");
+        let other =
+            r#"{"type":"call.completed","tenant":"acme","callId":"1777093663-1","ccId":"2"}"#;
+        assert_eq!(job(other).await.key("wav").unwrap().as_str(), "acme/2/2026/1777093663-1.wav");
     }
 }

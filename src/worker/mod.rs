@@ -136,7 +136,7 @@ impl Worker {
 
     fn receive(&self, delivery: Delivery, waiting: &mut Waiting<Received>) {
         let since = Instant::now();
-        let intake = Intake::read(&delivery, &self.tenants);
+        let intake = Intake::of(&delivery, &self.tenants);
         let tenant = intake.tenant.unwrap_or_else(|| waiting.nobody());
         let lane = intake.lane;
         let ticket = {
@@ -184,10 +184,7 @@ impl Worker {
         let line = AssertUnwindSafe(self.line(received)).catch_unwind();
         match time::timeout_at(deadline, line).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_panic)) => {
-                let detail = "the job panicked; the worker's log says where";
-                Err(Failure::new(Class::Failure, Reason::JOB_PANICKED, detail))
-            }
+            Ok(Err(_panic)) => Err(panicked()),
             Err(_elapsed) => {
                 let limit = config::show_duration(self.settings.job_deadline);
                 let detail = format!("not done within worker.job_deadline ({limit})");
@@ -209,7 +206,7 @@ impl Worker {
 
     /// Stops consuming, gives back what has not started, and lets the rest finish in time.
     async fn drain(
-        &self,
+        self: &Arc<Self>,
         broker: &Broker,
         mut deliveries: Deliveries,
         mut waiting: Waiting<Received>,
@@ -218,35 +215,52 @@ impl Worker {
     ) {
         let started = Instant::now();
         let limit = self.settings.drain_timeout;
+        let finished_by = started + limit.saturating_sub(GIVING_BACK.min(limit / 4));
         tracing::info!(in_flight = jobs.len(), limit = ?limit, "draining");
         broker.stop_consuming();
         self.tools.metrics.ledger().draining();
-        while let Some(delivery) = deliveries.next().await {
-            self.receive(delivery, &mut waiting);
+        // A broker that does not answer ends this as late as the jobs, and no later.
+        let rest = async {
+            while let Some(delivery) = deliveries.next().await {
+                self.receive(delivery, &mut waiting);
+            }
+        };
+        if time::timeout_at(finished_by, rest).await.is_err() {
+            tracing::warn!("the broker does not say that it has stopped sending");
         }
         for received in waiting.drain() {
-            self.conclude(received, &Outcome::Stopped, &stop).await;
+            let (worker, stop) = (Arc::clone(self), stop.clone());
+            jobs.start(None, async move {
+                worker.conclude(received, &Outcome::Stopped, &stop).await;
+                None
+            });
         }
-        let finishing = limit.saturating_sub(GIVING_BACK.min(limit / 4));
-        let all_done = async { while jobs.next().await.is_some() {} };
-        if time::timeout_at(started + finishing, all_done).await.is_err() {
+        if time::timeout_at(finished_by, jobs.all()).await.is_err() {
             tracing::warn!(jobs = jobs.len(), "not finished in time, giving them back");
             stop.cancel();
-            let all_back = async { while jobs.next().await.is_some() {} };
-            if time::timeout_at(started + limit, all_back).await.is_err() {
+            if time::timeout_at(started + limit, jobs.all()).await.is_err() {
                 tracing::warn!(jobs = jobs.len(), "the broker takes them back as we disconnect");
             }
         }
+        self.settle_aborts((started + limit).max(Instant::now() + limit / 20)).await;
+    }
+
+    /// Waits until `until` for the aborts of uploads that were cancelled.
+    async fn settle_aborts(&self, until: Instant) {
         let aborts = async {
             for tenant in self.tenants.iter() {
                 tenant.store.settle_aborts().await;
             }
         };
-        let rest = (started + limit).max(Instant::now() + limit / 20);
-        if time::timeout_at(rest, aborts).await.is_err() {
+        if time::timeout_at(until, aborts).await.is_err() {
             tracing::warn!("some multipart uploads were not aborted in time; a sweep finds them");
         }
     }
+}
+
+fn panicked() -> Failure {
+    let detail = "the job panicked; the worker's log says where";
+    Failure::new(Class::Failure, Reason::JOB_PANICKED, detail)
 }
 
 /// The jobs at work, and the places they hold.
@@ -274,6 +288,11 @@ impl Jobs {
 
     fn len(&self) -> usize {
         self.tasks.len()
+    }
+
+    /// Waits for all of them to end.
+    async fn all(&mut self) {
+        while self.next().await.is_some() {}
     }
 
     /// The next job to end; `None` while there is none.

@@ -87,7 +87,7 @@ impl Policy {
     }
 
     /// A message that waits for something that is not its fault: uncounted, on the same step.
-    pub fn park(&self, state: State) -> Verdict {
+    fn park(&self, state: State) -> Verdict {
         Verdict::Again { delay: self.parking, state }
     }
 

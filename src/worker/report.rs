@@ -9,7 +9,6 @@ use super::Tools;
 use super::conclude::{Done, Outcome};
 use super::intake::{Intake, Work};
 use super::job::Archived;
-use super::waiting::Lesson;
 use crate::clock;
 use crate::failure::{Class, Failure};
 use crate::metrics::{BreakerTarget, JobOutcome, TenantLabel};
@@ -57,7 +56,7 @@ impl Report<'_> {
             if archived.downloaded {
                 tools.health.accepted(&ccfs);
             }
-        } else if outcome.lesson() == Some(Lesson::Answered) {
+        } else if failure.is_some_and(|failure| failure.reason.is_result_code()) {
             tools.health.accepted(&ccfs);
         }
     }
