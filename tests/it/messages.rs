@@ -50,6 +50,7 @@ async fn every_bad_message_is_dead_at_once_and_the_queue_moves_on() {
     let metrics = worker.get("/metrics").await.1;
     assert_counted(&worker, &bad).await;
     assert_eq!(world.ccfs.requests().len(), 1, "nothing was asked for a bad message");
+    assert_eq!(world.rabbit.ready(&world.events).await, 0, "one event each");
     for queue in ["jobs", "bulk", "dead"] {
         assert_eq!(world.depth(queue).await, 0, "nothing is left in {queue}");
     }

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use super::{End, LOOK, case, play, readyz_says};
 use crate::support::ccfs::Reply;
-use crate::support::s3::{ALWAYS, Fault, Op};
+use crate::support::s3::{ALWAYS, Fault, Op, SECRET_KEY};
 use crate::support::world::{World, access_key, call, secret_key};
 
 /// The lines of `log` at level ERROR that have `text`.
@@ -86,5 +86,6 @@ async fn a_store_that_refuses_is_loud_too() {
     world.settled(&worker).await;
     let ready = worker.get("/readyz").await.1;
     assert!(!ready.contains(&target), "{ready}");
-    worker.stop().await;
+    let log = worker.stop().await;
+    assert!(!log.contains(SECRET_KEY), "{log}");
 }
