@@ -1,0 +1,245 @@
+//! Broker, CC-FS, store and workers die and come back: nothing is lost, nothing stored twice, no
+//! restart needed.
+
+use std::time::Duration;
+
+use crate::support::broker::{Node, node};
+use crate::support::ccfs::Reply;
+use crate::support::eventually;
+use crate::support::link::{Link, Weather};
+use crate::support::s3::Op;
+use crate::support::worker::Worker;
+use crate::support::world::{SOON, World};
+
+/// So slow that an outage falls into the download.
+fn slow() -> Reply {
+    Reply::wav(64 << 10).pieces(4 << 10, Duration::from_millis(250))
+}
+
+async fn downloading(world: &World, count: usize) {
+    let what = format!("{count} recordings come down");
+    let active = || async { (world.ccfs.active() >= count).then_some(()) };
+    eventually(&what, SOON, active).await;
+}
+
+/// `/readyz` says 503, and why.
+async fn not_ready(worker: &Worker) -> String {
+    eventually("the worker is not ready", SOON, || async {
+        let (status, body) = worker.get("/readyz").await;
+        (status == 503).then_some(body)
+    })
+    .await
+}
+
+async fn ready(worker: &Worker) {
+    eventually("the worker is ready again", SOON, || async {
+        (worker.get("/readyz").await.0 == 200).then_some(())
+    })
+    .await;
+}
+
+/// Takes events until each of the calls `{prefix}0` … has one, and nothing is left to do.
+/// A call may be announced twice: what could not be acknowledged comes again.
+async fn all_archived_once(world: &World, worker: &Worker, prefix: &str, count: usize) {
+    let mut subjects = std::collections::BTreeSet::new();
+    while subjects.len() < count {
+        let event = world.event().await.json();
+        assert_eq!(event["type"], "recording.archived", "{event}");
+        subjects.insert(event["subject"].as_str().unwrap().to_owned());
+    }
+    world.settled(worker).await;
+    let keys = world.store.s3().keys(&world.bucket, "").await;
+    let own: Vec<_> = keys.iter().filter(|key| key.contains(prefix)).collect();
+    assert_eq!(own.len(), count, "{keys:?}");
+    for key in own {
+        let stored = world.store.seen_of(Op::Put);
+        let stored = stored.iter().filter(|put| put.key == *key && put.status == Some(200));
+        assert_eq!(stored.count(), 1, "{key} is stored once");
+        let name = key.rsplit('/').next().unwrap().trim_end_matches(".wav");
+        let object = world.store.s3().object(&world.bucket, key).await.expect("just listed");
+        assert_eq!(object.body, world.ccfs.expected(name).to_vec());
+    }
+    assert_eq!(world.depth("dead").await, 0);
+}
+
+#[tokio::test]
+async fn a_broker_that_is_killed_cut_or_short_of_memory_needs_no_restart_of_ours() {
+    let node = Node::start_private().await;
+    let mut world = World::on(&node).await;
+    world.ccfs.default_reply(slow());
+    let worker = world.worker(&[("ccfs", "read_timeout = \"5m\"")]).await;
+
+    // Killed and started again.
+    for n in 0..6 {
+        world.call(&format!("1777093663-killed{n}")).await;
+    }
+    downloading(&world, 6).await;
+    node.kill().await;
+    let reason = not_ready(&worker).await;
+    assert!(reason.contains("reason") && !reason.contains("guest"), "{reason}");
+    node.start().await;
+    world.rabbit = node.client().await;
+    ready(&worker).await;
+    all_archived_once(&world, &worker, "killed", 6).await;
+
+    // One connection, then the other, closed by an operator.
+    for (side, name) in ["consume", "publish"].into_iter().enumerate() {
+        let before = worker.metric("callvault_broker_reconnects_total", &[]).await;
+        let prefix = format!("1777093663-{name}");
+        for n in 0..3 {
+            world.call(&format!("{prefix}{n}")).await;
+        }
+        downloading(&world, 3).await;
+        let cut = node.cut_connections(&format!("callvault {name}")).await;
+        assert_eq!(cut, 1, "{side}");
+        worker.metric_reaches("callvault_broker_reconnects_total", &[], before + 1.0).await;
+        all_archived_once(&world, &worker, &prefix, 3).await;
+    }
+
+    // The memory alarm stops who publishes; a recording that comes down meanwhile is stored.
+    let slow = Reply::wav(64 << 10).after(Duration::from_secs(12));
+    world.ccfs.script("1777093663-alarm0", [slow]);
+    world.call("1777093663-alarm0").await;
+    downloading(&world, 1).await;
+    node.memory_alarm(true).await;
+    // A client that has published is not even answered now.
+    world.rabbit = node.client().await;
+    let stored = async || {
+        let keys = world.store.s3().keys(&world.bucket, "").await;
+        keys.iter().any(|key| key.contains("alarm")).then_some(())
+    };
+    eventually("the recording is stored", SOON, stored).await;
+    assert!(world.rabbit.get(&world.events).await.is_none(), "nothing can be said");
+    assert_eq!(worker.metric("callvault_jobs_in_flight", &[]).await, 1.0, "no early ack");
+    assert_eq!(worker.get("/readyz").await.0, 200, "consuming goes on");
+    node.memory_alarm(false).await;
+    all_archived_once(&world, &worker, "alarm", 1).await;
+    worker.stop().await;
+}
+
+/// A link to the shared broker, and the configuration that leads through it.
+async fn linked(world: &World, keys: &[(&str, &str)]) -> (Link, String) {
+    let link = Link::to(([127, 0, 0, 1], node().await.amqp_port()).into()).await;
+    let amqp = format!("amqp://guest:guest@{}/%2f", link.address());
+    let config = world.config_at(&amqp, &world.ccfs.url(), world.store.s3().endpoint(), keys);
+    (link, config)
+}
+
+#[tokio::test]
+async fn a_link_that_is_cut_torn_or_half_open_is_made_anew() {
+    let world = World::new().await;
+    world.ccfs.default_reply(slow());
+    let (mut link, config) = linked(&world, &[("broker", "heartbeat = \"2s\"")]).await;
+    let worker = Worker::start(&config).ready().await;
+    let weathers = [
+        ("cut", Weather::Cut),
+        ("torn", Weather::Torn(10)),
+        ("half-open", Weather::BlackHole),
+    ];
+    for (name, weather) in weathers {
+        let before = worker.metric("callvault_broker_reconnects_total", &[]).await;
+        let prefix = format!("1777093663-{name}");
+        for n in 0..3 {
+            world.call(&format!("{prefix}{n}")).await;
+        }
+        downloading(&world, 3).await;
+        link.set(weather);
+        not_ready(&worker).await;
+        link.restore().await;
+        worker.metric_reaches("callvault_broker_reconnects_total", &[], before + 2.0).await;
+        ready(&worker).await;
+        all_archived_once(&world, &worker, &prefix, 3).await;
+    }
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_starts_without_a_broker_says_why_and_waits() {
+    let world = World::new().await;
+    let (mut link, config) = linked(&world, &[]).await;
+    link.close().await;
+    let worker = Worker::start(&config);
+    let reason = eventually("it says why", SOON, || async {
+        let (status, body) = worker.get("/readyz").await;
+        assert_eq!(status, 503, "{body}");
+        body.contains("refused").then_some(body)
+    })
+    .await;
+    assert!(reason.contains(&link.address().to_string()), "{reason}");
+    assert!(!reason.contains("guest"), "{reason}");
+    assert_eq!(worker.get("/livez").await.0, 200, "alive all the same");
+    assert_eq!(worker.metric("callvault_broker_connected", &[]).await, 0.0);
+
+    link.restore().await;
+    let worker = worker.ready().await;
+    world.call("1777093663-1").await;
+    all_archived_once(&world, &worker, "1777093663-", 1).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_killed_at_any_point_leaves_its_work_to_the_next() {
+    let world = World::new().await;
+    let keys = [("ccfs", "read_timeout = \"5m\""), ("broker", "heartbeat = \"2s\"")];
+    let (_link, config) = linked(&world, &keys).await;
+    // In a small download; in an upload whose first part is stored.
+    world.ccfs.script("1777093663-down", [Reply::wav(64 << 10).stall_at(32 << 10)]);
+    world.ccfs.script("1777093663-up", [Reply::wav(20 << 20).stall_at(12 << 20)]);
+    let mut first = Worker::start(&config).ready().await;
+    world.call("1777093663-down").await;
+    world.call("1777093663-up").await;
+    downloading(&world, 2).await;
+    let part = || async { (!world.store.seen_of(Op::UploadPart).is_empty()).then_some(()) };
+    eventually("a part goes up", SOON, part).await;
+    first.kill();
+    assert_eq!(world.store.s3().keys(&world.bucket, "").await, [""; 0], "nothing is visible");
+
+    world.ccfs.script("1777093663-down", [Reply::wav(64 << 10)]);
+    world.ccfs.script("1777093663-up", [Reply::wav(20 << 20)]);
+    // Stored, but not announced: the link is silent when it is killed.
+    let (link, config) = linked(&world, &keys).await;
+    let mut second = Worker::start(&config).ready().await;
+    downloading(&world, 1).await;
+    link.set(Weather::BlackHole);
+    let stored = || async {
+        (world.store.s3().keys(&world.bucket, "").await.len() == 2).then_some(())
+    };
+    eventually("both are stored", SOON, stored).await;
+    second.kill();
+
+    let third = world.worker(&[]).await;
+    let mut subjects = std::collections::BTreeSet::new();
+    while subjects.len() < 2 {
+        let event = world.event().await.json();
+        assert_eq!(event["type"], "recording.archived");
+        let object = &event["data"]["objects"][0];
+        let key = object["key"].as_str().unwrap();
+        let content = world.ccfs.expected(event["data"]["callId"].as_str().unwrap());
+        let found = world.store.s3().object(&world.bucket, key).await.expect("it is stored");
+        assert!(found.body == content.to_vec(), "{key} is whole");
+        assert_eq!(object["size"], content.length());
+        subjects.insert(event["subject"].to_string());
+    }
+    world.settled(&third).await;
+    assert_eq!(world.store.s3().keys(&world.bucket, "").await.len(), 2);
+    third.stop().await;
+}
+
+#[tokio::test]
+async fn a_store_that_was_down_takes_what_waited_for_it() {
+    let world = World::new().await;
+    let mut link = Link::to(world.store.s3().address()).await;
+    let endpoint = format!("http://{}", link.address());
+    let amqp = node().await.url();
+    let keys = [("retry", "delays = [\"200ms\"]\nmax_attempts = 1000")];
+    let worker =
+        Worker::start(&world.config_at(&amqp, &world.ccfs.url(), &endpoint, &keys)).ready().await;
+    link.close().await;
+    world.call("1777093663-1").await;
+    let reason = ["reason=\"store.unreachable\""];
+    worker.metric_reaches("callvault_retries_total", &reason, 2.0).await;
+    assert!(world.rabbit.get(&world.events).await.is_none());
+    link.restore().await;
+    all_archived_once(&world, &worker, "1777093663-", 1).await;
+    worker.stop().await;
+}

@@ -1,0 +1,170 @@
+//! Tenants do not get into each other's way, and each has settings of its own.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::ccfs::{Limit, Reply, Simulator};
+use crate::support::eventually;
+use crate::support::s3::LocalS3;
+use crate::support::world::{SOON, World, access_key, call, secret_key};
+
+async fn globex(world: &World, call_id: &str) {
+    let mut message = call(call_id);
+    message["tenant"] = json!("globex");
+    world.publish(&message).await;
+}
+
+#[tokio::test]
+async fn a_tenant_whose_ccfs_stalls_holds_its_share_and_no_more() {
+    let world = World::new().await;
+    let keys = [("worker", "concurrency = 8"), ("ccfs", "read_timeout = \"5m\"")];
+    let worker = world.worker(&keys).await;
+    for n in 0..9 {
+        let id = format!("1777093663-stalls{n}");
+        world.ccfs.script(&id, [Reply::wav(64 << 10).stall_at(9000)]);
+        world.call(&id).await;
+    }
+    let in_flight = "callvault_jobs_in_flight";
+    worker.metric_reaches(in_flight, &["tenant=\"acme\""], 9.0).await;
+    for n in 0..10 {
+        globex(&world, &format!("1777093663-fine{n}")).await;
+    }
+    for event in world.events(10).await {
+        assert_eq!(event["type"], "recording.archived");
+        assert_eq!(event["data"]["tenant"], "globex");
+    }
+    assert_eq!(world.ccfs.active(), 6, "three quarters of eight");
+    let of_acme = world.ccfs.requests().into_iter().filter(|seen| {
+        seen.verified.as_ref().is_ok_and(|account| *account == access_key("acme"))
+    });
+    assert_eq!(of_acme.count(), 6, "the others were never started");
+    let mut worker = worker;
+    worker.kill();
+}
+
+#[tokio::test]
+async fn max_concurrency_is_kept() {
+    let world = World::new().await;
+    let worker = world.worker(&[("globex", "max_concurrency = 2")]).await;
+    let labels = ["tenant=\"globex\""];
+    assert_eq!(worker.metric("callvault_tenant_concurrency_limit", &labels).await, 2.0);
+    // Whoever asks for more at once is told so.
+    world.ccfs.limit(&access_key("globex"), Limit { concurrent: Some(2), per_second: None });
+    world.ccfs.default_reply(Reply::wav(4096).after(Duration::from_millis(200)));
+    for n in 0..8 {
+        globex(&world, &format!("1777093663-n{n}")).await;
+    }
+    world.events(8).await;
+    assert_eq!(world.ccfs.peak(), 2, "both places are used");
+    assert_eq!(worker.metric("callvault_retries_total", &labels).await, 0.0);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn one_that_brings_no_answers_falls_to_an_eighth_until_it_answers() {
+    let world = World::new().await;
+    let keys = [
+        ("worker", "concurrency = 16"),
+        ("ccfs", "read_timeout = \"500ms\""),
+        ("retry", "delays = [\"200ms\"]\nmax_attempts = 1000"),
+    ];
+    let worker = world.worker(&keys).await;
+    let limit = "callvault_tenant_concurrency_limit";
+    let acme = ["tenant=\"acme\""];
+    assert_eq!(worker.metric(limit, &acme).await, 12.0);
+    for n in 0..4 {
+        let id = format!("1777093663-n{n}");
+        world.ccfs.script(&id, [Reply::hang()]);
+        world.call(&id).await;
+    }
+    let is = async |places: f64| {
+        eventually(&format!("it may hold {places}"), SOON, || async {
+            (worker.metric(limit, &acme).await == places).then_some(())
+        })
+        .await;
+    };
+    is(2.0).await;
+    assert_eq!(worker.metric(limit, &["tenant=\"globex\""]).await, 12.0);
+    for n in 0..4 {
+        world.ccfs.script(&format!("1777093663-n{n}"), [Reply::wav(4096)]);
+    }
+    is(12.0).await;
+    for event in world.events(4).await {
+        assert_eq!(event["type"], "recording.archived");
+    }
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_wrong_secret_of_one_does_not_touch_the_other() {
+    let world = World::new().await;
+    world.ccfs.account(&access_key("acme"), "another");
+    let worker = world.worker(&[]).await;
+    world.call("1777093663-1").await;
+    let reason = ["tenant=\"acme\"", "reason=\"ccfs.unauthorized\""];
+    // More often than there are attempts.
+    worker.metric_reaches("callvault_retries_total", &reason, 4.0).await;
+    for n in 0..5 {
+        globex(&world, &format!("1777093663-fine{n}")).await;
+    }
+    for event in world.events(5).await {
+        assert_eq!(event["type"], "recording.archived");
+        assert_eq!(event["data"]["tenant"], "globex");
+    }
+    assert_eq!(worker.metric("callvault_retries_total", &["tenant=\"globex\""]).await, 0.0);
+    let (status, body) = worker.get("/readyz").await;
+    assert_eq!(status, 200, "{body}");
+    assert!(body.contains("ccfs:acme") && !body.contains("ccfs:globex"), "{body}");
+    assert!(!body.contains(&secret_key("acme")), "{body}");
+
+    world.ccfs.account(&access_key("acme"), &secret_key("acme"));
+    let event = world.event().await.json();
+    assert_eq!(event["type"], "recording.archived");
+    assert_eq!(event["data"]["attempts"], 1, "a refusal is no attempt");
+    let (_, body) = worker.get("/readyz").await;
+    assert!(!body.contains("ccfs:acme"), "{body}");
+    let log = worker.stop().await;
+    assert!(!log.contains(&secret_key("acme")), "no secret in the log");
+}
+
+#[tokio::test]
+async fn each_has_its_own_bucket_servers_and_zone() {
+    let world = World::new().await;
+    let store = LocalS3::start().await;
+    let bucket = store.s3().bucket().await;
+    let ccfs = Simulator::start().await;
+    ccfs.account(&access_key("globex"), &secret_key("globex"));
+    let own = format!(
+        "cc_id = \"9\"\ntime_zone = \"Asia/Shanghai\"\n\
+         [tenants.ccfs]\nendpoints = [\"{}\"]\n\
+         [tenants.store]\nendpoint = \"{}\"\nbucket = \"{bucket}\"\n\
+         key = \"{{cc_id}}/{{yyyy}}-{{mm}}-{{dd}}/{{hh}}/{{name}}.{{ext}}\"\n",
+        ccfs.url(),
+        store.s3().endpoint(),
+    );
+    let keys = [("acme", "time_zone = \"America/New_York\""), ("globex", &own)];
+    let worker = world.worker(&keys).await;
+    for tenant in ["acme", "globex"] {
+        // Late in the day, or already on the next, or still on the day before.
+        for (n, end) in ["2026-04-25T20:30:00Z", "2026-04-26T02:30:00Z"].into_iter().enumerate() {
+            world
+                .publish(&json!({ "type": "call.completed", "tenant": tenant, "callEnd": end,
+                                  "callId": format!("{tenant}-{n}x") }))
+                .await;
+        }
+    }
+    let events = world.events(4).await;
+    let object = |n: usize| &events[n]["data"]["objects"][0];
+    assert_eq!(object(0)["key"], "acme/2026/04/25/acme-0x.wav");
+    assert_eq!(object(1)["key"], "acme/2026/04/25/acme-1x.wav", "still the 25th in New York");
+    assert_eq!(object(2)["key"], "9/2026-04-26/04/globex-0x.wav", "the 26th in Shanghai");
+    assert_eq!(object(3)["key"], "9/2026-04-26/10/globex-1x.wav");
+    assert_eq!(object(0)["bucket"], *world.bucket);
+    assert_eq!(object(2)["bucket"], *bucket);
+    assert_eq!(world.store.s3().keys(&world.bucket, "").await.len(), 2);
+    assert_eq!(store.s3().keys(&bucket, "").await.len(), 2);
+    assert_eq!((world.ccfs.requests().len(), ccfs.requests().len()), (2, 2));
+    assert!(ccfs.requests().iter().all(|seen| seen.asked.cc_id == "9"));
+    worker.stop().await;
+}
