@@ -102,10 +102,8 @@ fn dead_letters(screen: &Screen, outcome: &Outcome) {
         let reason = screen.paint(Tone::Bad, format!("{:<16}", letter.reason));
         let name = letter.name.as_deref().unwrap_or("–");
         let tries = if letter.attempts == "1" { "try" } else { "tries" };
-        println!(
-            "  {:<8}{name:<20}{reason} after {} {tries}: {}",
-            letter.tenant, letter.attempts, letter.detail
-        );
+        println!("  {:<8}{name:<20}{reason}after {} {tries}", letter.tenant, letter.attempts);
+        println!("{:10}{}", "", screen.paint(Tone::Dim, &letter.detail));
     }
 }
 
@@ -123,7 +121,7 @@ fn totals(screen: &Screen, outcome: &Outcome) {
     line("archived", &|sum| sum.archived as u64);
     line("absent", &|sum| sum.absent as u64);
     line("dead", &|sum| sum.dead as u64);
-    line("tries again", &|sum| sum.retried);
+    line("tried again", &|sum| sum.retried);
     let [received, acknowledged, given_back, in_flight] = ledger(&outcome.seen.status);
     println!(
         "  messages: {received} received = {acknowledged} acknowledged + {given_back} given back \

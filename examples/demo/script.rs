@@ -71,6 +71,7 @@ impl Afternoon {
 
 /// The afternoon that begins at `now`; always the same but for the date.
 pub fn afternoon(now: Timestamp) -> Afternoon {
+    let now = Timestamp::from_second(now.as_second()).expect("a second of a timestamp is one");
     let mut play = Play { now, rng: Rng::with_seed(7), clock: 0.0, all: Afternoon::default() };
     play.chapter("Calls end at both tenants.", |play| play.ordinary(22));
     play.chapter("Some recordings are not in CC-FS yet.", |play| {

@@ -299,10 +299,12 @@ fn remarkable(screen: &Screen, line: &Value) -> Option<String> {
     Some(format!("    {word} {:<7} {call:<18} {text}", field("tenant")))
 }
 
+/// The reason, and the first half of the sentence that explains it.
 fn why(line: &Value) -> String {
     let field = |name: &str| line[name].as_str().unwrap_or_default();
-    let detail = field("detail");
-    format!("{} ({})", detail.strip_prefix("CC-FS answered: ").unwrap_or(detail), field("reason"))
+    let detail = field("detail").split(';').next().unwrap_or_default();
+    let detail = detail.strip_prefix("CC-FS answered: ").unwrap_or(detail);
+    format!("{:<15} {detail}", field("reason"))
 }
 
 /// A JSON log that grows.

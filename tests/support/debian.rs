@@ -1,7 +1,10 @@
 //! Debian packages that the kit needs and the machine lacks.
 
+use std::fs::{self, File};
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
+
+use super::kit_dir;
 
 /// Installs `packages`. Their services are neither started now nor at the next boot: the kit runs
 /// servers of its own, and a public one is nobody's wish.
@@ -21,13 +24,19 @@ pub fn install(packages: &str, services: &str) {
             chmod +x $policy
         fi
         export DEBIAN_FRONTEND=noninteractive
-        lock='-o DPkg::Lock::Timeout=300'
-        apt-get $lock update -q
-        apt-get $lock install -q -y --no-install-recommends {packages}
+        # Whoever else is at work: dpkg's lock can be waited for, that of the lists cannot.
+        until said=$(apt-get update -q 2>&1); do
+            case $said in *'Could not get lock'*) sleep 2 ;; *) echo \"$said\"; exit 1 ;; esac
+        done
+        apt-get -o DPkg::Lock::Timeout=300 install -q -y --no-install-recommends {packages}
         for service in {services}; do
-            systemctl disable --quiet $service 2>/dev/null || true
+            deb-systemd-helper --quiet disable $service || true
         done"
     );
+    // One at a time, so that none takes away the policy of another.
+    fs::create_dir_all(kit_dir()).expect("the kit's folder can be made");
+    let lock = File::create(kit_dir().join("apt.lock")).expect("the lock can be made");
+    lock.lock().expect("a file can be locked");
     let output = Command::new("sh").args(["-c", &script]).stdin(Stdio::null()).output();
     let output = output.expect("sh runs");
     assert!(
