@@ -77,8 +77,11 @@ async fn ready_is_503_with_the_reason_until_the_broker_is_there() {
     worker.stop().await;
 }
 
+/// Name, type, and each label with its values.
+type Series = (&'static str, &'static str, &'static [(&'static str, &'static [&'static str])]);
+
 /// Contract 7: name, type, and label names with the values that can be known from the start.
-const CONTRACT: &[(&str, &str, &[(&str, &[&str])])] = &[
+const CONTRACT: &[Series] = &[
     ("messages_received_total", "counter", &[("type", TYPES)]),
     ("messages_settled_total", "counter", &[("how", &["acked", "given_back"])]),
     ("jobs_total", "counter", &[("tenant", ALL_TENANTS), ("outcome", OUTCOMES)]),

@@ -1,4 +1,6 @@
 //! callvault as a process among real parts.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -7,15 +9,19 @@ mod archive;
 mod breakers;
 mod broker;
 mod ccfs;
+mod cli;
 mod deadline;
 mod deploy;
 mod drain;
 mod dump;
 mod duplicates;
 mod ends;
+mod http;
 mod ledger;
 mod messages;
 mod outages;
+mod readme;
 mod store;
 mod suspects;
 mod tenants;
+mod vendor;

@@ -131,11 +131,8 @@ async fn a_link_that_is_cut_torn_or_half_open_is_made_anew() {
     world.ccfs.default_reply(slow());
     let (mut link, config) = linked(&world, &[("broker", "heartbeat = \"2s\"")]).await;
     let worker = Worker::start(&config).ready().await;
-    let weathers = [
-        ("cut", Weather::Cut),
-        ("torn", Weather::Torn(10)),
-        ("half-open", Weather::BlackHole),
-    ];
+    let weathers =
+        [("cut", Weather::Cut), ("torn", Weather::Torn(10)), ("half-open", Weather::BlackHole)];
     for (name, weather) in weathers {
         let before = worker.metric("callvault_broker_reconnects_total", &[]).await;
         let prefix = format!("1777093663-{name}");
@@ -201,9 +198,8 @@ async fn a_worker_killed_at_any_point_leaves_its_work_to_the_next() {
     let mut second = Worker::start(&config).ready().await;
     downloading(&world, 1).await;
     link.set(Weather::BlackHole);
-    let stored = || async {
-        (world.store.s3().keys(&world.bucket, "").await.len() == 2).then_some(())
-    };
+    let stored =
+        || async { (world.store.s3().keys(&world.bucket, "").await.len() == 2).then_some(()) };
     eventually("both are stored", SOON, stored).await;
     second.kill();
 

@@ -1,5 +1,4 @@
 //! The store against S3 servers, over sockets: one with scripted faults, and SeaweedFS.
-#![expect(clippy::unwrap_used, reason = "helpers of tests, which clippy does not know as such")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
