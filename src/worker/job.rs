@@ -148,8 +148,8 @@ impl Job {
     }
 
     fn key(&self, extension: &str) -> Result<ObjectKey, Failure> {
-        let Tenant { id, cc_id, keys, .. } = &*self.tenant;
-        keys.key(id, cc_id, &self.request.wanted, &self.place, extension)
+        let Tenant { id, keys, .. } = &*self.tenant;
+        keys.key(id, self.cc_id(), &self.request.wanted, &self.place, extension)
     }
 
     fn identity(&self) -> Identity {
