@@ -55,3 +55,20 @@ async fn twenty_mebibytes_go_up_in_parts() {
     assert!(stored.body == content.to_vec(), "the bytes that CC-FS sent");
     worker.stop().await;
 }
+
+#[tokio::test]
+async fn the_cc_id_in_a_key_is_the_one_asked_with() {
+    let world = World::new().await;
+    let worker =
+        world.worker(&[("store", "key = \"{tenant}/{cc_id}/{yyyy}/{name}.{ext}\"")]).await;
+
+    let mut message = call("1777093663-3");
+    message["ccId"] = json!("7/a");
+    world.publish(&message).await;
+    let event = world.event().await.json();
+
+    let key = "acme/7%2Fa/2026/1777093663-3.wav";
+    assert_eq!(event["data"]["ccId"], "7/a");
+    assert_eq!(event["data"]["objects"][0]["key"], key);
+    worker.stop().await;
+}
