@@ -35,19 +35,22 @@ pub fn explain(screen: &Screen, parts: &Parts) {
     println!("\n  Ask for a recording of your own:\n");
     println!("{}", screen.paint(Tone::Bold, publish_command(&management)));
     println!(
-        "\n  The end of a call id scripts CC-FS: 1777093663-nf.nf.w64k is twice not found, then a \
-         WAV;\n  -z3x8k a ZIP, -cut a torn body, -c0300004 a result code. Events as they come:\n"
+        "\n  How a call id ends tells CC-FS what to answer: -w64k a WAV, -nf.nf.w64k one that is \
+         twice\n  not there yet, -z3x8k a ZIP, -cut a torn body, -c0300004 a result code. Events, \
+         as they come:\n"
     );
 }
 
 /// Through RabbitMQ's own HTTP interface, so that nothing has to be installed.
 fn publish_command(management: &str) -> String {
-    let payload =
-        r#"{\"type\":\"call.completed\",\"tenant\":\"acme\",\"callId\":\"1777093663-w64k\"}"#;
+    // The date of the call is in its id, and so that of the key.
+    let call =
+        r#"{\"type\":\"call.completed\",\"tenant\":\"acme\",\"callId\":\"'$(date +%s)'-w64k\"}"#;
     format!(
-        "curl -u guest:guest {management}/api/exchanges/%2f/{CALLS}/publish -d '{{\n\
+        "curl -s -u guest:guest {management}/api/exchanges/%2f/{CALLS}/publish -d '{{\n\
          \x20 \"routing_key\": \"call.completed\", \"properties\": {{ \"delivery_mode\": 2 }},\n\
-         \x20 \"payload_encoding\": \"string\", \"payload\": \"{payload}\" }}'"
+         \x20 \"payload_encoding\": \"string\",\n\
+         \x20 \"payload\": \"{call}\" }}'"
     )
 }
 

@@ -24,7 +24,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use outcome::Outcome;
 use parts::Parts;
-use screen::Screen;
+use screen::{Screen, Tone};
 
 /// What shells say of a program that Ctrl-C has ended.
 const INTERRUPTED: u8 = 130;
@@ -73,6 +73,7 @@ async fn play(screen: &Screen) -> Result<(Parts, ExitCode), Interrupted> {
     let afternoon = script::afternoon(callvault::clock::now());
     let seen = watch::play(screen, &mut parts, &afternoon).await;
     screen.close();
+    println!("{}", screen.paint(Tone::Dim, "  reading every object back…"));
     let outcome = Outcome::gather(&parts, &afternoon, seen).await;
     outcome.save(&parts.folder);
     report::show(screen, &parts, &outcome);
