@@ -137,8 +137,12 @@ impl Mover {
             ToSign { method: "POST", path: PATH, headers: &headers, body: body.as_bytes() };
         let (access, secret) = (access_key(TENANT), secret_key(TENANT));
         let signed = authorization(&access, &secret, callvault::clock::now(), &signed);
-        let request =
-            self.http.post(url).header("content-type", kind).header("authorization", signed);
+        let request = self
+            .http
+            .post(url)
+            .header("accept-encoding", "identity")
+            .header("content-type", kind)
+            .header("authorization", signed);
         let mut answer = request.body(body).send().await.expect("the simulator answers");
         assert_eq!(answer.status(), 200, "{call}");
         let length = answer.content_length().expect("the simulator says the length");
