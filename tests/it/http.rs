@@ -34,11 +34,12 @@ async fn json(worker: &Worker, path: &str) -> (u16, Value) {
 
 /// Status, head in lower case, body.
 async fn ask(worker: &Worker, method: &str, path: &str) -> (u16, String, String) {
-    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", worker.port())).await.unwrap();
+    let address = ("127.0.0.1", worker.port());
+    let mut stream = tokio::net::TcpStream::connect(address).await.expect("it listens");
     let request = format!("{method} {path} HTTP/1.1\r\nhost: it\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.write_all(request.as_bytes()).await.expect("it reads");
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
+    stream.read_to_string(&mut answer).await.expect("it answers in UTF-8");
     let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
     (status, head.to_lowercase(), body.to_owned())
@@ -77,11 +78,11 @@ async fn ready_is_503_with_the_reason_until_the_broker_is_there() {
     worker.stop().await;
 }
 
-/// Name, type, and each label with its values.
-type Series = (&'static str, &'static str, &'static [(&'static str, &'static [&'static str])]);
+/// A label's name and values.
+type Label = (&'static str, &'static [&'static str]);
 
 /// Contract 7: name, type, and label names with the values that can be known from the start.
-const CONTRACT: &[Series] = &[
+const CONTRACT: &[(&str, &str, &[Label])] = &[
     ("messages_received_total", "counter", &[("type", TYPES)]),
     ("messages_settled_total", "counter", &[("how", &["acked", "given_back"])]),
     ("jobs_total", "counter", &[("tenant", ALL_TENANTS), ("outcome", OUTCOMES)]),
@@ -169,7 +170,7 @@ const RESPONSES: &[&str] = &["ok", "timeout", "unreachable", "0300012", "http_50
 const NOT_ZERO: &[&str] = &["buffer_limit_bytes", "tenant_concurrency_limit", "build_info"];
 
 /// Every combination of the label values, as conditions on a line.
-fn combinations(labels: &[(&str, &[&str])], bucket: &str) -> Vec<Vec<String>> {
+fn combinations(labels: &[Label], bucket: &str) -> Vec<Vec<String>> {
     labels.iter().fold(vec![Vec::new()], |all, (label, values)| {
         let condition = |value: &&str| match *value {
             "" => format!("{label}=\""),

@@ -108,6 +108,8 @@ fn paths_that_pages_name_exist() {
             let file = span.split([':', ' ']).next().unwrap_or_default();
             if folders.iter().any(|folder| file.starts_with(folder)) && !file.contains(['*', '{']) {
                 assert!(root().join(file).exists(), "{path}: there is no {file}");
+            } else if file.ends_with(".rs") {
+                assert!(root().join("src").join(file).exists(), "{path}: there is no src/{file}");
             }
         }
     }
