@@ -4,9 +4,11 @@
 
 use std::io::{self, IsTerminal};
 
-use tracing::Subscriber;
-use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing::level_filters::LevelFilter;
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::filter::{EnvFilter, ParseError, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::config::{Log, LogFormat};
@@ -49,11 +51,24 @@ where
         .with_writer(writer)
         .log_internal_errors(false);
     Ok(match log.format {
-        LogFormat::Text => Box::new(lines.with_target(false).finish()),
+        LogFormat::Text => Box::new(lines.with_target(false).finish().with(filter_fn(is_discreet))),
         LogFormat::Json => Box::new(
-            lines.json().flatten_event(true).with_current_span(true).with_span_list(false).finish(),
+            lines
+                .json()
+                .flatten_event(true)
+                .with_current_span(true)
+                .with_span_list(false)
+                .finish()
+                .with(filter_fn(is_discreet)),
         ),
     })
+}
+
+/// Whether a line can hold nothing private, whatever level is asked for: what libraries trace are
+/// the bytes on the wire, the messages' bodies and the broker's password among them.
+fn is_discreet(line: &Metadata<'_>) -> bool {
+    let ours = line.target().split("::").next() == Some(env!("CARGO_CRATE_NAME"));
+    ours || *line.level() <= LevelFilter::DEBUG
 }
 
 #[cfg(test)]
@@ -97,6 +112,19 @@ mod tests {
         assert_eq!((line["tenant"].as_str(), line["attempts"].as_i64()), (Some("acme"), Some(2)));
         assert_eq!(line["level"], "INFO");
         assert!(line["timestamp"].is_string());
+    }
+
+    #[test]
+    fn what_libraries_trace_is_never_written() {
+        for format in [LogFormat::Json, LogFormat::Text] {
+            let text = logged(format, "trace", false, || {
+                tracing::trace!(target: "lapin::channels", "a frame");
+                tracing::debug!(target: "lapin::channels", "a channel");
+                tracing::trace!("our own");
+            });
+            assert!(!text.contains("a frame"), "{text}");
+            assert!(text.contains("a channel") && text.contains("our own"), "{text}");
+        }
     }
 
     #[test]
