@@ -3,6 +3,7 @@
 mod support;
 
 mod archive;
+mod breakers;
 mod broker;
 mod ccfs;
 mod deploy;

@@ -33,7 +33,7 @@ pub struct World {
     pub events_exchange: String,
     /// The queue that all events go to.
     pub events: String,
-    amqp: String,
+    pub amqp: String,
 }
 
 impl World {
@@ -79,13 +79,15 @@ impl World {
         let mut text = format!(
             "[broker]\nurl = \"{amqp}\"\nqueue_prefix = \"{prefix}\"\n\
              calls_exchange = \"{calls}\"\nevents_exchange = \"{events_exchange}\"\n{}\
-             [worker]\n{}[ccfs]\nendpoints = [\"{ccfs}\"]\nread_timeout = \"3s\"\n{}\
+             [worker]\n{}[ccfs]\nendpoints = [\"{ccfs}\"]\n{}\
              [store]\nendpoint = \"{s3}\"\nbucket = \"{bucket}\"\npath_style = true\n\
              access_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\n{}\
              [retry]\n{}[log]\nformat = \"json\"\nlevel = \"debug\"\n{}",
             own("broker"),
             own("worker"),
-            own("ccfs"),
+            Some(own("ccfs"))
+                .filter(|own| own.contains("read_timeout"))
+                .unwrap_or_else(|| format!("read_timeout = \"3s\"\n{}", own("ccfs"))),
             own("store"),
             Some(own("retry")).filter(|own| own.contains("delays")).unwrap_or_else(|| {
                 format!("delays = [\"100ms\", \"200ms\"]\nmax_attempts = 3\n{}", own("retry"))

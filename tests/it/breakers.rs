@@ -1,0 +1,141 @@
+//! Outages: breakers open, consuming pauses, nothing is used up, and all is well again by itself.
+
+use std::time::Duration;
+
+use crate::support::ccfs::{Limit, Reply};
+use crate::support::eventually;
+use crate::support::link::Link;
+use crate::support::world::{SOON, World, access_key, call};
+
+/// Breakers that open at once, and few attempts: an outage would kill messages if it counted.
+const TOUCHY: (&str, &str) = (
+    "retry",
+    "delays = [\"100ms\", \"200ms\"]\nmax_attempts = 3\nbreaker_failures = 2\nbreaker_window = \"1ms\"",
+);
+
+#[tokio::test]
+async fn while_the_store_is_down_consuming_pauses_and_nothing_dies() {
+    let world = World::new().await;
+    let mut link = Link::to(world.store.s3().address()).await;
+    let s3 = format!("http://{}", link.address());
+    let config = world.config_at(&world.amqp, &world.ccfs.url(), &s3, &[TOUCHY]);
+    let worker = crate::support::worker::Worker::start(&config).ready().await;
+    link.close().await;
+
+    let ids: Vec<String> = (0..20).map(|serial| format!("1777093663-{serial}")).collect();
+    for id in &ids {
+        world.ccfs.script_for("ak-acme", id, [Reply::wav(4096)]);
+        world.call(id).await;
+    }
+    eventually("consuming pauses", SOON, || async {
+        let (status, body) = worker.get("/readyz").await;
+        (status == 503 && body.contains("paused")).then_some(())
+    })
+    .await;
+    let (_, body) = worker.get("/readyz").await;
+    assert!(body.contains("store.unreachable"), "{body}");
+    let open = worker.metric("callvault_breaker_open", &["target=\"store:"]).await;
+    assert_eq!(open, 1.0);
+
+    link.restore().await;
+    let events = world.events(ids.len()).await;
+    for event in &events {
+        assert_eq!(event["type"], "recording.archived", "{event}");
+    }
+    eventually("it is ready again", SOON, || async {
+        (worker.get("/readyz").await.0 == 200).then_some(())
+    })
+    .await;
+    assert_eq!(worker.metric("callvault_breaker_open", &[]).await, 0.0);
+    assert_eq!(worker.metric("callvault_dead_total", &[]).await, 0.0);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_ccfs_that_is_down_uses_up_no_attempts_and_leaves_the_other_tenant_alone() {
+    let world = World::new().await;
+    let mut link = Link::to(world.ccfs.address()).await;
+    let behind = format!("[tenants.ccfs]\nendpoints = [\"http://{}\"]", link.address());
+    let worker = world.worker(&[TOUCHY, ("acme", &behind)]).await;
+    link.close().await;
+
+    let id = "1777093663-1";
+    world.ccfs.script_for(&access_key("acme"), id, [Reply::wav(4096)]);
+    world.ccfs.script_for(&access_key("globex"), id, [Reply::wav(4096)]);
+    for serial in 1..=4 {
+        world.ccfs.script_for(
+            &access_key("acme"),
+            &format!("1777093664-{serial}"),
+            [Reply::wav(64)],
+        );
+        world.call(&format!("1777093664-{serial}")).await;
+    }
+    let open = ["target=\"ccfs:acme\""];
+    worker.metric_reaches("callvault_breaker_open", &open, 1.0).await;
+    // More rounds through the retry queue than there are attempts.
+    let parked = ["tenant=\"acme\"", "ccfs.unreachable"];
+    worker.metric_reaches("callvault_retries_total", &parked, 30.0).await;
+
+    let mut other = call(id);
+    other["tenant"] = "globex".into();
+    world.publish(&other).await;
+    let event = world.event().await;
+    assert_eq!(event.routing_key, "recording.archived.globex", "while acme's is down");
+
+    link.restore().await;
+    for event in world.events(4).await {
+        assert_eq!(event["type"], "recording.archived", "{event}");
+        assert!(event["data"]["attempts"].as_u64() <= Some(3), "{event}");
+    }
+    worker.metric_reaches("callvault_jobs_total", &["outcome=\"archived\""], 5.0).await;
+    assert_eq!(worker.metric("callvault_breaker_open", &[]).await, 0.0);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_throttled_tenant_slows_down_and_still_archives_everything() {
+    let world = World::new().await;
+    let limit = Limit { concurrent: Some(2), ..Limit::default() };
+    world.ccfs.limit(&access_key("acme"), limit);
+    let reply = || Reply::wav(4096).after(Duration::from_millis(50));
+    world.ccfs.default_reply(reply());
+    let worker = world.worker(&[("worker", "concurrency = 32")]).await;
+
+    for serial in 0..60 {
+        world.call(&format!("1777093663-{serial}")).await;
+    }
+    for event in world.events(60).await {
+        assert_eq!(event["type"], "recording.archived", "{event}");
+        assert_eq!(event["data"]["attempts"], 1, "throttling counts no attempt");
+    }
+    let limit = ["tenant=\"acme\""];
+    assert!(worker.metric("callvault_tenant_concurrency_limit", &limit).await < 24.0);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn uploads_that_a_killed_worker_left_open_are_swept_by_the_next() {
+    let world = World::new().await;
+    let id = "1777093663-1";
+    let slow = Reply::wav(24 << 20).stall_at(20 << 20);
+    world.ccfs.script_for("ak-acme", id, [slow, Reply::wav(24 << 20)]);
+    let keys = [("worker", "job_deadline = \"1s\""), ("ccfs", "read_timeout = \"60s\"")];
+    let patient = [("worker", "job_deadline = \"60s\""), ("ccfs", "read_timeout = \"60s\"")];
+    let mut worker = world.worker(&patient).await;
+    world.call(id).await;
+    eventually("an upload is open", SOON, || async {
+        (world.store.open_uploads() > 0).then_some(())
+    })
+    .await;
+    worker.kill();
+    assert_eq!(world.store.open_uploads(), 1, "nobody was left to abort it");
+
+    // The next one sweeps what is older than twice its own deadline, at start.
+    eventually("the upload is swept", SOON, || async {
+        let worker = world.worker(&keys).await;
+        let open = world.store.open_uploads();
+        worker.stop().await;
+        (open == 0).then_some(())
+    })
+    .await;
+}
