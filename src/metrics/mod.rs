@@ -108,7 +108,7 @@ impl Metrics {
         &self.ledger
     }
 
-    /// A job ended; `duration` from delivery to just before the message is settled.
+    /// A job ended; `duration` from the delivery to the settlement of its message.
     pub fn job_finished(&self, tenant: TenantLabel, outcome: JobOutcome, duration: Duration) {
         self.tenants[tenant.0].jobs[outcome as usize].inc();
         self.job_duration[outcome as usize].observe(duration.as_secs_f64());

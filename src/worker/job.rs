@@ -45,6 +45,8 @@ impl Job {
     /// The first stage that failed says why; nothing is visible in the store then, or it is and
     /// the next try finds it.
     pub async fn run(&self, tools: &Tools) -> Result<Archived, Failure> {
+        // A key that is too long is so whatever comes: nobody has to be asked.
+        self.key("wav")?;
         let mut store = self.tenant.store_gate.enter()?;
         if store.probes() {
             // A store that is still down shows it now, rather than after a download in vain.
@@ -246,5 +248,15 @@ mod tests {
         let other =
             r#"{"type":"call.completed","tenant":"acme","callId":"1777093663-1","ccId":"2"}"#;
         assert_eq!(job(other).await.key("wav").unwrap().as_str(), "acme/2/2026/1777093663-1.wav");
+    }
+
+    #[tokio::test]
+    async fn a_key_over_the_limit_is_an_invalid_message() {
+        let name = "\u{6c49}".repeat(200);
+        let body = format!(
+            r#"{{"type":"call.completed","tenant":"acme","callId":"1777093663-1","fileName":"{name}"}}"#
+        );
+        let failure = job(&body).await.key("wav").unwrap_err();
+        assert_eq!(failure.reason.as_str(), "message.invalid");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::memory::Room;
@@ -13,7 +13,8 @@ use crate::metrics::{Metrics, TenantLabel};
 use crate::recording::{Audio, Format, Framing, Proof};
 use crate::store::{MAX_PARTS, Sha256Digest};
 
-/// First buffer of a body whose length is not known; it grows to a part as bytes arrive.
+/// First buffer of a body whose length is not known; it grows to a part as bytes arrive. Whoever
+/// fills one part needs all of the next.
 const FIRST_BUFFER: u64 = 64 * 1024;
 
 /// A part in memory, with the share of the budget it lives in.
@@ -112,9 +113,10 @@ impl Source {
     /// What the download brought.
     pub async fn part(&mut self, mut room: Room) -> Result<Filled, Failure> {
         let first = self.size == 0;
-        let expected = self.remaining().unwrap_or(FIRST_BUFFER).min(self.part_size);
+        let unknown = if first { FIRST_BUFFER } else { self.part_size };
+        let expected = self.remaining().unwrap_or(unknown).min(self.part_size);
         let full = usize::try_from(self.part_size).unwrap_or(usize::MAX);
-        let mut buffer = BytesMut::with_capacity(usize::try_from(expected).unwrap_or(full));
+        let mut buffer = Vec::with_capacity(usize::try_from(expected).unwrap_or(full));
         let mut part = Sha256::new();
         loop {
             let taken = self.carry.split_to(self.carry.len().min(full - buffer.len()));
@@ -122,6 +124,7 @@ impl Source {
             if !first {
                 part.update(&taken);
             }
+            make_room(&mut buffer, taken.len(), full);
             buffer.extend_from_slice(&taken);
             if !self.carry.is_empty() || !self.more().await? {
                 break;
@@ -130,7 +133,7 @@ impl Source {
         // The first part's hash is that of the whole so far: one pass for what fits one part.
         let sha256 = if first { self.whole.clone() } else { part }.finalize().into();
         room.shrink_to(buffer.len() as u64);
-        Ok(Filled { body: buffer.freeze(), sha256, room })
+        Ok(Filled { body: buffer.into(), sha256, room })
     }
 
     /// Fetches the next chunk; false at the body's end.
@@ -160,5 +163,36 @@ impl Source {
         let audio = proof.finish();
         stage.end(&audio);
         Ok(Proven { size, sha256: whole.finalize().into(), audio: audio? })
+    }
+}
+
+/// Makes room for `more` bytes: doubles, but never beyond a `full` part, which is what the budget
+/// was asked for.
+fn make_room(buffer: &mut Vec<u8>, more: usize, full: usize) {
+    let needed = buffer.len() + more;
+    if needed > buffer.capacity() {
+        let grown = (buffer.capacity() * 2).min(full).max(needed);
+        buffer.reserve_exact(grown - buffer.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_grows_to_a_part_and_not_beyond() {
+        const FULL: usize = 5 << 20; // No power of two times the first buffer.
+        let mut buffer = Vec::with_capacity(64 * 1024);
+        let mut moves = 0;
+        while buffer.len() < FULL {
+            let before = buffer.capacity();
+            let more = (FULL - buffer.len()).min(10_000);
+            make_room(&mut buffer, more, FULL);
+            buffer.resize(buffer.len() + more, 0);
+            moves += u32::from(buffer.capacity() != before);
+        }
+        assert_eq!(buffer.capacity(), FULL);
+        assert!(moves <= 7, "{moves}");
     }
 }

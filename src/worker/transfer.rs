@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::memory::{Budget, Room};
@@ -129,6 +128,6 @@ async fn pump(
 /// Sends one part, and hands back the room it took.
 async fn send(upload: &Upload, number: u32, filled: Filled) -> Result<(Part, Room), Failure> {
     let Filled { body, sha256, room } = filled;
-    let part = upload.part(number, Bytes::clone(&body), sha256).await?;
+    let part = upload.part(number, body, sha256).await?;
     Ok((part, room))
 }
