@@ -45,7 +45,11 @@ async fn all_archived_once(world: &World, worker: &Worker, prefix: &str, count: 
     while subjects.len() < count {
         let event = world.event().await.json();
         assert_eq!(event["type"], "recording.archived", "{event}");
-        subjects.insert(event["subject"].as_str().unwrap().to_owned());
+        let subject = event["subject"].as_str().unwrap();
+        // Of earlier calls there may be repeats.
+        if subject.contains(prefix) {
+            subjects.insert(subject.to_owned());
+        }
     }
     world.settled(worker).await;
     let keys = world.store.s3().keys(&world.bucket, "").await;
@@ -109,7 +113,10 @@ async fn a_broker_that_is_killed_cut_or_short_of_memory_needs_no_restart_of_ours
         keys.iter().any(|key| key.contains("alarm")).then_some(())
     };
     eventually("the recording is stored", SOON, stored).await;
-    assert!(world.rabbit.get(&world.events).await.is_none(), "nothing can be said");
+    // Of earlier calls there may be repeats.
+    while let Some(event) = world.rabbit.get(&world.events).await {
+        assert_ne!(event.json()["subject"], "acme/1777093663-alarm0", "nothing can be said");
+    }
     assert_eq!(worker.metric("callvault_jobs_in_flight", &[]).await, 1.0, "no early ack");
     assert_eq!(worker.get("/readyz").await.0, 200, "consuming goes on");
     node.memory_alarm(false).await;
@@ -131,11 +138,8 @@ async fn a_link_that_is_cut_torn_or_half_open_is_made_anew() {
     world.ccfs.default_reply(slow());
     let (mut link, config) = linked(&world, &[("broker", "heartbeat = \"2s\"")]).await;
     let worker = Worker::start(&config).ready().await;
-    let weathers = [
-        ("cut", Weather::Cut),
-        ("torn", Weather::Torn(10)),
-        ("half-open", Weather::BlackHole),
-    ];
+    let weathers =
+        [("cut", Weather::Cut), ("torn", Weather::Torn(10)), ("half-open", Weather::BlackHole)];
     for (name, weather) in weathers {
         let before = worker.metric("callvault_broker_reconnects_total", &[]).await;
         let prefix = format!("1777093663-{name}");
@@ -201,9 +205,8 @@ async fn a_worker_killed_at_any_point_leaves_its_work_to_the_next() {
     let mut second = Worker::start(&config).ready().await;
     downloading(&world, 1).await;
     link.set(Weather::BlackHole);
-    let stored = || async {
-        (world.store.s3().keys(&world.bucket, "").await.len() == 2).then_some(())
-    };
+    let stored =
+        || async { (world.store.s3().keys(&world.bucket, "").await.len() == 2).then_some(()) };
     eventually("both are stored", SOON, stored).await;
     second.kill();
 

@@ -35,9 +35,10 @@ async fn a_tenant_whose_ccfs_stalls_holds_its_share_and_no_more() {
         assert_eq!(event["data"]["tenant"], "globex");
     }
     assert_eq!(world.ccfs.active(), 6, "three quarters of eight");
-    let of_acme = world.ccfs.requests().into_iter().filter(|seen| {
-        seen.verified.as_ref().is_ok_and(|account| *account == access_key("acme"))
-    });
+    let of_acme =
+        world.ccfs.requests().into_iter().filter(|seen| {
+            seen.verified.as_ref().is_ok_and(|account| *account == access_key("acme"))
+        });
     assert_eq!(of_acme.count(), 6, "the others were never started");
     let mut worker = worker;
     worker.kill();
