@@ -45,7 +45,7 @@ async fn all_archived_once(world: &World, worker: &Worker, prefix: &str, count: 
     while subjects.len() < count {
         let event = world.event().await.json();
         assert_eq!(event["type"], "recording.archived", "{event}");
-        let subject = event["subject"].as_str().unwrap();
+        let subject = event["subject"].as_str().expect("a subject");
         // Of earlier calls there may be repeats.
         if subject.contains(prefix) {
             subjects.insert(subject.to_owned());
@@ -59,7 +59,7 @@ async fn all_archived_once(world: &World, worker: &Worker, prefix: &str, count: 
         let stored = world.store.seen_of(Op::Put);
         let stored = stored.iter().filter(|put| put.key == *key && put.status == Some(200));
         assert_eq!(stored.count(), 1, "{key} is stored once");
-        let name = key.rsplit('/').next().unwrap().trim_end_matches(".wav");
+        let name = key.rsplit('/').next().expect("a name").trim_end_matches(".wav");
         let object = world.store.s3().object(&world.bucket, key).await.expect("just listed");
         assert_eq!(object.body, world.ccfs.expected(name).to_vec());
     }
