@@ -1,12 +1,15 @@
 //! Where log lines go and what they look like: stderr, as text for people or JSON for machines.
 //!
-//! What is in a line is for those who write it; nothing here may widen it.
+//! What is in a line is for those who write it; nothing here may widen it. The AMQP client is kept
+//! silent whatever `log.level` says: it writes whole frames, so the broker's password and message
+//! bodies, at trace, and a returned message with its body at warn (contract 1.8).
 
 use std::io::{self, IsTerminal};
 
-use tracing::Subscriber;
-use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::filter::{EnvFilter, ParseError, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::config::{Log, LogFormat};
@@ -49,11 +52,19 @@ where
         .with_writer(writer)
         .log_internal_errors(false);
     Ok(match log.format {
-        LogFormat::Text => Box::new(lines.with_target(false).finish()),
-        LogFormat::Json => Box::new(
-            lines.json().flatten_event(true).with_current_span(true).with_span_list(false).finish(),
-        ),
+        LogFormat::Text => {
+            Box::new(lines.with_target(false).finish().with(filter_fn(keeps_secrets)))
+        }
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true).with_current_span(true);
+            Box::new(lines.with_span_list(false).finish().with(filter_fn(keeps_secrets)))
+        }
     })
+}
+
+/// False for the lines and spans of a library that writes secrets and message bodies.
+fn keeps_secrets(metadata: &Metadata<'_>) -> bool {
+    metadata.target().split("::").next() != Some("lapin")
 }
 
 #[cfg(test)]
@@ -97,6 +108,20 @@ mod tests {
         assert_eq!((line["tenant"].as_str(), line["attempts"].as_i64()), (Some("acme"), Some(2)));
         assert_eq!(line["level"], "INFO");
         assert!(line["timestamp"].is_string());
+    }
+
+    #[test]
+    fn the_amqp_client_is_silent_whatever_the_level() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let text = logged(format, "trace,lapin::channel=trace,lapin=trace", false, || {
+                tracing::error!(target: "lapin", "a frame");
+                tracing::warn!(target: "lapin::channel", "a returned message");
+                tracing::trace!(target: "lapin::io_loop", "a password");
+                tracing::trace!(target: "lapins", "another crate");
+            });
+            assert_eq!(text.lines().count(), 1, "{text}");
+            assert!(text.contains("another crate"), "{text}");
+        }
     }
 
     #[test]
