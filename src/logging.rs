@@ -1,6 +1,8 @@
 //! Where log lines go and what they look like: stderr, as text for people or JSON for machines.
 //!
-//! What is in a line is for those who write it; nothing here may widen it.
+//! What is in a line is for those who write it; nothing here may widen it. The AMQP client is kept
+//! silent whatever `log.level` says: it writes whole frames, so the broker's password and message
+//! bodies, at trace, and a returned message with its body at warn (contract 1.8).
 
 use std::io::{self, IsTerminal};
 
@@ -65,10 +67,13 @@ where
 }
 
 /// Whether a line can hold nothing private, whatever level is asked for: what libraries trace are
-/// the bytes on the wire, the messages' bodies and the broker's password among them.
+/// the bytes on the wire, and the AMQP client writes bodies even as warnings.
 fn is_discreet(line: &Metadata<'_>) -> bool {
-    let ours = line.target().split("::").next() == Some(env!("CARGO_CRATE_NAME"));
-    ours || *line.level() <= LevelFilter::DEBUG
+    match line.target().split("::").next() {
+        Some(env!("CARGO_CRATE_NAME")) => true,
+        Some("lapin") => false,
+        _ => *line.level() <= LevelFilter::DEBUG,
+    }
 }
 
 #[cfg(test)]
@@ -115,15 +120,17 @@ mod tests {
     }
 
     #[test]
-    fn what_libraries_trace_is_never_written() {
+    fn what_libraries_trace_and_all_of_the_amqp_client_is_never_written() {
         for format in [LogFormat::Json, LogFormat::Text] {
-            let text = logged(format, "trace", false, || {
-                tracing::trace!(target: "lapin::channels", "a frame");
-                tracing::debug!(target: "lapin::channels", "a channel");
+            let text = logged(format, "trace,lapin=trace", false, || {
+                tracing::warn!(target: "lapin::channel", "a returned message");
+                tracing::error!(target: "lapin", "a frame");
+                tracing::trace!(target: "hyper", "bytes");
+                tracing::debug!(target: "hyper", "a connection");
                 tracing::trace!("our own");
             });
-            assert!(!text.contains("a frame"), "{text}");
-            assert!(text.contains("a channel") && text.contains("our own"), "{text}");
+            assert_eq!(text.lines().count(), 2, "{text}");
+            assert!(text.contains("a connection") && text.contains("our own"), "{text}");
         }
     }
 

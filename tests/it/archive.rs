@@ -59,8 +59,7 @@ async fn twenty_mebibytes_go_up_in_parts() {
 #[tokio::test]
 async fn the_cc_id_in_a_key_is_the_one_asked_with() {
     let world = World::new().await;
-    let worker =
-        world.worker(&[("store", "key = \"{tenant}/{cc_id}/{yyyy}/{name}.{ext}\"")]).await;
+    let worker = world.worker(&[("store", "key = \"{tenant}/{cc_id}/{yyyy}/{name}.{ext}\"")]).await;
 
     let mut message = call("1777093663-3");
     message["ccId"] = json!("7/a");
