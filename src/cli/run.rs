@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::Error;
-use crate::broker::{self, Broker, Prefetch};
+use crate::broker::{self, Broker, Deliveries, Prefetch};
 use crate::ccfs;
 use crate::config::{Config, Loaded};
 use crate::http::{BindError, Health, Server, State};
@@ -68,11 +68,20 @@ async fn serve(config: Config) -> Result<ExitCode, Error> {
         http = %server.address(),
         "callvault starts"
     );
+    let prefetch = prefetch(config.worker.concurrency);
+    let unsettled = Arc::new(|| tracing::error!("a delivery was dropped unsettled; it comes back"));
+    let (broker, deliveries) =
+        Broker::start(&config.broker, &config.retry.delays, prefetch, unsettled);
+    let publisher = broker.publisher();
+    let worker =
+        Worker::new(tenants, publisher, Arc::clone(&metrics), Arc::clone(&health), &config);
+    let watching = tokio::spawn(watch(broker.status(), Arc::clone(&metrics), Arc::clone(&health)));
+    // Last, so that the first scrape already sees every limit.
     let (stop_http, http_stopped) = oneshot::channel::<()>();
     let http = tokio::spawn(server.serve(Arc::clone(&metrics), Arc::clone(&health), async {
         let _ = http_stopped.await;
     }));
-    let work = archive(&config, tenants, metrics, health, &lifecycle);
+    let work = archive(worker, broker, deliveries, &health, &lifecycle);
     let code = tokio::select! {
         () = work => ExitCode::SUCCESS,
         () = lifecycle.leaving() => {
@@ -80,6 +89,7 @@ async fn serve(config: Config) -> Result<ExitCode, Error> {
             ExitCode::FAILURE
         }
     };
+    watching.abort();
     let _ = stop_http.send(());
     let _ = http.await;
     tracing::info!("callvault ends");
@@ -88,18 +98,12 @@ async fn serve(config: Config) -> Result<ExitCode, Error> {
 
 /// The worker among its connections, until drained.
 async fn archive(
-    config: &Config,
-    tenants: Tenants,
-    metrics: Arc<Metrics>,
-    health: Arc<Health>,
+    worker: Worker,
+    broker: Broker,
+    deliveries: Deliveries,
+    health: &Health,
     lifecycle: &Lifecycle,
 ) {
-    let prefetch = prefetch(config.worker.concurrency);
-    let unsettled = Arc::new(|| tracing::error!("a delivery was dropped unsettled; it comes back"));
-    let (broker, deliveries) =
-        Broker::start(&config.broker, &config.retry.delays, prefetch, unsettled);
-    let watching = tokio::spawn(watch(broker.status(), Arc::clone(&metrics), Arc::clone(&health)));
-    let worker = Worker::new(tenants, broker.publisher(), metrics, Arc::clone(&health), config);
     let work = Arc::new(worker).run(&broker, deliveries, lifecycle);
     let draining = async {
         lifecycle.draining().await;
@@ -108,7 +112,6 @@ async fn archive(
     };
     tokio::select! { () = work => (), () = draining => () }
     broker.close().await;
-    watching.abort();
 }
 
 /// Tells probes and metrics how the broker is.

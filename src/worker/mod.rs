@@ -87,12 +87,18 @@ impl Worker {
         config: &config::Config,
     ) -> Self {
         let budget = Budget::new(config.worker.memory, Arc::clone(&metrics));
-        Self {
+        let worker = Self {
             tenants,
             tools: Tools { publisher, budget, metrics, health },
             policy: Policy::new(&config.retry),
             settings: config.worker.clone(),
-        }
+        };
+        worker.show_limits(&worker.nobody_waits());
+        worker
+    }
+
+    fn nobody_waits(&self) -> Waiting<Received> {
+        Waiting::new(&self.settings, &self.tenants.ceilings())
     }
 
     /// Archives until it is told to stop, then finishes what is in flight within the drain time
@@ -103,8 +109,7 @@ impl Worker {
         mut deliveries: Deliveries,
         lifecycle: &Lifecycle,
     ) {
-        let mut waiting = Waiting::new(&self.settings, &self.tenants.ceilings());
-        self.show_limits(&waiting);
+        let mut waiting = self.nobody_waits();
         let mut jobs = Jobs::default();
         let stop = CancellationToken::new();
         let mut tick = time::interval(TICK);

@@ -150,7 +150,8 @@ async fn a_link_that_is_cut_torn_or_half_open_is_made_anew() {
         link.set(weather);
         not_ready(&worker).await;
         link.restore().await;
-        worker.metric_reaches("callvault_broker_reconnects_total", &[], before + 2.0).await;
+        // One of the two connections at least: the other may not have been used meanwhile.
+        worker.metric_reaches("callvault_broker_reconnects_total", &[], before + 1.0).await;
         ready(&worker).await;
         all_archived_once(&world, &worker, &prefix, 3).await;
     }

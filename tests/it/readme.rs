@@ -124,7 +124,9 @@ fn the_make_targets_that_pages_name_exist() {
         let shown = commands(&page).into_iter().chain(code_spans(&page));
         for command in shown.chain(indented.map(str::to_owned)) {
             let Some(rest) = command.strip_prefix("make ") else { continue };
-            let words = rest.split([' ', ';']).take_while(|word| *word != "#");
+            // What is quoted are the arguments of a target.
+            let unquoted: String = rest.split(['"', '\'']).step_by(2).collect();
+            let words = unquoted.split([' ', ';']).take_while(|word| *word != "#");
             for target in words.filter(|word| !word.is_empty() && !word.contains('=')) {
                 named += 1;
                 assert!(makefile.contains(&format!("\n{target}: ## ")), "{path}: make {target}");
