@@ -25,6 +25,8 @@ pub struct Gate {
     breaker: Mutex<Breaker>,
     /// Why it is open, where it is.
     open: watch::Sender<Option<Reason>>,
+    /// Probes that found it still down.
+    probes_in_vain: watch::Sender<u64>,
     metrics: Arc<Metrics>,
 }
 
@@ -63,6 +65,7 @@ impl Gate {
             server,
             breaker: Mutex::new(Breaker::new(threshold)),
             open: watch::Sender::new(None),
+            probes_in_vain: watch::Sender::new(0),
             metrics: Arc::clone(metrics),
         })
     }
@@ -70,6 +73,11 @@ impl Gate {
     /// Why it is open; changes are seen by those who wait.
     pub fn watch(&self) -> watch::Receiver<Option<Reason>> {
         self.open.subscribe()
+    }
+
+    /// Changes whenever a probe has found it still down.
+    pub fn probes_in_vain(&self) -> watch::Receiver<u64> {
+        self.probes_in_vain.subscribe()
     }
 
     /// Whether `failure` is one of an outage that is known: then it is not the message's fault.
@@ -98,6 +106,8 @@ impl Gate {
                 let change = self.breaker().unanswered(admission, Instant::now());
                 if change == Change::Opened {
                     self.opened(failure);
+                } else if admission == Admission::Probe {
+                    self.probes_in_vain.send_modify(|probes| *probes += 1);
                 }
             }
             _ => {

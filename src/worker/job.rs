@@ -83,7 +83,10 @@ impl Job {
                 continue; // The template does not use the extension: one key for all.
             }
             let answer = self.tenant.store.find(&key, &identity).await;
-            pass.note(&answer);
+            // That nothing is there says nothing of whether anything can be put there.
+            if !matches!(answer, Ok(None)) {
+                pass.note(&answer);
+            }
             if let Some(found) = answer? {
                 return Ok(Some(found));
             }

@@ -6,7 +6,9 @@ use std::future::pending;
 use tokio::time::{self, Duration};
 
 use super::Worker;
+use super::tenant::Tenant;
 use crate::broker::Broker;
+use crate::failure::Class;
 use crate::http::State;
 
 /// How often an open breaker is asked whether a probe is due.
@@ -16,8 +18,8 @@ impl Worker {
     /// Pauses and resumes consuming as the common store goes down and comes back; never ends.
     pub(super) async fn mind_the_store(&self, broker: &Broker) {
         let Some(tenant) = self.tenants.common_store() else { return pending().await };
-        let (gate, store) = (&tenant.store_gate, &tenant.store);
-        let mut outage = gate.watch();
+        let gate = &tenant.store_gate;
+        let (mut outage, mut in_vain) = (gate.watch(), gate.probes_in_vain());
         loop {
             let Ok(reason) = outage.wait_for(Option::is_some).await.map(|open| open.clone()) else {
                 return pending().await;
@@ -25,16 +27,32 @@ impl Worker {
             let code = reason.as_ref().map_or("", |reason| reason.as_str());
             let why = format!("the store every tenant uses gives no usable answer ({code})");
             tracing::warn!(reason = code, "consuming pauses until the store answers");
-            self.tools.health.set(State::Paused(why));
             broker.pause();
-            while outage.borrow().is_some() {
-                match gate.enter() {
-                    Ok(mut pass) => pass.note(&store.reach().await),
-                    Err(_no_probe_is_due) => time::sleep(ASK_EVERY).await,
-                }
-            }
+            self.tools.health.set(State::Paused(why));
+            until_it_answers(tenant).await;
+            // A store may answer a HEAD and still take no objects: one job is let through as the
+            // probe, and what comes of it closes the breaker or pauses us again.
+            in_vain.mark_unchanged();
             tracing::info!("the store answers again; consuming resumes");
             broker.resume();
+            tokio::select! {
+                _ = outage.wait_for(Option::is_none) => {}
+                _ = in_vain.changed() => {}
+            }
         }
+    }
+}
+
+async fn until_it_answers(tenant: &Tenant) {
+    loop {
+        let Ok(mut pass) = tenant.store_gate.enter() else {
+            time::sleep(ASK_EVERY).await; // No probe is due.
+            continue;
+        };
+        let answer = tenant.store.reach().await;
+        if !answer.as_ref().is_err_and(|down| down.class == Class::Unavailable) {
+            return;
+        }
+        pass.note(&answer);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::support::ccfs::{Limit, Reply};
 use crate::support::eventually;
 use crate::support::link::Link;
+use crate::support::s3::{ALWAYS, Fault, Op};
 use crate::support::world::{SOON, World, access_key, call};
 
 /// Breakers that open at once, and few attempts: an outage would kill messages if it counted.
@@ -46,6 +47,29 @@ async fn while_the_store_is_down_consuming_pauses_and_nothing_dies() {
         (worker.get("/readyz").await.0 == 200).then_some(())
     })
     .await;
+    assert_eq!(worker.metric("callvault_breaker_open", &[]).await, 0.0);
+    assert_eq!(worker.metric("callvault_dead_total", &[]).await, 0.0);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_store_that_answers_but_takes_nothing_uses_up_no_attempts() {
+    let world = World::new().await;
+    world.ccfs.default_reply(Reply::wav(4096));
+    let worker = world.worker(&[TOUCHY]).await;
+    world.store.fault(Op::Put, ALWAYS, Fault::Answer { status: 500, code: "InternalError" });
+    for serial in 0..8 {
+        world.call(&format!("1777093663-{serial}")).await;
+    }
+    // Each probe that fails pauses consuming again: three of them, and three were too many attempts.
+    let seen = || world.store.seen_of(Op::Put).len();
+    eventually("many puts were tried", SOON, || async { (seen() >= 33).then_some(()) }).await;
+
+    world.store.heal();
+    for event in world.events(8).await {
+        assert_eq!(event["type"], "recording.archived", "{event}");
+    }
+    worker.metric_reaches("callvault_jobs_total", &["outcome=\"archived\""], 8.0).await;
     assert_eq!(worker.metric("callvault_breaker_open", &[]).await, 0.0);
     assert_eq!(worker.metric("callvault_dead_total", &[]).await, 0.0);
     worker.stop().await;
