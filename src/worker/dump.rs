@@ -10,8 +10,9 @@ use crate::event;
 use crate::failure::Failure;
 use crate::request::DumpRequest;
 
-/// Items that wait for their confirms at once.
-const AT_ONCE: usize = 16;
+/// Items that wait for their confirms at once: half of the publisher's channels, so that the events
+/// of live calls need not queue behind a dump.
+const AT_ONCE: usize = 8;
 
 /// Publishes the items of `dump` to the bulk queue, each confirmed, and then `dump.expanded`.
 ///
