@@ -155,21 +155,30 @@ impl Delivery {
         }
     }
 
-    /// Never raced or timed: a dropped ack leaves the acker used and the message unsettled. Its
-    /// bound is the heartbeat, which ends a connection that takes no bytes.
     async fn ack(&self) -> Settled {
-        match self.message.acker.ack(BasicAckOptions::default()).await {
+        match self.answered(self.message.acker.ack(BasicAckOptions::default())).await {
             // `Ok(false)`: the channel was dead already.
-            Ok(true) => Settled::Acked,
-            Ok(false) | Err(_) => Settled::GivenBack,
+            Some(Ok(true)) => Settled::Acked,
+            Some(Ok(false) | Err(_)) | None => Settled::GivenBack,
         }
     }
 
     async fn give_back(&self) -> Settled {
         let options = BasicNackOptions { multiple: false, requeue: true };
         // Refused or not: what is not acknowledged is delivered again.
-        let _ = self.message.acker.nack(options).await;
+        let _ = self.answered(self.message.acker.nack(options)).await;
         Settled::GivenBack
+    }
+
+    /// What became of an ack or nack; `None` if its channel died over it: lapin may then never
+    /// say. It is neither timed nor tried again, since a dropped one leaves the acker used; its
+    /// bound is the heartbeat, which ends a connection that takes no bytes.
+    async fn answered<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            answer = answer => Some(answer),
+            () = self.epoch.cancelled() => None,
+        }
     }
 
     /// The original's properties but for what would harm the copy: `user_id` of another closes the

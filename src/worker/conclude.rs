@@ -57,8 +57,9 @@ impl Outcome {
         match self {
             Self::Done(Done::Archived(archived)) => archived.downloaded.then_some(Lesson::Answered),
             Self::Failed(failure) if failure.class == Class::Throttled => Some(Lesson::Throttled),
-            Self::Failed(failure) => failure.reason.ccfs_code().map(|code| match code {
-                "timeout" | "unreachable" => Lesson::Silent,
+            // Also what was not asked, since its breaker is open.
+            Self::Failed(failure) => failure.reason.ccfs_code().map(|_| match failure.class {
+                Class::Unavailable => Lesson::Silent,
                 _ => Lesson::Answered,
             }),
             _ => None,

@@ -61,7 +61,7 @@ pub enum Lesson {
     Answered,
     /// CC-FS or the store wants less at once.
     Throttled,
-    /// CC-FS brought no answer at all.
+    /// CC-FS brought no usable answer.
     Silent,
 }
 
