@@ -13,6 +13,25 @@ use crate::clock;
 use crate::failure::{Class, Failure};
 use crate::metrics::{BreakerTarget, JobOutcome, TenantLabel};
 
+/// One line a job: who it was for, how it ended, then what else there is to say. A macro, since
+/// tracing wants level and names as constants.
+macro_rules! line {
+    ($level:ident, $message:literal, $report:ident, $ended:ident, $($more:tt)+) => {{
+        let echo = &$report.intake.echo;
+        tracing::$level!(
+            tenant = echo.tenant.as_ref().map(display),
+            call = echo.call_id.as_ref().map(display),
+            file = echo.file_name.as_ref().map(display),
+            request = echo.request_id.as_ref().map(display),
+            attempt = $report.attempt,
+            outcome = $ended.as_str(),
+            $($more)+,
+            ms = $report.milliseconds(),
+            $message
+        )
+    }};
+}
+
 /// One job that has ended.
 pub(super) struct Report<'a> {
     pub intake: &'a Intake,
@@ -70,32 +89,11 @@ impl Report<'_> {
         if let Some(lag) = self.intake.echo.call_end.and_then(since) {
             tools.metrics.archive_lag(tenant, lag);
         }
-        let echo = &self.intake.echo;
-        tracing::info!(
-            tenant = echo.tenant.as_ref().map(display),
-            call = echo.call_id.as_ref().map(display),
-            file = echo.file_name.as_ref().map(display),
-            request = echo.request_id.as_ref().map(display),
-            attempt = self.attempt,
-            outcome = ended.as_str(),
-            key = %object.key,
-            bytes = object.size,
-            ms = self.milliseconds(),
-            "archived"
-        );
+        line!(info, "archived", self, ended, key = %object.key, bytes = object.size);
     }
 
     fn expanded(&self, count: usize, ended: JobOutcome) {
-        let echo = &self.intake.echo;
-        tracing::info!(
-            tenant = echo.tenant.as_ref().map(display),
-            request = echo.request_id.as_ref().map(display),
-            attempt = self.attempt,
-            outcome = ended.as_str(),
-            count,
-            ms = self.milliseconds(),
-            "dump expanded"
-        );
+        line!(info, "dump expanded", self, ended, count);
     }
 
     fn failed(&self, tools: &Tools, tenant: TenantLabel, failure: &Failure, ended: JobOutcome) {
@@ -104,29 +102,23 @@ impl Report<'_> {
             JobOutcome::Dead => tools.metrics.dead(tenant, &failure.reason),
             _ => {}
         }
-        let echo = &self.intake.echo;
-        // One line a job; a macro, since tracing wants the level as a constant.
-        macro_rules! line {
+        macro_rules! failed {
             ($level:ident) => {
-                tracing::$level!(
-                    tenant = echo.tenant.as_ref().map(display),
-                    call = echo.call_id.as_ref().map(display),
-                    file = echo.file_name.as_ref().map(display),
-                    request = echo.request_id.as_ref().map(display),
-                    attempt = self.attempt,
-                    outcome = ended.as_str(),
+                line!(
+                    $level,
+                    "not archived",
+                    self,
+                    ended,
                     reason = failure.reason.as_str(),
                     detail = failure.detail.as_str(),
-                    cause = failure.source().map(display),
-                    ms = self.milliseconds(),
-                    "not archived"
+                    cause = failure.source().map(display)
                 )
             };
         }
         match (ended, failure.class) {
-            (JobOutcome::Dead, _) | (_, Class::Refused) => line!(error),
-            (JobOutcome::Absent, _) | (_, Class::Failure | Class::Unavailable) => line!(warn),
-            _ => line!(info),
+            (JobOutcome::Dead, _) | (_, Class::Refused) => failed!(error),
+            (JobOutcome::Absent, _) | (_, Class::Failure | Class::Unavailable) => failed!(warn),
+            _ => failed!(info),
         }
     }
 

@@ -4,14 +4,16 @@
 //! The layer adds what s3s-fs lacks: conditional creation that is atomic, buckets that have to
 //! exist, the list of open uploads.
 
+mod carry;
+mod wire;
+
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body as _, Incoming};
-use hyper::{Request, Response, StatusCode};
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -21,26 +23,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use self::wire::{Answer, error, op_of, read, signed_by, target};
 use super::{ACCESS_KEY, OBSERVER, S3, SECRET_KEY};
+
+pub use self::wire::Op;
 
 const UNBROKEN: &str = "no panic holds the lock";
 
 /// For a fault that stays.
 pub const ALWAYS: u32 = u32::MAX;
-
-/// An operation, as far as the script tells them apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Op {
-    Put,
-    Get,
-    Head,
-    CreateMultipart,
-    UploadPart,
-    CompleteMultipart,
-    AbortMultipart,
-    ListMultipart,
-    Other,
-}
 
 /// What goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,8 +99,6 @@ struct Rule {
     left: u32,
     fault: Fault,
 }
-
-type Answer = Response<Full<Bytes>>;
 
 impl LocalS3 {
     pub async fn start() -> Self {
@@ -269,169 +258,10 @@ impl Inner {
         all.push(seen);
         all.len() - 1
     }
-
-    async fn carry_out(
-        &self,
-        op: Op,
-        parts: hyper::http::request::Parts,
-        body: Bytes,
-        overwrite: bool,
-    ) -> Answer {
-        let (bucket, key) = target(parts.uri.path());
-        if let Some(refusal) = self.refusal(op, &parts, &body, &bucket) {
-            return refusal;
-        }
-        let writer = Arc::clone(
-            self.writers.lock().expect(UNBROKEN).entry(parts.uri.path().to_owned()).or_default(),
-        );
-        let creates = matches!(op, Op::Put | Op::CompleteMultipart);
-        let _one_writer = if creates { Some(writer.lock().await) } else { None };
-        if overwrite {
-            let _ = std::fs::remove_file(self.root.path().join(&bucket).join(&key));
-        }
-        let query = parts.uri.query().unwrap_or_default().to_owned();
-        let request = Request::from_parts(parts, s3s::Body::from(body));
-        let answer = match self.service.call(request).await {
-            Ok(answer) => answer,
-            Err(failure) => panic!("s3s failed: {failure:?}"),
-        };
-        let (parts, body) = answer.into_parts();
-        let body = body.collect().await.expect("s3s sends whole bodies").to_bytes();
-        if op == Op::ListMultipart && parts.status == StatusCode::NOT_IMPLEMENTED {
-            return self.list_uploads(&bucket);
-        }
-        if parts.status.is_success() {
-            self.keep_uploads(op, &query, &body, bucket, key);
-        }
-        Response::from_parts(parts, Full::new(body))
-    }
-
-    /// What a real store refuses and s3s does not, or says otherwise.
-    fn refusal(
-        &self,
-        op: Op,
-        parts: &hyper::http::request::Parts,
-        body: &Bytes,
-        bucket: &str,
-    ) -> Option<Answer> {
-        let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
-        let known = [ACCESS_KEY, OBSERVER].map(|id| format!("Credential={id}/"));
-        let signed = header("authorization").unwrap_or_default();
-        if !known.iter().any(|id| signed.contains(id)) {
-            return Some(error(403, "InvalidAccessKeyId"));
-        }
-        let payload = header("x-amz-content-sha256").unwrap_or_default();
-        let chunked = header("content-encoding").is_some_and(|value| value.contains("aws-chunked"));
-        if chunked || payload.starts_with("STREAMING") || header("x-amz-trailer").is_some() {
-            return Some(error(501, "NotImplemented"));
-        }
-        let sends = matches!(op, Op::Put | Op::UploadPart);
-        if sends && payload != hex::encode(Sha256::digest(body)) {
-            return Some(error(400, "XAmzContentSHA256Mismatch"));
-        }
-        let query = parts.uri.query().unwrap_or_default();
-        let continues = matches!(op, Op::UploadPart | Op::CompleteMultipart | Op::AbortMultipart);
-        if continues && !self.uploads.lock().expect(UNBROKEN).contains_key(&upload_id(query)) {
-            return Some(error(404, "NoSuchUpload"));
-        }
-        let lacks_bucket = !bucket.is_empty() && !self.root.path().join(bucket).is_dir();
-        (lacks_bucket && op != Op::Other).then(|| match op {
-            Op::Head => error(404, ""),
-            _ => error(404, "NoSuchBucket"),
-        })
-    }
-
-    fn keep_uploads(&self, op: Op, query: &str, body: &Bytes, bucket: String, key: String) {
-        let mut uploads = self.uploads.lock().expect(UNBROKEN);
-        match op {
-            Op::CreateMultipart => {
-                let xml = String::from_utf8_lossy(body);
-                let id = xml.split("<UploadId>").nth(1).and_then(|rest| rest.split('<').next());
-                let id = id.expect("s3s names the upload").to_owned();
-                uploads.insert(id, (bucket, key));
-            }
-            Op::CompleteMultipart | Op::AbortMultipart => {
-                uploads.remove(&upload_id(query));
-            }
-            _ => {}
-        }
-    }
-
-    fn list_uploads(&self, bucket: &str) -> Answer {
-        let uploads = self.uploads.lock().expect(UNBROKEN);
-        let upload = |(id, (_, key)): (&String, &(String, String))| {
-            let initiated = "<Initiated>2020-01-01T00:00:00.000Z</Initiated>";
-            format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId>{initiated}</Upload>")
-        };
-        let list: String = uploads.iter().filter(|(_, of)| of.0 == bucket).map(upload).collect();
-        let root = "ListMultipartUploadsResult";
-        xml(200, format!("<{root}><IsTruncated>false</IsTruncated>{list}</{root}>"))
-    }
 }
 
 /// The connection is reset; its service never answers.
 async fn gone(reset: &Notify) -> Answer {
     reset.notify_one();
     std::future::pending().await
-}
-
-/// The body, or `None` once more than `limit` bytes have come or the client has gone.
-async fn read(mut body: Incoming, limit: usize) -> Option<Bytes> {
-    let mut read = Vec::with_capacity(body.size_hint().lower().min(1 << 24) as usize);
-    while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame.ok()?.into_data() {
-            read.extend_from_slice(&data);
-        }
-        if read.len() > limit {
-            return None;
-        }
-    }
-    Some(read.into())
-}
-
-fn op_of(request: &Request<Incoming>) -> Op {
-    let query = request.uri().query().unwrap_or_default();
-    let has = |name| url::form_urlencoded::parse(query.as_bytes()).any(|(key, _)| key == name);
-    let key = !target(request.uri().path()).1.is_empty();
-    match (request.method().as_str(), key) {
-        ("PUT", true) if has("partNumber") => Op::UploadPart,
-        ("PUT", true) => Op::Put,
-        ("GET", true) => Op::Get,
-        ("HEAD", true) => Op::Head,
-        ("POST", true) if has("uploads") => Op::CreateMultipart,
-        ("POST", true) if has("uploadId") => Op::CompleteMultipart,
-        ("DELETE", true) if has("uploadId") => Op::AbortMultipart,
-        ("GET", false) if has("uploads") => Op::ListMultipart,
-        _ => Op::Other,
-    }
-}
-
-fn signed_by(request: &Request<Incoming>, id: &str) -> bool {
-    let header = request.headers().get("authorization").and_then(|value| value.to_str().ok());
-    header.is_some_and(|value| value.contains(&format!("Credential={id}/")))
-}
-
-fn upload_id(query: &str) -> String {
-    let mut query = url::form_urlencoded::parse(query.as_bytes());
-    query.find(|(name, _)| name == "uploadId").map(|(_, id)| id.into_owned()).unwrap_or_default()
-}
-
-/// Bucket and key of a path-style request.
-fn target(path: &str) -> (String, String) {
-    let path = percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned();
-    let path = path.trim_start_matches('/');
-    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
-    (bucket.to_owned(), key.to_owned())
-}
-
-fn error(status: u16, code: &str) -> Answer {
-    if code.is_empty() {
-        return xml(status, String::new());
-    }
-    xml(status, format!("<Error><Code>{code}</Code><Message>scripted</Message></Error>"))
-}
-
-fn xml(status: u16, body: String) -> Answer {
-    let answer = Response::builder().status(status).header("content-type", "application/xml");
-    answer.body(Full::new(body.into())).expect("a status and a body make an answer")
 }

@@ -1,0 +1,102 @@
+//! The forms of a secret, and that none is printed.
+
+use insta::assert_snapshot;
+
+use super::{good, row, value_of, with};
+use crate::config::Loaded;
+
+#[test]
+fn a_secret_has_three_forms_and_a_higher_layer_hides_all_of_a_lower_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("url");
+    std::fs::write(&path, "amqps://u:hunter2@file/\n").unwrap();
+    let path = path.to_str().unwrap();
+    let named = format!("[broker]\nurl_file = \"{path}\"\n");
+    let url = |loaded: &Loaded| value_of(&loaded.config.broker.urls[0]);
+
+    let loaded = good(&named, &[]);
+    assert_eq!(url(&loaded), "amqps://u:hunter2@file/");
+    let shown =
+        ("\"amqps://u:***@file/\"".into(), format!("secret file {path} (callvault.toml:2)"));
+    assert_eq!(row(&loaded, "[broker]", "url"), shown);
+
+    let loaded = good(&named, &[("CALLVAULT__BROKER__URL", "amqp://env/")]);
+    assert_eq!(url(&loaded), "amqp://env/");
+    let loaded =
+        good(&named, &[("CALLVAULT__BROKER__URL_ENV", "RABBIT"), ("RABBIT", "amqp://named/\n")]);
+    assert_eq!(url(&loaded), "amqp://named/");
+    let loaded = good(
+        "[broker]\nurl = \"amqp://inline/\"\n",
+        &[("CALLVAULT__BROKER__URLS", r#"["amqp://u:p@a/", "amqp://b/"]"#)],
+    );
+    assert_eq!(loaded.config.broker.urls.len(), 2);
+    let shown = r#"["amqp://u:***@a/", "amqp://b/"]"#;
+    assert_eq!(row(&loaded, "[broker]", "urls").0, shown);
+
+    // A line left at its empty default is no second form.
+    let file = format!("[broker]\nurl = \"\"\nurl_file = \"{path}\"\n");
+    assert_eq!(url(&good(&file, &[])), "amqps://u:hunter2@file/");
+}
+
+#[test]
+fn mistakes_of_secret_forms() {
+    let dir = tempfile::tempdir().unwrap();
+    let empty = dir.path().join("empty");
+    std::fs::write(&empty, "\n").unwrap();
+    let told = |head: &str, variables: &[(&str, &str)]| {
+        let told = with(head, variables).map(|_| "no mistake").unwrap_err().to_string();
+        assert!(!told.contains("hunter2"), "{told}");
+        told
+    };
+    let both = "[broker]\nurl = \"amqp://hunter2/\"\nurl_env = \"RABBIT\"\n";
+    assert_snapshot!(told(both, &[("RABBIT", "amqp://x/")]), @"
+    the configuration has a mistake:
+      callvault.toml:3: broker.url_env: is set together with url; keep one of the two
+    ");
+    let file = format!("[broker]\nurl_file = \"{}\"\n", empty.display());
+    assert_snapshot!(told(&file, &[]), @"
+    the configuration has a mistake:
+      callvault.toml:2: broker.url_file: the file it names is empty; name a file that holds the secret
+    ");
+    assert_snapshot!(told("[broker]\nurl_env = \"RABBIT\"\n", &[]), @r#"
+    the configuration has a mistake:
+      callvault.toml:2: broker.url_env: the environment variable it names is not set; set the variable, or name another
+    "#);
+    assert_snapshot!(told("[broker]\nurl_env = \"RABBIT\"\n", &[("RABBIT", "hunter2")]), @"
+    the configuration has a mistake:
+      callvault.toml:2: broker.url_env: the value it names is no URL: relative URL without a base; write it as amqp://user:password@host:5672/%2f, or amqps:// for TLS
+    ");
+    assert_snapshot!(told("[broker]\nurl_file = \"hunter2\"\n", &[]), @"
+    the configuration has a mistake:
+      callvault.toml:2: broker.url_file: the file it names cannot be read: entity not found; name a file that holds the secret
+    ");
+    assert_snapshot!(told("[broker]\nurl_env = \"hunter2\"\n", &[]), @"
+    the configuration has a mistake:
+      callvault.toml:2: broker.url_env: the environment variable it names is not set; set the variable, or name another
+    ");
+    assert_snapshot!(told("[broker]\nurl = \"\"\n", &[]), @"
+    the configuration has a mistake:
+      callvault.toml:2: broker.url: must not be empty; set it, or remove the line or variable
+    ");
+    assert_snapshot!(told("", &[("CALLVAULT__STORE__ACCESS_KEY_ID", "hunter2")]), @"
+    the configuration has a mistake:
+      CALLVAULT__STORE__ACCESS_KEY_ID: store.access_key_id: is set without secret_access_key; set both or neither
+    ");
+}
+
+#[test]
+fn nothing_that_can_be_printed_holds_a_secret() {
+    let file = r#"
+[broker]
+url = "amqp://u:hunter2@rabbit/"
+"#;
+    let variables = [
+        ("CALLVAULT__STORE__ACCESS_KEY_ID", "hunter2"),
+        ("CALLVAULT__STORE__SECRET_ACCESS_KEY", "hunter2"),
+        ("CALLVAULT__CCFS__PROXY", "http://u:hunter2@proxy:3128"),
+    ];
+    let loaded = good(file, &variables);
+    let printed = format!("{loaded:?}\n{}", crate::cli::config::run(&loaded));
+    assert!(!printed.contains("hunter2"), "{printed}");
+    assert!(printed.contains("http://u:***@proxy:3128"), "{printed}");
+}

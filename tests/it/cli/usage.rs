@@ -1,0 +1,127 @@
+//! What help says, and what becomes of wrong usage.
+
+use insta::assert_snapshot;
+
+use super::{Desk, LEAST};
+
+#[test]
+fn help_says_what_there_is() {
+    let desk = Desk::new(LEAST);
+    assert_snapshot!(desk.printed("--help", &[]), @r"
+    Archives call recordings: RabbitMQ messages in, recordings from Huawei CC-FS to S3, events out
+
+    Usage: callvault [OPTIONS] <COMMAND>
+
+    Commands:
+      run          The worker: archive until told to stop
+      config       Print the effective configuration with its sources, secrets masked
+      healthcheck  Ask a running worker whether it is ready; for images without a shell
+
+    Options:
+          --config <FILE>  The configuration, a TOML file [env: CALLVAULT_CONFIG=]
+      -h, --help           Print help
+      -V, --version        Print version
+
+    Examples:
+      callvault config --config callvault.toml       what is in force, and where it comes from
+      callvault run --config callvault.toml          archive until told to stop
+      CALLVAULT__LOG__LEVEL=debug callvault run --config callvault.toml
+
+    Any key but those of tenants can be set by the environment: CALLVAULT__SECTION__KEY.
+    Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
+    ");
+    assert_snapshot!(desk.printed("run --help", &[]), @r"
+    The worker: archive until told to stop.
+
+    SIGTERM or SIGINT: stop consuming, finish what is in flight within worker.drain_timeout, give the
+    rest back to the queue, exit 0. A second signal exits at once.
+
+    Usage: callvault run [OPTIONS]
+
+    Options:
+          --config <FILE>
+              The configuration, a TOML file
+
+              [env: CALLVAULT_CONFIG=]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Example:
+      callvault run --config /etc/callvault/callvault.toml
+    ");
+    assert_snapshot!(desk.printed("config --help", &[]), @r"
+    Print the effective configuration with its sources, secrets masked.
+
+    Connects to nothing. Exit 2 with all mistakes at once where it is wrong.
+
+    Usage: callvault config [OPTIONS]
+
+    Options:
+          --config <FILE>
+              The configuration, a TOML file
+
+              [env: CALLVAULT_CONFIG=]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Example:
+      callvault config --config callvault.toml
+    ");
+    assert_snapshot!(desk.printed("healthcheck --help", &[]), @r"
+    Ask a running worker whether it is ready; for images without a shell.
+
+    Asks /readyz on http.listen of the same configuration. Exit 0 when ready, 1 when not, 2 when the
+    configuration is wrong.
+
+    Usage: callvault healthcheck [OPTIONS]
+
+    Options:
+          --config <FILE>
+              The configuration, a TOML file
+
+              [env: CALLVAULT_CONFIG=]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Example:
+      callvault healthcheck --config callvault.toml
+    ");
+    insta::with_settings!({ filters => vec![(r"\d+\.\d+\.\d+\S*", "[version]")] }, {
+        assert_snapshot!(desk.printed("--version", &[]), @"callvault [version]");
+    });
+}
+
+#[test]
+fn wrong_usage_ends_with_2() {
+    let desk = Desk::new(LEAST);
+    let usage = desk.told("", &[], 2);
+    assert!(usage.contains("Usage: callvault") && usage.contains("healthcheck  "), "{usage}");
+    assert_snapshot!(desk.told("confg", &[], 2), @r"
+    error: unrecognized subcommand 'confg'
+
+      tip: a similar subcommand exists: 'config'
+
+    Usage: callvault [OPTIONS] <COMMAND>
+
+    For more information, try '--help'.
+    ");
+    assert_snapshot!(desk.told("run --confg callvault.toml", &[], 2), @r"
+    error: unexpected argument '--confg' found
+
+      tip: a similar argument exists: '--config'
+
+    Usage: callvault run --config <FILE>
+
+    For more information, try '--help'.
+    ");
+    assert_snapshot!(desk.told("config callvault.toml", &[], 2), @r"
+    error: unexpected argument 'callvault.toml' found
+
+    Usage: callvault config [OPTIONS]
+
+    For more information, try '--help'.
+    ");
+}

@@ -1,0 +1,153 @@
+//! What is there already: created only where nothing is, by stores that know conditions and by those
+//! that do not.
+
+use callvault::config::{self, Conditional};
+use callvault::failure::Class;
+use callvault::store::NewObject;
+
+use super::{
+    PART, content, key, local, new_object, object_key, put, reason, settings, sha256, store,
+    upload, who,
+};
+use crate::support::s3::{ALWAYS, Fault, Op, seaweed};
+
+#[tokio::test]
+async fn what_is_there_is_judged_by_hash_then_size() {
+    let (server, bucket, store) = local().await;
+    let (ours, s3) = (content(1000), server.s3());
+    let (hash, zeros) = (hex::encode(sha256(&ours)), "0".repeat(64));
+    let (same_size, longer) = (content(1001).slice(1..), content(1001));
+    // What is there, with which metadata, and whether it is the same recording.
+    let table = [
+        (&ours, vec![("sha256", &*hash)], true),
+        (&same_size, vec![("sha256", &*zeros)], false),
+        (&same_size, vec![], true),
+        (&longer, vec![], false),
+        (&same_size, vec![("tenant", "acme"), ("call-id", "2")], false),
+    ];
+    for (there, metadata, same) in table {
+        s3.put(&bucket, key().as_str(), there, &metadata).await;
+        match put(&store, &new_object(), &ours).await {
+            Ok(stored) => assert!(same && stored.already_there, "{metadata:?}"),
+            Err(failure) => {
+                assert!(!same, "{metadata:?}");
+                assert_eq!(failure.reason.as_str(), "store.conflict");
+                assert_eq!(failure.class, Class::Permanent);
+            }
+        }
+        assert_eq!(s3.object(&bucket, key().as_str()).await.unwrap().body, there);
+    }
+}
+
+#[tokio::test]
+async fn two_at_once_make_one_object() {
+    let s3 = seaweed().await;
+    let bucket = s3.bucket().await;
+    let store = store(&settings(&s3, &bucket)).await;
+    let (new, body) = (new_object(), content(1000));
+    let results = futures_util::future::join_all((0..8).map(|_| put(&store, &new, &body))).await;
+    let stored = results.into_iter().map(Result::unwrap);
+    assert_eq!(stored.filter(|stored| !stored.already_there).count(), 1);
+}
+
+#[tokio::test]
+async fn force_stores_over_what_is_there() {
+    let (server, bucket, store) = local().await;
+    let forced = NewObject { force: true, ..new_object() };
+    for body in [content(10), content(PART + 10)] {
+        server.s3().put(&bucket, key().as_str(), b"old", &[]).await;
+        let before = server.ops().len();
+        let stored = match body.len() {
+            10 => put(&store, &forced, &body).await.unwrap(),
+            _ => upload(&store, &forced, &body).await.unwrap(),
+        };
+        assert!(!stored.already_there);
+        let seen = &server.seen()[before..];
+        assert!(seen.iter().all(|seen| seen.header("if-none-match").is_none()));
+        assert!(server.s3().object(&bucket, key().as_str()).await.unwrap().body == body);
+    }
+}
+
+#[tokio::test]
+async fn a_store_without_conditions_is_asked_before_each_put() {
+    let (server, bucket, store) = local().await;
+    server.fault(Op::Put, ALWAYS, Fault::RefuseCondition);
+    server.fault(Op::CompleteMultipart, ALWAYS, Fault::RefuseCondition);
+    let body = content(10);
+    put(&store, &new_object(), &body).await.unwrap();
+    assert_eq!(server.ops(), [Op::Put, Op::Head, Op::Put]);
+
+    // It has learnt.
+    let next = NewObject { key: object_key("acme/next.wav"), ..new_object() };
+    put(&store, &next, &body).await.unwrap();
+    assert_eq!(server.ops()[3..], [Op::Head, Op::Put]);
+    let conflict = reason(put(&store, &next, &content(11)).await);
+    assert_eq!(conflict.1, "store.conflict");
+    assert_eq!(server.ops()[5..], [Op::Head]);
+    let seen = server.seen();
+    assert!(seen[3..].iter().all(|seen| seen.header("if-none-match").is_none()));
+
+    // A multipart upload asks before it becomes visible.
+    let long = NewObject { key: object_key("acme/long.wav"), ..new_object() };
+    upload(&store, &long, &content(PART + 1)).await.unwrap();
+    let tail = [Op::Head, Op::CompleteMultipart, Op::Head];
+    assert_eq!(server.ops()[server.ops().len() - 3..], tail);
+    assert_eq!(server.s3().keys(&bucket, "acme/").await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_multipart_upload_learns_it_too() {
+    let (server, _bucket, store) = local().await;
+    server.fault(Op::CompleteMultipart, ALWAYS, Fault::RefuseCondition);
+    upload(&store, &new_object(), &content(PART + 1)).await.unwrap();
+    let tail = [Op::CompleteMultipart, Op::Head, Op::CompleteMultipart, Op::Head];
+    assert_eq!(server.ops()[server.ops().len() - 4..], tail);
+    assert_eq!(server.open_uploads(), 0);
+}
+
+#[tokio::test]
+async fn not_implemented_for_another_reason_teaches_nothing() {
+    let (server, _bucket, store) = local().await;
+    server.fault(Op::Put, 2, Fault::Answer { status: 501, code: "NotImplemented" });
+    let failed = reason(put(&store, &new_object(), &content(10)).await);
+    assert_eq!(failed, (Class::Unavailable, "store.NotImplemented".to_owned()));
+    put(&store, &new_object(), &content(10)).await.unwrap();
+    assert_eq!(server.seen_of(Op::Put).last().unwrap().header("if-none-match"), Some("*"));
+}
+
+#[tokio::test]
+async fn always_never_gives_the_condition_up() {
+    let (server, bucket, _) = local().await;
+    let always =
+        config::Store { conditional: Conditional::Always, ..settings(server.s3(), &bucket) };
+    let store = store(&always).await;
+    server.fault(Op::Put, ALWAYS, Fault::RefuseCondition);
+    let failed = reason(put(&store, &new_object(), &content(10)).await);
+    assert_eq!(failed.1, "store.NotImplemented");
+    assert_eq!(server.s3().keys(&bucket, "").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn never_asks_before_each_put() {
+    let (server, bucket, _) = local().await;
+    let never = config::Store { conditional: Conditional::Never, ..settings(server.s3(), &bucket) };
+    let store = store(&never).await;
+    let body = content(10);
+    assert!(!put(&store, &new_object(), &body).await.unwrap().already_there);
+    assert!(put(&store, &new_object(), &body).await.unwrap().already_there);
+    assert_eq!(server.ops(), [Op::Head, Op::Put, Op::Head]);
+    assert_eq!(server.seen_of(Op::Put)[0].header("if-none-match"), None);
+}
+
+#[tokio::test]
+async fn a_head_that_is_forbidden_is_no_answer() {
+    let (server, _bucket, store) = local().await;
+    put(&store, &new_object(), &content(10)).await.unwrap();
+    server.fault(Op::Head, 1, Fault::Answer { status: 403, code: "" });
+    assert_eq!(store.find(&key(), &who()).await.unwrap(), None);
+    assert!(store.find(&key(), &who()).await.unwrap().is_some());
+    // But it cannot tell what a refused creation ran into.
+    server.fault(Op::Head, 1, Fault::Answer { status: 403, code: "" });
+    let failed = reason(put(&store, &new_object(), &content(10)).await);
+    assert_eq!(failed.1, "store.PreconditionFailed");
+}

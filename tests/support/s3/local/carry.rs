@@ -1,0 +1,107 @@
+//! A request is carried out by s3s-fs, with what that lacks beside a real store.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::http::request::Parts;
+use hyper::{Request, Response, StatusCode};
+use sha2::{Digest, Sha256};
+
+use super::wire::{Answer, Op, error, target, upload_id, xml};
+use super::{Inner, UNBROKEN};
+use crate::support::s3::{ACCESS_KEY, OBSERVER};
+
+impl Inner {
+    pub(super) async fn carry_out(
+        &self,
+        op: Op,
+        parts: Parts,
+        body: Bytes,
+        overwrite: bool,
+    ) -> Answer {
+        let (bucket, key) = target(parts.uri.path());
+        if let Some(refusal) = self.refusal(op, &parts, &body, &bucket) {
+            return refusal;
+        }
+        let writer = Arc::clone(
+            self.writers.lock().expect(UNBROKEN).entry(parts.uri.path().to_owned()).or_default(),
+        );
+        let creates = matches!(op, Op::Put | Op::CompleteMultipart);
+        let _one_writer = if creates { Some(writer.lock().await) } else { None };
+        if overwrite {
+            let _ = std::fs::remove_file(self.root.path().join(&bucket).join(&key));
+        }
+        let query = parts.uri.query().unwrap_or_default().to_owned();
+        let request = Request::from_parts(parts, s3s::Body::from(body));
+        let answer = match self.service.call(request).await {
+            Ok(answer) => answer,
+            Err(failure) => panic!("s3s failed: {failure:?}"),
+        };
+        let (parts, body) = answer.into_parts();
+        let body = body.collect().await.expect("s3s sends whole bodies").to_bytes();
+        if op == Op::ListMultipart && parts.status == StatusCode::NOT_IMPLEMENTED {
+            return self.list_uploads(&bucket);
+        }
+        if parts.status.is_success() {
+            self.keep_uploads(op, &query, &body, bucket, key);
+        }
+        Response::from_parts(parts, Full::new(body))
+    }
+
+    /// What a real store refuses and s3s does not, or says otherwise.
+    fn refusal(&self, op: Op, parts: &Parts, body: &Bytes, bucket: &str) -> Option<Answer> {
+        let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let known = [ACCESS_KEY, OBSERVER].map(|id| format!("Credential={id}/"));
+        let signed = header("authorization").unwrap_or_default();
+        if !known.iter().any(|id| signed.contains(id)) {
+            return Some(error(403, "InvalidAccessKeyId"));
+        }
+        let payload = header("x-amz-content-sha256").unwrap_or_default();
+        let chunked = header("content-encoding").is_some_and(|value| value.contains("aws-chunked"));
+        if chunked || payload.starts_with("STREAMING") || header("x-amz-trailer").is_some() {
+            return Some(error(501, "NotImplemented"));
+        }
+        let sends = matches!(op, Op::Put | Op::UploadPart);
+        if sends && payload != hex::encode(Sha256::digest(body)) {
+            return Some(error(400, "XAmzContentSHA256Mismatch"));
+        }
+        let query = parts.uri.query().unwrap_or_default();
+        let continues = matches!(op, Op::UploadPart | Op::CompleteMultipart | Op::AbortMultipart);
+        if continues && !self.uploads.lock().expect(UNBROKEN).contains_key(&upload_id(query)) {
+            return Some(error(404, "NoSuchUpload"));
+        }
+        let lacks_bucket = !bucket.is_empty() && !self.root.path().join(bucket).is_dir();
+        (lacks_bucket && op != Op::Other).then(|| match op {
+            Op::Head => error(404, ""),
+            _ => error(404, "NoSuchBucket"),
+        })
+    }
+
+    fn keep_uploads(&self, op: Op, query: &str, body: &Bytes, bucket: String, key: String) {
+        let mut uploads = self.uploads.lock().expect(UNBROKEN);
+        match op {
+            Op::CreateMultipart => {
+                let xml = String::from_utf8_lossy(body);
+                let id = xml.split("<UploadId>").nth(1).and_then(|rest| rest.split('<').next());
+                let id = id.expect("s3s names the upload").to_owned();
+                uploads.insert(id, (bucket, key));
+            }
+            Op::CompleteMultipart | Op::AbortMultipart => {
+                uploads.remove(&upload_id(query));
+            }
+            _ => {}
+        }
+    }
+
+    fn list_uploads(&self, bucket: &str) -> Answer {
+        let uploads = self.uploads.lock().expect(UNBROKEN);
+        let upload = |(id, (_, key)): (&String, &(String, String))| {
+            let initiated = "<Initiated>2020-01-01T00:00:00.000Z</Initiated>";
+            format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId>{initiated}</Upload>")
+        };
+        let list: String = uploads.iter().filter(|(_, of)| of.0 == bucket).map(upload).collect();
+        let root = "ListMultipartUploadsResult";
+        xml(200, format!("<{root}><IsTruncated>false</IsTruncated>{list}</{root}>"))
+    }
+}

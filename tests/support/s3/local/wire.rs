@@ -1,0 +1,83 @@
+//! Requests as the script tells them apart, and answers written by hand.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body as _, Incoming};
+use hyper::{Request, Response};
+
+/// An operation, as far as the script tells them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Op {
+    Put,
+    Get,
+    Head,
+    CreateMultipart,
+    UploadPart,
+    CompleteMultipart,
+    AbortMultipart,
+    ListMultipart,
+    Other,
+}
+
+pub(super) type Answer = Response<Full<Bytes>>;
+
+/// The body, or `None` once more than `limit` bytes have come or the client has gone.
+pub(super) async fn read(mut body: Incoming, limit: usize) -> Option<Bytes> {
+    let mut read = Vec::with_capacity(body.size_hint().lower().min(1 << 24) as usize);
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame.ok()?.into_data() {
+            read.extend_from_slice(&data);
+        }
+        if read.len() > limit {
+            return None;
+        }
+    }
+    Some(read.into())
+}
+
+pub(super) fn op_of(request: &Request<Incoming>) -> Op {
+    let query = request.uri().query().unwrap_or_default();
+    let has = |name| url::form_urlencoded::parse(query.as_bytes()).any(|(key, _)| key == name);
+    let key = !target(request.uri().path()).1.is_empty();
+    match (request.method().as_str(), key) {
+        ("PUT", true) if has("partNumber") => Op::UploadPart,
+        ("PUT", true) => Op::Put,
+        ("GET", true) => Op::Get,
+        ("HEAD", true) => Op::Head,
+        ("POST", true) if has("uploads") => Op::CreateMultipart,
+        ("POST", true) if has("uploadId") => Op::CompleteMultipart,
+        ("DELETE", true) if has("uploadId") => Op::AbortMultipart,
+        ("GET", false) if has("uploads") => Op::ListMultipart,
+        _ => Op::Other,
+    }
+}
+
+pub(super) fn signed_by(request: &Request<Incoming>, id: &str) -> bool {
+    let header = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+    header.is_some_and(|value| value.contains(&format!("Credential={id}/")))
+}
+
+pub(super) fn upload_id(query: &str) -> String {
+    let mut query = url::form_urlencoded::parse(query.as_bytes());
+    query.find(|(name, _)| name == "uploadId").map(|(_, id)| id.into_owned()).unwrap_or_default()
+}
+
+/// Bucket and key of a path-style request.
+pub(super) fn target(path: &str) -> (String, String) {
+    let path = percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned();
+    let path = path.trim_start_matches('/');
+    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+    (bucket.to_owned(), key.to_owned())
+}
+
+pub(super) fn error(status: u16, code: &str) -> Answer {
+    if code.is_empty() {
+        return xml(status, String::new());
+    }
+    xml(status, format!("<Error><Code>{code}</Code><Message>scripted</Message></Error>"))
+}
+
+pub(super) fn xml(status: u16, body: String) -> Answer {
+    let answer = Response::builder().status(status).header("content-type", "application/xml");
+    answer.body(Full::new(body.into())).expect("a status and a body make an answer")
+}
