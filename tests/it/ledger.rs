@@ -9,7 +9,7 @@ use crate::support::broker::node;
 use crate::support::ccfs::Reply;
 use crate::support::link::Link;
 use crate::support::worker::{Worker, sum_of};
-use crate::support::world::World;
+use crate::support::world::{SOON, World};
 
 #[tokio::test]
 async fn the_books_balance_at_every_scrape() {
@@ -39,12 +39,14 @@ async fn the_books_balance_at_every_scrape() {
     let mut scrapes = 0;
     let mut done = BTreeSet::new();
     let mut cut = false;
+    let deadline = tokio::time::Instant::now() + 2 * SOON;
     loop {
         let (_, text) = worker.get("/metrics").await;
         let received = sum_of(&text, "callvault_messages_received_total", &[]);
         let settled = sum_of(&text, "callvault_messages_settled_total", &[]);
         let in_flight = sum_of(&text, "callvault_jobs_in_flight", &[]);
         assert_eq!(received, settled + in_flight, "at scrape {scrapes}:\n{text}");
+        assert!(tokio::time::Instant::now() < deadline, "not settled:\n{text}\n{}", worker.log());
         scrapes += 1;
         if settled > 60.0 && !cut {
             cut = true;
