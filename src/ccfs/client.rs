@@ -12,7 +12,6 @@ use hyper_util::client::legacy::Error;
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use serde::Serialize;
-use tokio::time::timeout;
 use tracing::debug;
 use url::Url;
 
@@ -43,8 +42,7 @@ struct Inner {
     access_key: String,
     secret_key: Secret,
     codes: Codes,
-    /// To the first byte; connecting, where it is needed, has its own limit on top.
-    answer_timeout: Duration,
+    /// To the first byte on a connection, and between two chunks.
     read_timeout: Duration,
     max_size: u64,
 }
@@ -83,7 +81,6 @@ impl Client {
             access_key: access_key.to_owned(),
             secret_key: secret_key.clone(),
             codes: Codes::new(&settings.result_codes),
-            answer_timeout: settings.connect_timeout + settings.read_timeout,
             read_timeout: settings.read_timeout,
             max_size: settings.max_size,
         })))
@@ -178,12 +175,12 @@ impl Client {
     ) -> Result<Result<Response<Incoming>, Error>, Failure> {
         let named = |(name, value)| (HeaderName::from_static(name), value);
         let headers: HeaderMap = signed.headers.into_iter().map(named).collect();
-        let answer = self.0.http.post(endpoint.uri.clone(), headers, signed.body);
-        match timeout(self.0.answer_timeout, answer).await {
+        let patience = self.0.read_timeout;
+        match self.0.http.post(endpoint.uri.clone(), headers, signed.body, patience).await {
             Ok(Ok(response)) => Ok(Ok(response)),
             Ok(Err(error)) if error.is_connect() => Ok(Err(error)),
             Ok(Err(error)) => Err(no_answer(error)),
-            Err(_) => Err(silent(self.0.read_timeout)),
+            Err(_) => Err(silent(patience)),
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::io::{self, IoSlice};
 use std::path::Path;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -18,7 +18,9 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::{Method, Request, Response, Uri};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::proxy::Tunnel;
-use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::legacy::connect::{
+    Connected, Connection, HttpConnector, capture_connection,
+};
 use hyper_util::client::legacy::{Client, Error};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -27,6 +29,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 use tokio::net::TcpStream;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tower_service::Service;
 use url::Url;
@@ -77,13 +80,15 @@ impl Transport {
     }
 
     /// Sends one POST. It follows no redirection and sends nothing twice, but for a request that
-    /// found its kept connection closed before a byte of it was written.
+    /// found its kept connection closed before a byte of it was written. The answer's head has to
+    /// come within `patience` from when there is a connection, which has its own limit.
     pub async fn post(
         &self,
         to: Uri,
         headers: HeaderMap,
         body: Bytes,
-    ) -> Result<Response<Incoming>, Error> {
+        patience: Duration,
+    ) -> Result<Result<Response<Incoming>, Error>, Elapsed> {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.headers_mut() = headers;
@@ -91,7 +96,13 @@ impl Transport {
             request.headers_mut().insert(header::PROXY_AUTHORIZATION, value.clone());
         }
         *request.uri_mut() = to;
-        self.client.request(request).await
+        let mut connection = capture_connection(&mut request);
+        let mut answer = pin!(self.client.request(request));
+        tokio::select! {
+            answer = &mut answer => return Ok(answer),
+            _ = connection.wait_for_connection_metadata() => {}
+        }
+        timeout(patience, answer).await
     }
 }
 
