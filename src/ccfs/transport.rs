@@ -45,7 +45,7 @@ const IDLE: Duration = Duration::from_secs(10);
 
 /// What a connection reads at once, in bytes. A job holds up to three such pieces: the one that
 /// was handed out, the one that waits to be, and the one that is read into.
-const READ_AHEAD: usize = 64 * 1024;
+const READ_AHEAD: usize = 32 * 1024;
 
 /// A peer that is gone without a word is noticed after a minute (three probes unanswered).
 const KEEPALIVE: Duration = Duration::from_secs(15);
