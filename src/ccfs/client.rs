@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::Response;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper_util::client::legacy::Error;
 use jiff::Timestamp;
-use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method, Response};
 use secrecy::ExposeSecret;
 use serde::Serialize;
-use tokio::time::timeout;
 use tracing::debug;
 use url::Url;
 
@@ -22,9 +23,10 @@ use crate::request::{CallId, CcId, FileName};
 
 use super::answer::{Head, Verdict, by_status, clock_note, judge};
 use super::codes::Codes;
-use super::connect::{ClientError, Endpoint, endpoints, http_client};
+use super::connect::{ClientError, Endpoint, endpoints};
 use super::download::{Body, Download, root_cause, silent};
 use super::signature::{ToSign, authorization};
+use super::transport::Transport;
 use super::{PATH, json};
 
 /// The vendor's own spelling; it is signed letter for letter.
@@ -35,13 +37,12 @@ const CONTENT_TYPE: &str = "application/json;charset=UTF-8";
 pub struct Client(Arc<Inner>);
 
 struct Inner {
-    http: reqwest::Client,
+    http: Transport,
     endpoints: Vec<Endpoint>,
     access_key: String,
     secret_key: Secret,
     codes: Codes,
-    /// To the first byte; connecting, where it is needed, has its own limit on top.
-    answer_timeout: Duration,
+    /// To the first byte on a connection, and between two chunks.
     read_timeout: Duration,
     max_size: u64,
 }
@@ -75,12 +76,11 @@ impl Client {
     ) -> Result<Self, ClientError> {
         HeaderValue::from_str(access_key).map_err(|_| ClientError::AccessKey)?;
         Ok(Self(Arc::new(Inner {
-            http: http_client(settings)?,
+            http: Transport::new(settings)?,
             endpoints: endpoints(settings)?,
             access_key: access_key.to_owned(),
             secret_key: secret_key.clone(),
             codes: Codes::new(&settings.result_codes),
-            answer_timeout: settings.connect_timeout + settings.read_timeout,
             read_timeout: settings.read_timeout,
             max_size: settings.max_size,
         })))
@@ -148,12 +148,13 @@ impl Client {
     }
 
     /// The answer of the first endpoint that can be reached.
-    async fn ask(&self, ask: &Ask<'_>) -> Result<Response, Failure> {
+    async fn ask(&self, ask: &Ask<'_>) -> Result<Response<Incoming>, Failure> {
         let body = body_of(ask);
         let mut unreached = None;
         for endpoint in &self.0.endpoints {
             let request = self.signed(endpoint, body.clone(), clock::now());
-            match self.send(request.map_err(|error| no_secret(&error))?).await? {
+            let request = request.map_err(|error| no_secret(&error))?;
+            match self.send(endpoint, request).await? {
                 Ok(response) => return Ok(response),
                 Err(error) => {
                     debug!(endpoint = endpoint.name, error = %root_cause(&error), "not reached");
@@ -169,22 +170,22 @@ impl Client {
     /// so another endpoint may be. Whatever came later is this request's one result.
     async fn send(
         &self,
+        endpoint: &Endpoint,
         signed: SignedRequest,
-    ) -> Result<Result<Response, reqwest::Error>, Failure> {
-        let mut request = reqwest::Request::new(Method::POST, signed.url);
+    ) -> Result<Result<Response<Incoming>, Error>, Failure> {
         let named = |(name, value)| (HeaderName::from_static(name), value);
-        *request.headers_mut() = signed.headers.into_iter().map(named).collect();
-        *request.body_mut() = Some(signed.body.into());
-        match timeout(self.0.answer_timeout, self.0.http.execute(request)).await {
+        let headers: HeaderMap = signed.headers.into_iter().map(named).collect();
+        let patience = self.0.read_timeout;
+        match self.0.http.post(endpoint.uri.clone(), headers, signed.body, patience).await {
             Ok(Ok(response)) => Ok(Ok(response)),
-            Ok(Err(error)) if error.is_connect() => Ok(Err(error.without_url())),
-            Ok(Err(error)) => Err(no_answer(error.without_url())),
-            Err(_) => Err(silent(self.0.read_timeout)),
+            Ok(Err(error)) if error.is_connect() => Ok(Err(error)),
+            Ok(Err(error)) => Err(no_answer(error)),
+            Err(_) => Err(silent(patience)),
         }
     }
 
     /// A 401: a key that was rotated meanwhile is read again, a clock that is off is told.
-    fn refused(&self, response: &Response) -> Failure {
+    fn refused(&self, response: &Response<Incoming>) -> Failure {
         self.0.secret_key.refresh_after_refusal();
         let mut failure = by_status(401);
         let date = text_of(response.headers(), &header::DATE);
@@ -234,9 +235,9 @@ fn body_of(ask: &Ask<'_>) -> Bytes {
     serde_json::to_vec(&message).expect("strings alone always serialise").into()
 }
 
-fn head_of(response: &Response) -> Head {
+fn head_of(response: &Response<Incoming>) -> Head {
     let headers = response.headers();
-    let framing = match response.content_length() {
+    let framing = match response.body().size_hint().exact() {
         _ if headers.contains_key(header::TRANSFER_ENCODING) => Framing::Chunked,
         Some(length) => Framing::Length(length),
         None => Framing::Close,
@@ -259,7 +260,7 @@ fn no_secret(error: &SecretError) -> Failure {
     Failure::new(Class::Refused, Reason::CCFS_UNAUTHORIZED, detail)
 }
 
-fn unreachable(endpoint: &Endpoint, tried: usize, error: reqwest::Error) -> Failure {
+fn unreachable(endpoint: &Endpoint, tried: usize, error: Error) -> Failure {
     let cause = root_cause(&error);
     let detail = match tried {
         1 => format!("cannot connect to {}: {cause}", endpoint.name),
@@ -270,7 +271,7 @@ fn unreachable(endpoint: &Endpoint, tried: usize, error: reqwest::Error) -> Fail
 
 /// The request went out, and no usable head of an answer came back. It is not sent again here:
 /// CC-FS may have seen it.
-fn no_answer(error: reqwest::Error) -> Failure {
+fn no_answer(error: Error) -> Failure {
     let failure = if is_malformed(&error) {
         let detail = "CC-FS answered something that is not HTTP";
         Failure::new(Class::Failure, Reason::CCFS_PROTOCOL, detail)
@@ -281,7 +282,7 @@ fn no_answer(error: reqwest::Error) -> Failure {
     failure.because(error)
 }
 
-fn is_malformed(error: &reqwest::Error) -> bool {
+fn is_malformed(error: &Error) -> bool {
     let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(error) = cause {
         if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {

@@ -1,20 +1,14 @@
-//! Settings → an HTTP client: TLS roots, proxy, timeouts, and the endpoints in their order.
+//! Settings → the endpoints in their order, and what may be wrong with settings.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
-use reqwest::header::{HeaderValue, InvalidHeaderValue};
-use reqwest::{Certificate, ClientBuilder, Proxy, redirect};
+use hyper::Uri;
+use hyper::header::{HeaderValue, InvalidHeaderValue};
 use url::Url;
 
 use crate::config;
 
 use super::PATH;
-use super::download::root_cause;
-
-/// Idle connections are closed before a server or a load balancer does it under our feet: a POST
-/// on a connection that has just been closed fails.
-const IDLE: Duration = Duration::from_secs(10);
 
 /// Settings that cannot be used; the text names the key.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +38,8 @@ pub enum ClientError {
 pub(super) struct Endpoint {
     /// With the path of the one interface.
     pub url: Url,
+    /// The same, as it is sent.
+    pub uri: Uri,
     /// The Host sent and signed.
     pub host: HeaderValue,
     /// Host and port, for people.
@@ -73,65 +69,9 @@ fn endpoint(base: &Url, host: Option<&str>) -> Result<Endpoint, ClientError> {
     url.set_query(None);
     url.set_fragment(None);
     let host = HeaderValue::from_str(host.unwrap_or(&name)).map_err(ClientError::Host)?;
-    Ok(Endpoint { url, host, name })
-}
-
-/// The client that a tenant's requests share, with their connections.
-pub(super) fn http_client(settings: &config::Ccfs) -> Result<reqwest::Client, ClientError> {
-    let builder = reqwest::Client::builder()
-        .http1_only()
-        .no_proxy()
-        // A redirection would turn the POST into a GET and take the signature elsewhere.
-        .redirect(redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .pool_idle_timeout(IDLE)
-        .connect_timeout(settings.connect_timeout);
-    let builder = with_proxy(builder, settings.proxy.as_ref())?;
-    let builder = with_roots(builder, settings)?;
-    builder.build().map_err(|error| match &settings.ca_file {
-        Some(path) => {
-            let why = format!(": {}", root_cause(&error));
-            ClientError::CaUse { path: path.clone(), why }
-        }
-        None => ClientError::Tls(root_cause(&error).to_string()),
-    })
-}
-
-fn with_proxy(builder: ClientBuilder, proxy: Option<&Url>) -> Result<ClientBuilder, ClientError> {
-    let Some(proxy) = proxy else {
-        return Ok(builder);
-    };
-    if !matches!(proxy.scheme(), "http" | "https") {
-        return Err(ClientError::Proxy("the scheme must be http or https".to_owned()));
-    }
-    let proxy = Proxy::all(proxy.clone())
-        .map_err(|error| ClientError::Proxy(root_cause(&error.without_url()).to_string()))?;
-    Ok(builder.proxy(proxy))
-}
-
-/// The platform's roots, and those of `ca_file` besides.
-fn with_roots(
-    builder: ClientBuilder,
-    settings: &config::Ccfs,
-) -> Result<ClientBuilder, ClientError> {
-    let addresses = settings.endpoints.iter().chain(&settings.proxy);
-    let tls = addresses.into_iter().any(|address| address.scheme() == "https");
-    match &settings.ca_file {
-        Some(path) => Ok(builder.tls_certs_merge(read_ca(path)?)),
-        None if tls => Ok(builder),
-        // Loading the platform's roots costs time and fails where there are none.
-        None => Ok(builder.tls_certs_only([])),
-    }
-}
-
-fn read_ca(path: &Path) -> Result<Vec<Certificate>, ClientError> {
-    let pem = std::fs::read(path)
-        .map_err(|source| ClientError::CaRead { path: path.to_owned(), source })?;
-    match Certificate::from_pem_bundle(&pem) {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err(ClientError::CaUse { path: path.to_owned(), why: String::new() }),
-    }
+    let uri = Uri::try_from(url.as_str())
+        .map_err(|error| ClientError::Endpoint(format!("no address to ask at: {error}")))?;
+    Ok(Endpoint { url, uri, host, name })
 }
 
 #[cfg(test)]

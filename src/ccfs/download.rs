@@ -4,6 +4,9 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::Response;
+use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use crate::failure::{Class, Failure, Reason};
@@ -69,19 +72,29 @@ impl Download {
     }
 }
 
-/// The bytes of an answer as reqwest hands them out.
+/// The bytes of an answer as they arrive.
 pub(super) struct Body {
-    pub response: reqwest::Response,
+    pub response: Response<Incoming>,
     pub read_timeout: Duration,
 }
 
 impl Body {
     async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
-        match timeout(self.read_timeout, self.response.chunk()).await {
+        match timeout(self.read_timeout, self.data()).await {
             Ok(Ok(chunk)) => Ok(chunk),
             Ok(Err(error)) => Err(cut(error)),
             Err(_) => Err(silent(self.read_timeout)),
         }
+    }
+
+    async fn data(&mut self) -> Result<Option<Bytes>, hyper::Error> {
+        while let Some(frame) = self.response.body_mut().frame().await {
+            // What is no data is a trailer, which says nothing here.
+            if let Ok(data) = frame?.into_data() {
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
     }
 
     /// Reads until the first bytes say what the body is: those bytes, and that. `None` for a body
@@ -135,9 +148,9 @@ pub(super) fn silent(limit: Duration) -> Failure {
     )
 }
 
-fn cut(error: reqwest::Error) -> Failure {
+fn cut(error: hyper::Error) -> Failure {
     let detail = "the connection broke before the end of the answer";
-    Failure::new(Class::Failure, Reason::CCFS_TRUNCATED, detail).because(error.without_url())
+    Failure::new(Class::Failure, Reason::CCFS_TRUNCATED, detail).because(error)
 }
 
 fn too_large(max_size: u64) -> Failure {

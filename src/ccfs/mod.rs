@@ -1,4 +1,4 @@
-//! CC-FS: asks for one recording and judges what comes back. The only code that names reqwest.
+//! CC-FS: asks for one recording and judges what comes back. The only code that names its HTTP client.
 //!
 //! Knows the wire (signature, result codes, framing); must not know queues, retries or the store:
 //! it ends in a [`Download`], which is a recording by status, headers and first bytes, or in a
@@ -11,6 +11,7 @@ mod connect;
 mod download;
 mod json;
 pub mod signature;
+mod transport;
 
 pub use client::{Ask, Client, SignedRequest};
 pub use codes::known_codes;

@@ -41,7 +41,7 @@ async fn a_length_that_is_too_short_ends_the_body_there() {
 async fn silence_is_a_timeout_wherever_it_begins() {
     let ccfs = Simulator::start().await;
     let mut settings = settings(&[&ccfs.url()]);
-    settings.connect_timeout = IMPATIENCE;
+    // The time to connect, which is longer here, is none to wait for an answer.
     settings.read_timeout = IMPATIENCE;
     let client = client_with(&settings);
     let code = || Reply::code("0300012");
