@@ -33,8 +33,6 @@ LABEL org.opencontainers.image.title="callvault" \
 COPY --from=build /src/target/release/callvault /usr/local/bin/callvault
 COPY --from=build /src/LICENSE /usr/share/doc/callvault/LICENSE
 
-# One heap for all threads: memory that one has freed serves the others (docs/BENCHMARKS.md).
-ENV MALLOC_ARENA_MAX=1
 # Probes and Prometheus come from outside the container.
 ENV CALLVAULT_CONFIG=/etc/callvault/callvault.toml \
     CALLVAULT__HTTP__LISTEN=0.0.0.0:9464 \

@@ -27,9 +27,6 @@ const CONCURRENCY: usize = 64;
 /// What the bare loop, which has no budget, may hold of whole recordings, in bytes.
 const FLOOR_HOLDS: u64 = 256 << 20;
 
-/// As in the image.
-const ENVIRONMENT: [(&str, &str); 1] = [("MALLOC_ARENA_MAX", "1")];
-
 /// So many recordings of one size.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
@@ -77,7 +74,7 @@ impl Stage {
         let names = Names::new(&self.rabbit).await;
         let worker = Worker::start_with(&Options {
             config: &self.config(&names),
-            environment: &ENVIRONMENT,
+            environment: &[],
             binary: &release_binary(),
         });
         let worker = worker.ready().await;

@@ -2,6 +2,7 @@
 
 pub mod config;
 mod healthcheck;
+mod heap;
 mod run;
 
 use std::ffi::OsString;
@@ -86,6 +87,9 @@ impl Error {
 /// # Errors
 /// [`Error`], a text for people and an exit code.
 pub fn run(cli: Cli) -> Result<ExitCode, Error> {
+    if matches!(cli.command, Command::Run) {
+        heap::share();
+    }
     let file = cli.config.filter(|file| !file.as_os_str().is_empty());
     let loaded = load(file.as_deref())?;
     match cli.command {
