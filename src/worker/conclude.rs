@@ -30,7 +30,7 @@ pub enum Outcome {
     Suspect(Verdict),
     /// It waited for a place until its patience was over.
     NoPlace,
-    /// The drain time is over.
+    /// The drain time is over, or its channel had died before it began.
     Stopped,
 }
 

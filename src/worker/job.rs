@@ -236,7 +236,7 @@ mod tests {
         let config = Config::load(Some(&file), std::iter::empty()).unwrap().config;
         let metrics = Metrics::new(&[], &[], &[]);
         let tenants = Tenants::connect(&config, &metrics).await.unwrap();
-        let tenant = Arc::clone(tenants.get(0).unwrap());
+        let tenant = Arc::clone(tenants.iter().next().unwrap());
         let Ok(Request::Recording(request)) = parse(body.as_bytes(), Hints::default()) else {
             panic!("one recording is wanted");
         };

@@ -171,12 +171,16 @@ impl Worker {
     /// Runs one job to its end: settled, or given back when `stop` says so.
     async fn work(self: Arc<Self>, received: Received, stop: CancellationToken) -> Option<Learnt> {
         let tenant = received.intake.tenant;
-        let outcome = match self.judge_suspect(&received) {
-            Some(crashed) => crashed,
-            None => tokio::select! {
+        let outcome = if !received.delivery.usable() {
+            // Its channel died while it waited for a place: the broker delivers it again.
+            Outcome::Stopped
+        } else if let Some(crashed) = self.judge_suspect(&received) {
+            crashed
+        } else {
+            tokio::select! {
                 outcome = self.attempt(&received) => Outcome::from(outcome),
                 () = stop.cancelled() => Outcome::Stopped,
-            },
+            }
         };
         let learnt = tenant.zip(outcome.lesson());
         self.conclude(received, &outcome, &stop).await;

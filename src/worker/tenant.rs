@@ -78,10 +78,6 @@ impl Tenants {
         self.0.iter().position(|tenant| tenant.id == *id)
     }
 
-    pub fn get(&self, index: usize) -> Option<&Arc<Tenant>> {
-        self.0.get(index)
-    }
-
     /// # Errors
     /// `tenant.unknown`, permanent.
     pub fn find(&self, id: &TenantId) -> Result<&Arc<Tenant>, Failure> {
