@@ -25,3 +25,4 @@ mod store;
 mod suspects;
 mod tenants;
 mod vendor;
+mod wire;

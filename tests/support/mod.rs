@@ -14,6 +14,7 @@ pub mod child;
 pub mod debian;
 pub mod link;
 pub mod s3;
+pub mod wire;
 pub mod worker;
 pub mod world;
 
