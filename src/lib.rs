@@ -17,6 +17,7 @@ pub mod http;
 pub mod metrics;
 
 pub mod clock;
+pub mod crash;
 pub mod failure;
 pub mod lifecycle;
 pub mod logging;

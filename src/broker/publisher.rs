@@ -18,6 +18,7 @@ use super::Shared;
 use super::connection::{Backoff, Fault, Link, PULSE, open_channel, rpc};
 use super::settle::PERSISTENT;
 use super::status::{Side, Wish};
+use crate::crash::{self, Point};
 use crate::event::Event;
 
 /// Publishes under way at once, each on a channel of its own.
@@ -132,7 +133,9 @@ impl Publisher {
             mandatory: self.shared.events_mandatory,
             ours: false,
         };
-        self.publish(&Message { route, body: &event.body, properties }).await
+        self.publish(&Message { route, body: &event.body, properties }).await?;
+        crash::point(Point::EventConfirmed);
+        Ok(())
     }
 
     /// Publishes one recording of a dump to the bulk queue; returns when the broker has it.
@@ -272,13 +275,16 @@ impl Lane {
 }
 
 async fn confirmed(channel: &Channel, message: &Message<'_>) -> lapin::Result<Confirmation> {
-    let Route { exchange, routing_key, mandatory, .. } = message.route;
+    let Route { exchange, routing_key, mandatory, ours } = message.route;
     let options = BasicPublishOptions { mandatory, immediate: false };
     let properties = message.properties.clone();
-    channel
+    let confirm = channel
         .basic_publish(short(exchange), short(routing_key), options, message.body, properties)
-        .await?
-        .await
+        .await?;
+    if !ours {
+        crash::point(Point::EventSent);
+    }
+    confirm.await
 }
 
 fn is_not_found(fault: &Fault) -> bool {

@@ -16,6 +16,7 @@ use super::publisher::{Message, PublishError, Route};
 use super::state::{State, Verdict, copied_headers};
 use super::{Publisher, QueueName, Shared};
 use crate::clock;
+use crate::crash::{self, Point};
 use crate::failure::Reason;
 
 /// Written to disk, AMQP's delivery mode 2.
@@ -156,7 +157,10 @@ impl Delivery {
     }
 
     async fn ack(&self) -> Settled {
-        match self.answered(self.message.acker.ack(BasicAckOptions::default())).await {
+        crash::point(Point::BeforeAck);
+        let acked = self.answered(self.message.acker.ack(BasicAckOptions::default())).await;
+        crash::point(Point::AfterAck);
+        match acked {
             // `Ok(false)`: the channel was dead already.
             Some(Ok(true)) => Settled::Acked,
             Some(Ok(false) | Err(_)) | None => Settled::GivenBack,

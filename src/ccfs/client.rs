@@ -17,6 +17,7 @@ use url::Url;
 
 use crate::clock;
 use crate::config::{self, Secret, SecretError};
+use crate::crash::{self, Point};
 use crate::failure::{Class, Failure, Reason};
 use crate::recording::Framing;
 use crate::request::{CallId, CcId, FileName};
@@ -154,6 +155,7 @@ impl Client {
         for endpoint in &self.0.endpoints {
             let request = self.signed(endpoint, body.clone(), clock::now());
             let request = request.map_err(|error| no_secret(&error))?;
+            crash::point(Point::Signed);
             match self.send(endpoint, request).await? {
                 Ok(response) => return Ok(response),
                 Err(error) => {

@@ -9,6 +9,7 @@ use super::Error;
 use crate::broker::{self, Broker, Deliveries, Prefetch};
 use crate::ccfs;
 use crate::config::{Config, Loaded};
+use crate::crash;
 use crate::http::{BindError, Health, Server, State};
 use crate::lifecycle::Lifecycle;
 use crate::logging::{self, LoggingError};
@@ -41,6 +42,7 @@ impl From<LoggingError> for Error {
 /// # Errors
 /// Only before work begins: once it runs, it mends itself.
 pub fn run(loaded: Loaded) -> Result<ExitCode, Error> {
+    crash::arm().map_err(Error::Setup)?;
     logging::init(&loaded.config.log)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");

@@ -15,6 +15,7 @@ use super::error::Refusal;
 use super::signed_body::SignedBody;
 use super::{Guard, NewObject, Sha256Digest, Store, StoredObject, attributes, client, metadata};
 use crate::config::Checksum;
+use crate::crash::{self, Point};
 use crate::failure::{Class, Failure, Reason};
 use crate::metrics::StoreOperation;
 
@@ -246,6 +247,7 @@ impl Upload {
         size: u64,
         sha256: &Sha256Digest,
     ) -> Result<StoredObject, Failure> {
+        crash::point(Point::Completed);
         let store = &self.store;
         let found = store.look(&self.new.key).await.map_err(|refusal| store.failure(refusal))?;
         let there = found.map(|found| found.size());

@@ -6,9 +6,12 @@
 use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextMut;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
+};
 
 use super::Sha256Digest;
+use crate::crash::{self, Point};
 
 /// Makes `x-amz-content-sha256` this hash.
 #[derive(Debug)]
@@ -27,6 +30,16 @@ impl Intercept for SignedBody {
     ) -> Result<(), BoxError> {
         let hash = PayloadSigningOverride::Precomputed(hex::encode(self.0));
         cfg.interceptor_state().store_put(hash);
+        Ok(())
+    }
+
+    fn read_after_transmit(
+        &self,
+        _: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        crash::point(Point::PutSent);
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ use super::tenant::Tenant;
 use super::transfer::{Target, Transferred, transfer};
 use crate::ccfs::{Ask, Download};
 use crate::clock;
+use crate::crash::{self, Point};
 use crate::event::{self, ArchivedObject, Event};
 use crate::failure::{Class, Failure};
 use crate::metrics::{self, Stage};
@@ -105,8 +106,10 @@ impl Job {
         if answer.is_err() {
             stage.end(&answer);
         }
+        let download = answer?;
+        crash::point(Point::FirstByte);
         let meter = Meter { metrics: Arc::clone(&tools.metrics), tenant: *label };
-        Ok(Source::new(answer?, stage, meter, store.part_size() as u64, *max_size))
+        Ok(Source::new(download, stage, meter, store.part_size() as u64, *max_size))
     }
 
     /// Stores what comes, once it is proven whole.

@@ -37,6 +37,7 @@ pub use self::tenant::{SetupError, Tenant, Tenants};
 use self::waiting::{Lesson, Place, Waiting};
 use crate::broker::{Broker, Deliveries, Delivery, Publisher};
 use crate::config;
+use crate::crash::{self, Point};
 use crate::failure::{Class, Failure, Reason};
 use crate::http::Health;
 use crate::lifecycle::Lifecycle;
@@ -126,8 +127,9 @@ impl Worker {
                 _ = tick.tick() => self.park_expired(&mut waiting, &mut jobs, &stop),
             }
             while let Some((place, received)) = waiting.admit() {
+                let message = crash::Job::of(received.delivery.body());
                 let job = Arc::clone(&self).work(received, stop.clone());
-                jobs.start(Some(place), job);
+                jobs.start(Some(place), message.during(job));
             }
         }
         self.drain(broker, deliveries, waiting, jobs, stop).await;
@@ -203,6 +205,7 @@ impl Worker {
     }
 
     async fn line(&self, received: &Received) -> Result<Done, Failure> {
+        crash::point(Point::Received);
         match &received.intake.work {
             Work::Archive(job) => job.run(&self.tools).await.map(Done::Archived),
             Work::Expand(dump) => {

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::memory::Room;
 use super::stage::Running;
 use crate::ccfs::Download;
+use crate::crash::{self, Point};
 use crate::failure::Failure;
 use crate::metrics::{Metrics, TenantLabel};
 use crate::recording::{Audio, Format, Framing, Proof};
@@ -162,7 +163,9 @@ impl Source {
         let Self { proof, mut stage, whole, size, .. } = self;
         let audio = proof.finish();
         stage.end(&audio);
-        Ok(Proven { size, sha256: whole.finalize().into(), audio: audio? })
+        let audio = audio?;
+        crash::point(Point::Proven);
+        Ok(Proven { size, sha256: whole.finalize().into(), audio })
     }
 }
 

@@ -11,6 +11,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use super::memory::{Budget, Room};
 use super::source::{Filled, Proven, Source};
 use super::stage::Running;
+use crate::crash::{self, Point};
 use crate::failure::Failure;
 use crate::metrics::{Metrics, Stage};
 use crate::recording::Audio;
@@ -47,7 +48,9 @@ pub async fn transfer(mut source: Source, target: Target<'_>) -> Result<Transfer
     let mut stage = Running::start(target.metrics, Stage::Upload);
     let stored = target.store.put(&target.new, first.body, first.sha256).await;
     stage.end(&stored);
-    Ok(Transferred { stored: stored?, audio })
+    let stored = stored?;
+    crash::point(Point::PutDone);
+    Ok(Transferred { stored, audio })
 }
 
 /// A body longer than one part: a multipart upload, aborted when anything fails.
@@ -121,6 +124,7 @@ async fn pump(
     while let Some(sent) = going_up.next().await {
         parts.push(sent?.0);
     }
+    crash::point(Point::PutDone);
     parts.sort_unstable_by_key(Part::number);
     Ok(parts)
 }

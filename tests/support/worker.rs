@@ -1,5 +1,6 @@
 //! The real binary as a child process.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -11,6 +12,9 @@ use super::{eventually, free_port, kit_dir, unique};
 
 /// A worker starts within this time even on a busy machine.
 const START: Duration = Duration::from_secs(60);
+
+/// What `std::process::abort` raises.
+const SIGABRT: i32 = 6;
 
 /// A running `callvault run`.
 pub struct Worker {
@@ -94,6 +98,12 @@ impl Worker {
     /// Waits for its end.
     pub async fn ended(&mut self, limit: Duration) -> ExitStatus {
         self.child.wait(limit).await
+    }
+
+    /// Waits for its death at the crash point that it was started with.
+    pub async fn crashed(&mut self) {
+        let status = self.ended(START).await;
+        assert_eq!(status.signal(), Some(SIGABRT), "{status}\n{}", self.log());
     }
 
     /// SIGTERM, and waits for exit 0.

@@ -12,7 +12,7 @@ use super::broker::client::{Rabbit, Seen};
 use super::broker::{Node, node};
 use super::ccfs::Simulator;
 use super::s3::{self, LocalS3, S3};
-use super::worker::Worker;
+use super::worker::{Options, Worker, binary};
 use super::{eventually, unique};
 
 /// Nothing that is expected takes longer, even on a busy machine.
@@ -108,6 +108,15 @@ impl World {
     /// A worker with [`World::config`], ready.
     pub async fn worker(&self, keys: &[(&str, &str)]) -> Worker {
         Worker::start(&self.config(keys)).ready().await
+    }
+
+    /// One that dies where `CALLVAULT_CRASH` says (`src/crash.rs`); it may do so before it is ready
+    /// where its message waits already.
+    pub fn doomed(&self, keys: &[(&str, &str)], crash: &str) -> Worker {
+        let environment = [("CALLVAULT_CRASH", crash)];
+        let config = self.config(keys);
+        let options = Options { config: &config, environment: &environment, binary: &binary() };
+        Worker::start_with(&options)
     }
 
     /// The real S3 of the kit in place of the in-process one.

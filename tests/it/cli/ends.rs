@@ -47,6 +47,13 @@ secret_key_file = "missing"
 }
 
 #[test]
+fn a_crash_point_that_there_is_none_ends_run_with_2() {
+    let desk = Desk::new(LEAST);
+    let told = desk.told("run --config callvault.toml", &[("CALLVAULT_CRASH", "put_dne")], 2);
+    assert_snapshot!(told, @r#"callvault: CALLVAULT_CRASH is "put_dne"; write POINT[:PASS][@TEXT] with one of received, signed, first_byte, proven, put_sent, put_done, completed, event_sent, event_confirmed, before_ack, after_ack"#);
+}
+
+#[test]
 fn a_ca_file_that_holds_none_ends_run_with_2() {
     let desk = Desk::new(LEAST);
     let with_ca = [("CALLVAULT__CCFS__CA_FILE", "ca.pem")];

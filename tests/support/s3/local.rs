@@ -15,6 +15,7 @@ use bytes::Bytes;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s_fs::FileSystem;
@@ -88,10 +89,16 @@ struct Inner {
     root: tempfile::TempDir,
     script: Mutex<Vec<Rule>>,
     seen: Mutex<Vec<Seen>>,
-    /// Id to bucket and key.
-    uploads: Mutex<BTreeMap<String, (String, String)>>,
+    /// By their ids.
+    uploads: Mutex<BTreeMap<String, OpenUpload>>,
     /// One writer a key, so that 'create if absent' is atomic.
     writers: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+struct OpenUpload {
+    bucket: String,
+    key: String,
+    since: Timestamp,
 }
 
 struct Rule {

@@ -9,7 +9,7 @@ use hyper::{Request, Response, StatusCode};
 use sha2::{Digest, Sha256};
 
 use super::wire::{Answer, Op, error, target, upload_id, xml};
-use super::{Inner, UNBROKEN};
+use super::{Inner, OpenUpload, UNBROKEN};
 use crate::support::s3::{ACCESS_KEY, OBSERVER};
 
 impl Inner {
@@ -85,7 +85,7 @@ impl Inner {
                 let xml = String::from_utf8_lossy(body);
                 let id = xml.split("<UploadId>").nth(1).and_then(|rest| rest.split('<').next());
                 let id = id.expect("s3s names the upload").to_owned();
-                uploads.insert(id, (bucket, key));
+                uploads.insert(id, OpenUpload { bucket, key, since: callvault::clock::now() });
             }
             Op::CompleteMultipart | Op::AbortMultipart => {
                 uploads.remove(&upload_id(query));
@@ -96,11 +96,12 @@ impl Inner {
 
     fn list_uploads(&self, bucket: &str) -> Answer {
         let uploads = self.uploads.lock().expect(UNBROKEN);
-        let upload = |(id, (_, key)): (&String, &(String, String))| {
-            let initiated = "<Initiated>2020-01-01T00:00:00.000Z</Initiated>";
-            format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId>{initiated}</Upload>")
+        let upload = |(id, OpenUpload { key, since, .. }): (&String, &OpenUpload)| {
+            let since = format!("<Initiated>{since:.3}</Initiated>");
+            format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId>{since}</Upload>")
         };
-        let list: String = uploads.iter().filter(|(_, of)| of.0 == bucket).map(upload).collect();
+        let own = uploads.iter().filter(|(_, open)| open.bucket == bucket);
+        let list: String = own.map(upload).collect();
         let root = "ListMultipartUploadsResult";
         xml(200, format!("<{root}><IsTruncated>false</IsTruncated>{list}</{root}>"))
     }
