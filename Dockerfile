@@ -11,11 +11,12 @@ WORKDIR /src
 
 # The dependencies alone, in a layer that changes with Cargo.lock only.
 COPY Cargo.toml Cargo.lock ./
+COPY fuzz/Cargo.toml fuzz/
 # The targets that Cargo.toml names ([[test]], [[bench]], …) are not here yet: cut them out.
-RUN sed -i '/^\[\[/,/^$/d' Cargo.toml \
-    && mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
+RUN sed -i '/^\[\[/,/^$/d' Cargo.toml fuzz/Cargo.toml \
+    && mkdir src fuzz/src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs fuzz/src/lib.rs \
     && cargo build --release --locked --bin callvault \
-    && rm -r src target/release/callvault target/release/deps/*callvault* \
+    && rm -r src fuzz target/release/callvault target/release/deps/*callvault* \
         target/release/.fingerprint/callvault-*
 
 COPY . .

@@ -4,9 +4,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 KEEP ?=
+TIME ?= 15
 ARGS ?=
 
-.PHONY: help demo test bench lint doc deny alerts ci image
+.PHONY: help demo test fuzz bench lint doc deny alerts ci image
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -20,6 +21,10 @@ test: ## the whole suite; ARGS=name runs what is named so
 	@.ci/compiler
 	@echo "A RabbitMQ node and an S3 server are fetched where absent (as root, on Debian)."
 	$(CARGO) test --workspace --locked $(ARGS)
+
+fuzz: ## looks for bytes that break a promise; TIME=300 seconds a target, ARGS=wav one of them
+	@.ci/compiler c++
+	@TIME=$(TIME) KEEP=$(KEEP) fuzz/run $(ARGS)
 
 bench: ## recordings/s, CPU and memory on this machine
 	$(CARGO) bench --locked --bench '*' -- $(ARGS)

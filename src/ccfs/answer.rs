@@ -8,7 +8,7 @@ use crate::recording::{Format, Framing, Sniffed, sniff};
 
 /// What is judged of an answer's status line and headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Head {
+pub struct Head {
     pub status: u16,
     /// As sent.
     pub content_type: Option<String>,
@@ -19,7 +19,7 @@ pub(super) struct Head {
 
 /// What an answer is.
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub enum Verdict {
     Recording(Format),
     /// The result code in the body decides; without one, the failure here.
     Json(Failure),
@@ -28,7 +28,7 @@ pub(super) enum Verdict {
 
 /// Judges `head` and the first bytes of the body; `None` when it has no bytes at all, or when they
 /// could not be had.
-pub(super) fn judge(head: &Head, sniffed: Option<Sniffed>) -> Verdict {
+pub fn judge(head: &Head, sniffed: Option<Sniffed>) -> Verdict {
     if head.status == 401 || !head.plain {
         return Verdict::Failed(opaque(head));
     }
@@ -40,6 +40,7 @@ pub(super) fn judge(head: &Head, sniffed: Option<Sniffed>) -> Verdict {
         (200, Some(Sniffed::Zip)) => Verdict::Recording(Format::Zip),
         (_, Some(Sniffed::Json)) => Verdict::Json(no_code(head.status)),
         (200, Some(Sniffed::Html)) => Verdict::Failed(firewall(head.status)),
+        (200, Some(Sniffed::Blank)) => Verdict::Failed(neither()),
         (200, Some(Sniffed::Unknown | Sniffed::NeedMore)) => unknown(head),
         (status, _) => Verdict::Failed(by_status(status)),
     }
@@ -48,7 +49,7 @@ pub(super) fn judge(head: &Head, sniffed: Option<Sniffed>) -> Verdict {
 /// What the first bytes are, once they are all there are; `None` for a body of blanks.
 ///
 /// A beginning of a known format that is shorter than its mark is a recording cut short.
-pub(super) fn whole_head(bytes: &[u8]) -> Result<Option<Sniffed>, Failure> {
+pub fn whole_head(bytes: &[u8]) -> Result<Option<Sniffed>, Failure> {
     if bytes.trim_ascii().is_empty() {
         return Ok(None);
     }
@@ -69,11 +70,12 @@ fn unknown(head: &Head) -> Verdict {
     match essence.as_str() {
         "" | "application/octet-stream" | "application/zip" => Verdict::Recording(Format::Other),
         audio if audio.starts_with("audio/") => Verdict::Recording(Format::Other),
-        _ => Verdict::Failed(failed(
-            Reason::CCFS_PROTOCOL,
-            "CC-FS answered neither a recording nor a result code",
-        )),
+        _ => Verdict::Failed(neither()),
     }
+}
+
+fn neither() -> Failure {
+    failed(Reason::CCFS_PROTOCOL, "CC-FS answered neither a recording nor a result code")
 }
 
 /// An answer whose body cannot be looked into, or need not be.
@@ -161,6 +163,8 @@ fn coarse(span: SignedDuration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn head(status: u16, content_type: Option<&str>) -> Head {
@@ -203,6 +207,12 @@ mod tests {
         for bad in ["text/plain", "application/json", "video/mp4", "audio"] {
             assert_eq!(verdict(&head(200, Some(bad)), sniffed), "ccfs.protocol/Failure", "{bad}");
         }
+    }
+
+    #[test]
+    fn blanks_are_no_recording_however_many() {
+        let octets = head(200, Some("application/octet-stream"));
+        assert_eq!(verdict(&octets, Some(sniff(&[b' '; 512]))), "ccfs.protocol/Failure");
     }
 
     #[test]
@@ -271,6 +281,43 @@ mod tests {
         }
         for unusable in [None, Some("yesterday"), Some("")] {
             assert!(clock_note(unusable, now("1994-11-06T08:42:34Z")).contains("no Date"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_error_is_no_recording_whatever_surrounds_it(
+            status in prop_oneof![Just(200_u16), 100..600_u16],
+            content_type in "|application/octet-stream|audio/x-v3|text/html|[a-z]{1,5}/[a-z]{1,5}",
+            plain in any::<bool>(),
+            mark in "(\u{feff})?[ \t\r\n]{0,600}",
+            error in "\\{\"resultCode\":\"+4915550123\"\\}|<(html|!DOCTYPE|\\?xml).{0,9}|\\{.{0,9}",
+        ) {
+            let head = Head { plain, ..head(status, Some(&content_type)) };
+            match judge(&head, Some(sniff(format!("{mark}{error}").as_bytes()))) {
+                Verdict::Recording(format) => prop_assert!(false, "{format:?}"),
+                Verdict::Json(failure) | Verdict::Failed(failure) => {
+                    prop_assert!(!failure.to_string().contains("15550123"));
+                }
+            }
+        }
+
+        #[test]
+        fn only_a_plain_200_is_a_recording(
+            status in prop_oneof![Just(200_u16), 100..600_u16],
+            plain in any::<bool>(),
+            body in prop::collection::vec(any::<u8>(), 0..40),
+            known in prop::sample::select(vec![&b""[..], b"RIFF\x24\0\0\0WAVE", b"PK\x03\x04"]),
+        ) {
+            let body = [known, &body].concat();
+            let head = Head { plain, ..head(status, None) };
+            let sniffed = whole_head(&body).unwrap_or(None);
+            let recording = matches!(judge(&head, sniffed), Verdict::Recording(_));
+            prop_assert!(!recording || (status == 200 && plain && !body.trim_ascii().is_empty()));
+            // However much of the body was there when it was judged.
+            let told = (1..=body.len()).map(|seen| sniff(&body[..seen]));
+            let mut told = told.filter(|told| *told != Sniffed::NeedMore);
+            prop_assert!(told.all(|told| told == sniff(&body)));
         }
     }
 }

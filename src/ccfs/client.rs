@@ -199,10 +199,7 @@ impl Client {
     async fn result(&self, mut body: Body, head: Bytes, without_code: Failure) -> Failure {
         let is_error = body.response.status() != 200;
         match body.gather(head, json::MOST).await {
-            Ok(Some(answer)) => match json::result_code(&answer) {
-                Some(code) => self.0.codes.failure(&code),
-                None => without_code,
-            },
+            Ok(Some(answer)) => self.0.codes.judge(&answer, without_code),
             Ok(None) => without_code,
             Err(_) if is_error => without_code,
             Err(failure) => failure,

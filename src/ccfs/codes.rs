@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::json;
 use crate::config;
 use crate::failure::{Class, Failure, Reason};
 
@@ -55,18 +56,23 @@ const TABLE: &[Row] = &[
 
 /// The table as one tenant sees it.
 #[derive(Clone, Debug)]
-pub(super) struct Codes {
+pub struct Codes {
     configured: BTreeMap<String, Class>,
 }
 
 impl Codes {
     /// `configured` extends the vendor's table and wins over it.
-    pub(super) fn new(configured: &BTreeMap<String, Class>) -> Self {
+    pub fn new(configured: &BTreeMap<String, Class>) -> Self {
         Self { configured: configured.clone() }
     }
 
+    /// The failure that a JSON answer names; `without_code` where it names none.
+    pub fn judge(&self, answer: &[u8], without_code: Failure) -> Failure {
+        json::result_code(answer).map_or(without_code, |code| self.failure(&code))
+    }
+
     /// The failure that a JSON answer with `code` and without a file is.
-    pub(super) fn failure(&self, code: &str) -> Failure {
+    fn failure(&self, code: &str) -> Failure {
         if let Some(&class) = self.configured.get(code) {
             let detail = "CC-FS answered a result code of ccfs.result_codes";
             return Failure::new(class, Reason::ccfs(code), detail);

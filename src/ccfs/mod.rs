@@ -4,7 +4,7 @@
 //! it ends in a [`Download`], which is a recording by status, headers and first bytes, or in a
 //! [`crate::failure::Failure`] that already carries its class.
 
-mod answer;
+pub mod answer;
 mod client;
 mod codes;
 mod connect;
@@ -14,7 +14,7 @@ pub mod signature;
 mod transport;
 
 pub use client::{Ask, Client, SignedRequest};
-pub use codes::known_codes;
+pub use codes::{Codes, known_codes};
 pub use connect::ClientError;
 pub use download::Download;
 

@@ -43,13 +43,15 @@ pub enum Sniffed {
     Json,
     /// HTML or XML: somebody in front of CC-FS speaks.
     Html,
+    /// Blanks, further than is looked: an error page may follow; no recording begins so.
+    Blank,
     Unknown,
     /// Too few bytes to tell.
     NeedMore,
 }
 
-/// With so many bytes [`sniff`] never answers [`Sniffed::NeedMore`]. Blank lines at the head of
-/// templated error pages make it more than a magic number.
+/// [`sniff`] looks no further, and with so many bytes never answers [`Sniffed::NeedMore`]. Blank
+/// lines at the head of templated error pages make it more than a magic number.
 pub const HEAD_BYTES: usize = 512;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
@@ -58,6 +60,8 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 ///
 /// A RIFF of another form than WAVE is [`Sniffed::Unknown`].
 pub fn sniff(head: &[u8]) -> Sniffed {
+    // Whatever else has arrived by chance must not matter.
+    let head = &head[..head.len().min(HEAD_BYTES)];
     if head.starts_with(b"PK") {
         return Sniffed::Zip;
     }
@@ -72,8 +76,8 @@ pub fn sniff(head: &[u8]) -> Sniffed {
     }
     let text = head.strip_prefix(BOM).unwrap_or(head).trim_ascii_start();
     match text {
-        [] if head.len() < HEAD_BYTES => Sniffed::NeedMore,
-        [b'<'] if head.len() < HEAD_BYTES => Sniffed::NeedMore,
+        [] | [b'<'] if head.len() < HEAD_BYTES => Sniffed::NeedMore,
+        [] | [b'<'] if text.len() < head.len() => Sniffed::Blank,
         [b'{', ..] => Sniffed::Json,
         [b'<', b'!' | b'?' | b'a'..=b'z' | b'A'..=b'Z', ..] => Sniffed::Html,
         _ => Sniffed::Unknown,
@@ -160,7 +164,11 @@ mod tests {
         for (head, wanted) in cases {
             assert_eq!(sniff(head), wanted, "{:?}", String::from_utf8_lossy(head));
         }
-        assert_eq!(sniff(&[b' '; HEAD_BYTES]), Sniffed::Unknown);
+        let mut blanks = [b' '; HEAD_BYTES];
+        assert_eq!(sniff(&blanks), Sniffed::Blank);
+        blanks[HEAD_BYTES - 1] = b'<';
+        assert_eq!(sniff(&blanks), Sniffed::Blank);
+        assert_eq!(sniff(&[&blanks[..], b"html>"].concat()), Sniffed::Blank);
     }
 
     #[test]

@@ -339,7 +339,35 @@ fn phone_numbers() -> impl Strategy<Value = Value> {
     })
 }
 
+prop_compose! {
+    fn recordings()(
+        call_id in "[^\\p{Cc}]{1,25}",
+        file_name in "|[^\\p{Cc}]{0,200}[a-z]",
+        cc_id in "|[^\\p{Cc}]{1,64}",
+        seconds in prop::collection::vec((0..253_402_207_200_i64, 0..1_000_000_000_i32), 0..3),
+        metadata in prop::collection::btree_map(".{0,8}", ".{0,8}", 0..3),
+    ) -> Value {
+        let times = seconds.iter().map(|(second, part)| Timestamp::new(*second, *part).unwrap().to_string());
+        let times: Vec<_> = times.collect();
+        json!({
+            "callId": call_id, "fileName": file_name, "ccId": cc_id, "metadata": metadata,
+            "callBegin": times.first(), "callEnd": times.get(1),
+        })
+    }
+}
+
 proptest! {
+    #[test]
+    fn an_item_says_what_its_dump_did(list in prop::collection::vec(recordings(), 2..4)) {
+        let dump = dump(parse_json(&dump_of(json!(list))).unwrap());
+        for ((item, wanted), value) in dump.items().zip(&dump.recordings).zip(&list) {
+            let item = recording(parse(&item, NO_HINTS).unwrap());
+            prop_assert_eq!(&item.wanted, wanted);
+            prop_assert_eq!(&json!(item.wanted.call_id), &value["callId"]);
+            prop_assert_eq!(&json!(item.wanted.metadata), &value["metadata"]);
+        }
+    }
+
     #[test]
     fn arbitrary_bytes_are_refused_not_panicked_over(body in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = parse(&body, NO_HINTS);

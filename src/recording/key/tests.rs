@@ -179,7 +179,59 @@ proptest! {
     }
 
     #[test]
-    fn templates_never_panic(template in "[{}/.a-z]{0,30}") {
-        let _ = KeyTemplate::parse(&template);
+    fn any_names_give_a_key_or_one_that_is_too_long(
+        call_id in "\\PC{0,25}",
+        file_name in "\\PC{0,225}",
+    ) {
+        let wanted = wanted(&call_id, &file_name);
+        prop_assume!(wanted.call_id.is_some() || wanted.file_name.is_some());
+        match key(DEFAULT, &wanted, "wav") {
+            Ok(key) => prop_assert!(key.len() <= 1024 && key.is_ascii(), "{}", key),
+            Err(failure) => prop_assert_eq!(failure.reason, Reason::MESSAGE_INVALID),
+        }
+    }
+
+    #[test]
+    fn two_calls_of_a_day_never_share_a_key(
+        call_ids in ("[./a-z%2E😀_-]{1,6}", "[./a-z%2E😀_-]{1,6}"),
+        file_name in "|X:/4/0/1.V3|..|[a-z_./-]{1,9}",
+        template in prop::sample::select(vec![
+            DEFAULT, "{tenant}/{name}", "{tenant}/{call_id}", "{tenant}/{call_id}{name}.{ext}",
+        ]),
+    ) {
+        prop_assume!(call_ids.0 != call_ids.1);
+        let [one, other] = [call_ids.0, call_ids.1].map(|id| wanted(&id, &file_name));
+        prop_assert_ne!(key(template, &one, "wav").unwrap(), key(template, &other, "wav").unwrap());
+    }
+
+    #[test]
+    fn a_key_depends_on_nothing_but_its_message(
+        call_id in "[0-9]{8,12}(-[0-9]{0,6})?",
+        file_name in "|X:/4/0/2026[0-9]{4}/1.V3",
+        called_at in proptest::option::of(0..4_000_000_000_i64),
+        sent_at in proptest::option::of(0..4_000_000_000_i64),
+    ) {
+        let instant = |second: i64| Timestamp::from_second(second).unwrap();
+        let wanted = Wanted { call_end: called_at.map(instant), ..wanted(&call_id, &file_name) };
+        let located = locate(&wanted, &TimeZone::UTC, sent_at.map(instant));
+        // The time of sending counts where the message itself has none.
+        match (locate(&wanted, &TimeZone::UTC, None), sent_at) {
+            (Ok(place), _) => prop_assert_eq!(located.unwrap(), place),
+            (Err(_), Some(sent_at)) => prop_assert_eq!(located.unwrap().when.known_at, instant(sent_at)),
+            (Err(_), None) => prop_assert_eq!(located.unwrap_err().reason, Reason::MESSAGE_NO_DATE),
+        }
+    }
+
+    #[test]
+    fn a_template_is_read_as_it_stands(template in "([{}/.=a-z]|\\{(tenant|yyyy|mm|name|ext)\\}|/){0,12}") {
+        let Ok(KeyTemplate(pieces)) = KeyTemplate::parse(&template) else { return Ok(()) };
+        let written = pieces.iter().map(|piece| match piece {
+            Piece::Literal(text) => text.clone(),
+            Piece::Field(field) => {
+                let (name, _) = Field::ALL.iter().find(|(_, known)| known == field).unwrap();
+                format!("{{{name}}}")
+            }
+        });
+        prop_assert_eq!(written.collect::<String>(), template);
     }
 }

@@ -229,15 +229,19 @@ fn arbitrary_sizes_do_not_overflow() {
 }
 
 prop_compose! {
+    /// A WAV of whole frames among other chunks, padded where they are odd; how long it lasts.
     fn sized_wavs()(
-        (channels, rate, tag) in (1..3_u16, prop::sample::select(vec![8000_u32, 16_000, 44_100]), prop::sample::select(vec![6_u16, 7])),
-        frames in 1..400_usize,
+        channels in 1..3_u16,
+        rate in prop::sample::select(vec![8000_u32, 16_000, 44_100]),
+        (tag, bits) in prop::sample::select(vec![(1_u16, 8_u16), (1, 16), (3, 32), (6, 8), (7, 8)]),
+        frames in 1..200_usize,
         extra in prop::collection::vec(any::<u8>(), 0..4),
         before in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 0..3),
         after in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 0..3),
     ) -> (Wav, u64) {
-        let header = [format(tag, channels, rate, rate * u32::from(channels), channels, 8), extra].concat();
-        let mut wav = Wav::new(header, vec![0x55; frames * usize::from(channels)]);
+        let block = channels * bits / 8;
+        let header = format(tag, channels, rate, rate * u32::from(block), block, bits);
+        let mut wav = Wav::new([header, extra].concat(), vec![0x55; frames * usize::from(block)]);
         for chunk in &after {
             wav = wav.chunk(2, *b"LIST", chunk);
         }
@@ -281,11 +285,31 @@ proptest! {
     }
 
     #[test]
+    fn sound_of_no_size_lasts_to_the_end_that_the_framing_shows(
+        (wav, _) in sized_wavs(),
+        sizes in prop::collection::vec(1..60_usize, 1..5),
+        (riff, data) in prop::sample::select(vec![(0, 0), (0, u32::MAX), (u32::MAX, 0), (u32::MAX, u32::MAX)]),
+    ) {
+        let bytes = wav.riff_size(riff).data_size(data).bytes();
+        prop_assert!(in_portions(&bytes, &sizes, Framing::Chunked).is_ok());
+        for cut in 1..=bytes.len() {
+            prop_assert_eq!(in_portions(&bytes[..cut], &sizes, Framing::Close), truncated(), "{} bytes", cut);
+        }
+    }
+
+    #[test]
     fn portions_do_not_matter(
-        body in prop::collection::vec(any::<u8>(), 0..200),
+        (wav, _) in sized_wavs(),
+        overwritten in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
         sizes in prop::collection::vec(1..60_usize, 1..5),
     ) {
-        let body = [&b"RIFF\0\0\0\0WAVE"[..], &body].concat();
-        prop_assert_eq!(in_portions(&body, &sizes, Framing::Chunked), told(&body, Framing::Chunked));
+        let mut body = wav.bytes();
+        for (at, byte) in overwritten {
+            let at = at.index(body.len());
+            body[at] = byte;
+        }
+        for framing in [Framing::Close, Framing::Chunked] {
+            prop_assert_eq!(in_portions(&body, &sizes, framing), told(&body, framing));
+        }
     }
 }

@@ -190,6 +190,43 @@ proptest! {
     }
 
     #[test]
+    fn a_directory_that_says_something_else_is_never_whole(
+        bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 1..4),
+        comment in prop::collection::vec(b'a'..=b'z', 0..30),
+        at in 0..20_usize,
+        bit in 0..8,
+        portion in 1..100_usize,
+    ) {
+        let entries = bodies.into_iter().map(|body| ("n".to_owned(), body)).collect();
+        let zip = Zip { entries, comment, ..Zip::default() };
+        let mut bytes = zip.bytes();
+        // Every bit of the end record is one that counts.
+        let end = bytes.len() - 22 - zip.comment.len();
+        bytes[end + at] ^= 1_u8 << bit;
+        prop_assert!(verdict(&bytes, portion).is_err());
+        bytes[end + at] ^= 1_u8 << bit;
+        // So are the signature and the length of the name of its last entry.
+        let last = end - 47;
+        bytes[last + [0, 1, 2, 3, 28, 29][at % 6]] ^= 1_u8 << bit;
+        prop_assert!(verdict(&bytes, portion).is_err());
+    }
+
+    #[test]
+    fn portions_do_not_matter(
+        body in prop::collection::vec(any::<u8>(), 0..60),
+        zip64 in any::<bool>(),
+        overwritten in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        portion in 1..100_usize,
+    ) {
+        let mut bytes = Zip { zip64, ..Zip::of(&[("n", &body)]) }.bytes();
+        for (at, byte) in overwritten {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        prop_assert_eq!(verdict(&bytes, portion), verdict(&bytes, usize::MAX));
+    }
+
+    #[test]
     fn arbitrary_ends_are_refused(tail in prop::collection::vec(any::<u8>(), 0..200)) {
         let body = [b"PK\x03\x04".as_slice(), &tail, b"PK\x05\x06", &tail, &[0; 18]].concat();
         prop_assert!(verdict(&body, 50).is_err());

@@ -42,7 +42,7 @@ fn every_link_leads_somewhere() {
 #[test]
 fn paths_that_pages_name_exist() {
     let folders =
-        ["src/", "tests/", "docs/", "deploy/", "config/", "examples/", "benches/", ".ci/"];
+        ["src/", "tests/", "docs/", "deploy/", "config/", "examples/", "benches/", "fuzz/", ".ci/"];
     for (path, page) in pages() {
         for span in code_spans(&page) {
             let file = span.split([':', ' ']).next().unwrap_or_default();
