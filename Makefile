@@ -6,7 +6,7 @@ CARGO ?= cargo
 KEEP ?=
 ARGS ?=
 
-.PHONY: help demo test bench lint doc deny alerts ci image
+.PHONY: help demo test torture bench lint doc deny alerts ci image
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -20,6 +20,11 @@ test: ## the whole suite; ARGS=name runs what is named so
 	@.ci/compiler
 	@echo "A RabbitMQ node and an S3 server are fetched where absent (as root, on Debian)."
 	$(CARGO) test --workspace --locked $(ARGS)
+
+torture: ## every trouble, counted: nothing lost; ARGS="--seed 7 --only NAME", --list
+	@.ci/compiler
+	$(CARGO) build --locked --bin callvault --example torture
+	@$${CARGO_TARGET_DIR:-target}/debug/examples/torture $(ARGS)
 
 bench: ## recordings/s, CPU and memory on this machine
 	$(CARGO) bench --locked --bench '*' -- $(ARGS)

@@ -90,6 +90,11 @@ impl Worker {
         self.child.signal(signal);
     }
 
+    /// How it ended, or `None` while it runs.
+    pub fn exited(&mut self) -> Option<ExitStatus> {
+        self.child.exited()
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.child.kill();

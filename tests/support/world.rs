@@ -82,7 +82,7 @@ impl World {
              [worker]\n{}[ccfs]\nendpoints = [\"{ccfs}\"]\n{}\
              [store]\nendpoint = \"{s3}\"\nbucket = \"{bucket}\"\npath_style = true\n\
              access_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\n{}\
-             [retry]\n{}[log]\nformat = \"json\"\nlevel = \"debug\"\n{}",
+             [retry]\n{}[log]\nformat = \"json\"\n{}",
             own("broker"),
             own("worker"),
             Some(own("ccfs"))
@@ -92,7 +92,9 @@ impl World {
             Some(own("retry")).filter(|own| own.contains("delays")).unwrap_or_else(|| {
                 format!("delays = [\"100ms\", \"200ms\"]\nmax_attempts = 3\n{}", own("retry"))
             }),
-            own("log"),
+            Some(own("log"))
+                .filter(|own| own.contains("level"))
+                .unwrap_or_else(|| format!("level = \"debug\"\n{}", own("log"))),
         );
         for tenant in TENANTS {
             let (access, secret) = (access_key(tenant), secret_key(tenant));
