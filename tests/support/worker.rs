@@ -125,6 +125,11 @@ impl Worker {
         eventually(path, START, || get(port, path)).await
     }
 
+    /// Whether `/readyz` says 200 now.
+    pub async fn is_ready(&self) -> bool {
+        get(self.port, "/readyz").await.is_some_and(|(status, _)| status == 200)
+    }
+
     /// The sum of all series of `name` whose labels contain every one of `labels`
     /// (`tenant="acme"`).
     pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {

@@ -3,6 +3,7 @@
 //! Every world has queues, exchanges and a bucket of its own, so that tests run side by side on
 //! one broker.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lapin::BasicProperties;
@@ -25,7 +26,7 @@ pub const TENANTS: [&str; 2] = ["acme", "globex"];
 pub struct World {
     pub rabbit: Rabbit,
     pub ccfs: Simulator,
-    pub store: LocalS3,
+    pub store: Arc<LocalS3>,
     pub bucket: String,
     /// Prefix of the queues.
     pub prefix: String,
@@ -56,7 +57,7 @@ impl World {
         for tenant in TENANTS {
             ccfs.account(&access_key(tenant), &secret_key(tenant));
         }
-        let store = LocalS3::start().await;
+        let store = Arc::new(LocalS3::start().await);
         let bucket = store.s3().bucket().await;
         let amqp = node.url();
         Self { rabbit, ccfs, store, bucket, prefix, calls, events_exchange, events, amqp }

@@ -11,12 +11,14 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::Scale;
+use super::acks::Watch;
 use super::fleet::Fleet;
 use super::ledger::{Call, Due, Ledger};
 use crate::support::broker::Node;
 use crate::support::broker::client::{Rabbit, Seen};
 use crate::support::eventually;
 use crate::support::link::Link;
+use crate::support::wire::Wire;
 use crate::support::worker::Worker;
 use crate::support::world::{SOON, TENANTS, World};
 
@@ -44,6 +46,9 @@ pub struct Field {
     /// What the workers' connections cross.
     pub links: Links,
     pub scale: Scale,
+    /// All that workers and broker say to each other crosses it, behind the link.
+    pub wire: Wire,
+    pub watch: Watch,
     ledger: Arc<Guard<Ledger>>,
     /// The driver's own client; a new one after the broker was killed.
     rabbit: Mutex<Option<Rabbit>>,
@@ -61,8 +66,11 @@ impl Field {
         let world = World::on(node).await;
         world.store.keep_bodies(false);
         world.ccfs.remember(false);
+        let wire = Wire::to(([127, 0, 0, 1], node.amqp_port()).into()).await;
+        let ledger = Arc::default();
+        let watch = Watch::over(&wire, &world, &ledger);
         let links = Links {
-            broker: Mutex::new(Link::to(([127, 0, 0, 1], node.amqp_port()).into()).await),
+            broker: Mutex::new(Link::to(wire.address()).await),
             store: Mutex::new(Link::to(world.store.s3().address()).await),
             ccfs: Mutex::new(Link::to(world.ccfs.address()).await),
         };
@@ -72,7 +80,9 @@ impl Field {
             fleet: Fleet::new(scenario, String::new()),
             links,
             scale,
-            ledger: Arc::default(),
+            wire,
+            watch,
+            ledger,
             rabbit: Mutex::default(),
             calls: AtomicU32::new(0),
         };
@@ -93,6 +103,16 @@ impl Field {
         let ccfs = format!("http://{}", self.links.ccfs.lock().await.address());
         let store = format!("http://{}", self.links.store.lock().await.address());
         self.fleet.configure(self.world.config_at(&amqp, &ccfs, &store, &all));
+    }
+
+    /// Workers in the first places, all ready.
+    pub async fn start_workers(&self, count: usize) {
+        for place in 0..count {
+            self.fleet.start(place).await;
+        }
+        for place in 0..count {
+            self.fleet.ready(place).await;
+        }
     }
 
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -137,6 +157,14 @@ impl Field {
     pub async fn ask(&self, calls: &[Call]) {
         for call in calls {
             self.ask_times(call, 1).await;
+        }
+    }
+
+    /// Asks for each, and waits until no message waits for a worker.
+    pub async fn work_off(&self, calls: &[Call]) {
+        self.ask(calls).await;
+        while self.waiting().await > 0 {
+            tokio::time::sleep(Duration::from_millis(250)).await;
         }
     }
 

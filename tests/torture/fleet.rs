@@ -69,6 +69,22 @@ impl Fleet {
         }
     }
 
+    /// Waits until it consumes, or has died of its crash point before.
+    pub async fn ready_or_gone(&self, place: usize) {
+        let mut worker = self.places[place].lock().await;
+        let Some(armed) = worker.as_mut() else { return };
+        while armed.exited().is_none() && !armed.is_ready().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until it answers at all.
+    pub async fn alive(&self, place: usize) {
+        if let Some(worker) = &*self.places[place].lock().await {
+            worker.get("/livez").await;
+        }
+    }
+
     /// SIGKILL; whoever is there next finds the place free.
     pub async fn kill(&self, place: usize) {
         let Some(mut worker) = self.places[place].lock().await.take() else { return };
@@ -76,6 +92,7 @@ impl Fleet {
             self.find(format!("a worker ended by itself, with {status}: {}", tail(&worker)));
         }
         worker.kill();
+        self.read_log(&worker);
     }
 
     /// Waits until a worker that is armed with a crash point has gone off; false if it has not.
@@ -89,6 +106,7 @@ impl Fleet {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        self.read_log(armed);
         *worker = None;
         true
     }
@@ -101,6 +119,7 @@ impl Fleet {
         if status.code() != Some(0) {
             self.find(format!("a worker ended with {status} on SIGTERM: {}", tail(&worker)));
         }
+        self.read_log(&worker);
     }
 
     pub async fn stop_all(&self) {
@@ -128,6 +147,14 @@ impl Fleet {
             }
         }
         sum
+    }
+
+    /// What a worker says of itself that must not be.
+    fn read_log(&self, worker: &Worker) {
+        const BAD: [&str; 3] = ["dropped unsettled", "a job was lost", "panicked"];
+        let log = worker.log();
+        let bad = log.lines().filter(|line| BAD.iter().any(|word| line.contains(word)));
+        bad.for_each(|line| self.find(format!("a worker's log: {line}")));
     }
 
     /// A thing that workers must not do.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::field::Field;
-use super::ledger::{Due, Entry, Ledger, subject_of};
+use super::ledger::{Due, Entry, Ledger, name_of, subject_of_event};
 use crate::support::broker::client::Seen;
 
 /// What must not be; all but `Unexpected` are counted by contract 1.
@@ -67,6 +67,8 @@ pub struct Verdict {
     /// Recordings asked for, and messages that asked for them.
     pub recordings: usize,
     pub messages: usize,
+    /// Acknowledgements that were looked at on the wire.
+    pub acknowledged: usize,
     /// Events beyond one a recording.
     pub duplicated: usize,
     /// What the scenario did.
@@ -99,8 +101,13 @@ pub async fn judge(field: &Field) -> Verdict {
         events: events(field.drain(&field.world.events).await),
         dead: dead(field.drain(&field.world.queue("dead")).await),
         objects: objects(field).await,
-        findings: field.fleet.findings(),
+        findings: [field.fleet.findings(), field.watch.findings()].concat(),
     };
+    let strays = field.wire.record().strays;
+    if strays > 0 {
+        let what = format!("{strays} acknowledgements of what was not in hand");
+        evidence.find(Kind::Unexpected, what);
+    }
     let ledger = field.ledger();
     let mut verdict = Verdict::default();
     for (subject, entry) in ledger.entries() {
@@ -112,6 +119,7 @@ pub async fn judge(field: &Field) -> Verdict {
     }
     evidence.nobody_asked_for(&ledger);
     evidence.overwritten(field);
+    verdict.acknowledged = field.watch.count();
     verdict.findings = evidence.findings;
     verdict
 }
@@ -227,7 +235,7 @@ fn text(value: &Value) -> String {
 fn events(seen: Vec<Seen>) -> BTreeMap<String, Vec<Value>> {
     let mut events: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for event in seen.iter().map(Seen::json) {
-        events.entry(text(&event["subject"])).or_default().push(event);
+        events.entry(subject_of_event(&event)).or_default().push(event);
     }
     events
 }
@@ -235,8 +243,7 @@ fn events(seen: Vec<Seen>) -> BTreeMap<String, Vec<Value>> {
 fn dead(seen: Vec<Seen>) -> BTreeMap<String, Vec<String>> {
     let mut dead: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for message in seen {
-        let subject = subject_of(&message.body);
-        let subject = subject.unwrap_or_else(|| String::from_utf8_lossy(&message.body).into());
+        let subject = name_of(&message.body);
         let reason = message.header("callvault-reason").unwrap_or_default();
         dead.entry(subject).or_default().push(reason);
     }

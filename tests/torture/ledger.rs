@@ -70,6 +70,16 @@ pub fn subject_of(body: &[u8]) -> Option<String> {
     Some(format!("{}/{}", message["tenant"].as_str()?, message["callId"].as_str()?))
 }
 
+/// The subject that an event has.
+pub fn subject_of_event(event: &Value) -> String {
+    event["subject"].as_str().unwrap_or_default().to_owned()
+}
+
+/// What a message is called in accounts: its subject, or all of it.
+pub fn name_of(body: &[u8]) -> String {
+    subject_of(body).unwrap_or_else(|| String::from_utf8_lossy(body).into_owned())
+}
+
 /// Everything that was asked for; the bytes that are due are known by their hash.
 #[derive(Default)]
 pub struct Ledger {

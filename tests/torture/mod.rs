@@ -7,7 +7,8 @@
 //! is part of the suite.
 //!
 //! In the order of a run: [`field`] (the parts that play), [`fleet`] (the workers), [`ledger`]
-//! (what is asked for), [`troubles`] (what goes wrong), [`judge`] (what came of it), [`report`].
+//! (what is asked for), [`troubles`] (what goes wrong), [`acks`] (the order of frames), [`judge`]
+//! (what came of it), [`report`].
 //!
 //! # A scenario more
 //!
@@ -32,6 +33,7 @@
     reason = "shared by a test and an example, neither uses all"
 )]
 
+pub mod acks;
 pub mod field;
 pub mod fleet;
 pub mod judge;

@@ -20,10 +20,11 @@ fn counts<'a>(verdicts: impl Iterator<Item = &'a Verdict> + Clone) -> String {
 /// One line a scenario.
 pub fn line(scenario: &Scenario, verdict: &Verdict) -> String {
     format!(
-        "{:<24} {:>5} recordings, {:>5} messages, {:>4} s  {}  ({})",
+        "{:<24} {:>5} recordings, {:>5} messages, {:>5} acks, {:>4} s  {}  ({})",
         scenario.name,
         verdict.recordings,
         verdict.messages,
+        verdict.acknowledged,
         verdict.took.as_secs(),
         counts([verdict].into_iter()),
         verdict.note

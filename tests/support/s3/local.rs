@@ -243,7 +243,7 @@ async fn serve(stream: TcpStream, inner: Arc<Inner>) {
 }
 
 impl Inner {
-    async fn answer(&self, request: Request<Incoming>, reset: &Notify) -> Answer {
+    async fn answer(self: &Arc<Self>, request: Request<Incoming>, reset: &Notify) -> Answer {
         let op = op_of(&request);
         if signed_by(&request, OBSERVER) {
             let (parts, body) = request.into_parts();

@@ -13,13 +13,20 @@ use super::{Inner, OpenUpload, UNBROKEN, Write, hash_of};
 use crate::support::s3::{ACCESS_KEY, OBSERVER};
 
 impl Inner {
+    /// To its end, even if the client goes meanwhile: servers do not stop half-way.
     pub(super) async fn carry_out(
-        &self,
+        self: &Arc<Self>,
         op: Op,
         parts: Parts,
         body: Bytes,
         overwrite: bool,
     ) -> Answer {
+        let inner = Arc::clone(self);
+        let work = async move { inner.work(op, parts, body, overwrite).await };
+        tokio::spawn(work).await.expect("s3s does not panic")
+    }
+
+    async fn work(&self, op: Op, parts: Parts, body: Bytes, overwrite: bool) -> Answer {
         let (bucket, key) = target(parts.uri.path());
         if let Some(refusal) = self.refusal(op, &parts, &body, &bucket) {
             return refusal;
