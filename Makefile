@@ -7,7 +7,7 @@ KEEP ?=
 TIME ?= 15
 ARGS ?=
 
-.PHONY: help demo test fuzz bench lint doc deny alerts ci image
+.PHONY: help demo test torture fuzz bench lint doc deny alerts ci image
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -25,6 +25,11 @@ test: ## the whole suite; ARGS=name runs what is named so
 fuzz: ## looks for bytes that break a promise; TIME=300 seconds a target, ARGS=wav one of them
 	@.ci/compiler c++
 	@TIME=$(TIME) KEEP=$(KEEP) fuzz/run $(ARGS)
+
+torture: ## every trouble, counted: nothing lost; ARGS="--seed 7 --only NAME", --list
+	@.ci/compiler
+	$(CARGO) build --locked --bin callvault --example torture
+	@$${CARGO_TARGET_DIR:-target}/debug/examples/torture $(ARGS)
 
 bench: ## recordings/s, CPU and memory on this machine
 	$(CARGO) bench --locked --bench '*' -- $(ARGS)

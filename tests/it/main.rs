@@ -25,5 +25,6 @@ mod readme;
 mod store;
 mod suspects;
 mod tenants;
+mod torture;
 mod vendor;
 mod wire;

@@ -204,6 +204,11 @@ impl Node {
         Rabbit::connect(&self.url()).await
     }
 
+    /// A client, if the node can be reached.
+    pub async fn try_client(&self) -> Option<Rabbit> {
+        Rabbit::try_connect(&self.url()).await
+    }
+
     fn write_files(&self) {
         let file = |name: &str, text: String| {
             fs::write(self.folder.join(name), text).expect("target/kit can be written");

@@ -23,6 +23,8 @@ pub enum Weather {
     BlackHole,
     /// At most this many bytes a second; 1 to 40 crosses byte by byte.
     Slow(u32),
+    /// Everything, a byte a write.
+    Dribble,
     /// Resets a connection when this many bytes have crossed it since the weather was set.
     Torn(usize),
 }
@@ -181,6 +183,7 @@ async fn carry(
             let piece = match now.weather {
                 Weather::Fine => rest.len(),
                 Weather::Torn(limit) => crossed.take(now.change, limit, rest.len()),
+                Weather::Dribble => rest.len().min(1),
                 Weather::Slow(rate) => slowly(rate, rest.len(), &mut sky).await,
                 Weather::BlackHole | Weather::Cut => {
                     let _ = sky.changed().await;

@@ -45,10 +45,18 @@ pub fn unique(prefix: &str) -> String {
     format!("{prefix}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A port of 127.0.0.1 that was free a moment ago.
+/// A port of 127.0.0.1 that was free a moment ago. It is below the range that the system gives to
+/// outgoing connections, so that none of them takes it before its owner does.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    listener.local_addr().expect("a bound listener has an address").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let (first, count) = (10_000, 20_000);
+    let start = std::process::id().wrapping_mul(97);
+    let ports = std::iter::repeat_with(|| {
+        let at = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % count;
+        u16::try_from(first + at).expect("below 30,000")
+    });
+    let mut free = ports.take(1000).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.next().expect("loopback has a free port")
 }
 
 /// `target/kit`: where the kit's nodes keep their data and tools.

@@ -61,6 +61,11 @@ pub struct Acked {
 }
 
 impl Acked {
+    /// What has crossed so far, this acknowledgement not yet. Not across an await.
+    pub fn record(&self) -> MutexGuard<'_, Record> {
+        lock(&self.shared.record)
+    }
+
     /// What the broker had confirmed by now, on any connection: of what fits, the last. Looks at
     /// the newest first, so that what has just been published is found at once.
     pub fn confirmed(&self, fits: impl FnMut(&Published) -> bool) -> Option<Published> {

@@ -90,6 +90,11 @@ impl Worker {
         self.child.signal(signal);
     }
 
+    /// How it ended, or `None` while it runs.
+    pub fn exited(&mut self) -> Option<ExitStatus> {
+        self.child.exited()
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.child.kill();
@@ -118,6 +123,11 @@ impl Worker {
     pub async fn get(&self, path: &str) -> (u16, String) {
         let port = self.port;
         eventually(path, START, || get(port, path)).await
+    }
+
+    /// Whether `/readyz` says 200 now.
+    pub async fn is_ready(&self) -> bool {
+        get(self.port, "/readyz").await.is_some_and(|(status, _)| status == 200)
     }
 
     /// The sum of all series of `name` whose labels contain every one of `labels`

@@ -3,6 +3,7 @@
 //! Every world has queues, exchanges and a bucket of its own, so that tests run side by side on
 //! one broker.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lapin::BasicProperties;
@@ -25,7 +26,7 @@ pub const TENANTS: [&str; 2] = ["acme", "globex"];
 pub struct World {
     pub rabbit: Rabbit,
     pub ccfs: Simulator,
-    pub store: LocalS3,
+    pub store: Arc<LocalS3>,
     pub bucket: String,
     /// Prefix of the queues.
     pub prefix: String,
@@ -56,7 +57,7 @@ impl World {
         for tenant in TENANTS {
             ccfs.account(&access_key(tenant), &secret_key(tenant));
         }
-        let store = LocalS3::start().await;
+        let store = Arc::new(LocalS3::start().await);
         let bucket = store.s3().bucket().await;
         let amqp = node.url();
         Self { rabbit, ccfs, store, bucket, prefix, calls, events_exchange, events, amqp }
@@ -82,7 +83,7 @@ impl World {
              [worker]\n{}[ccfs]\nendpoints = [\"{ccfs}\"]\n{}\
              [store]\nendpoint = \"{s3}\"\nbucket = \"{bucket}\"\npath_style = true\n\
              access_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\n{}\
-             [retry]\n{}[log]\nformat = \"json\"\nlevel = \"debug\"\n{}",
+             [retry]\n{}[log]\nformat = \"json\"\n{}",
             own("broker"),
             own("worker"),
             Some(own("ccfs"))
@@ -92,7 +93,9 @@ impl World {
             Some(own("retry")).filter(|own| own.contains("delays")).unwrap_or_else(|| {
                 format!("delays = [\"100ms\", \"200ms\"]\nmax_attempts = 3\n{}", own("retry"))
             }),
-            own("log"),
+            Some(own("log"))
+                .filter(|own| own.contains("level"))
+                .unwrap_or_else(|| format!("level = \"debug\"\n{}", own("log"))),
         );
         for tenant in TENANTS {
             let (access, secret) = (access_key(tenant), secret_key(tenant));

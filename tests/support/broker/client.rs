@@ -48,10 +48,14 @@ impl Seen {
 
 impl Rabbit {
     pub async fn connect(url: &str) -> Self {
-        let connection = connect(url).await.expect("the node takes connections");
-        let channel = connection.create_channel().await.expect("a channel");
-        channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
-        Self { connection, channel }
+        Self::try_connect(url).await.expect("the node takes connections")
+    }
+
+    pub async fn try_connect(url: &str) -> Option<Self> {
+        let connection = connect(url).await.ok()?;
+        let channel = connection.create_channel().await.ok()?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await.ok()?;
+        Some(Self { connection, channel })
     }
 
     /// The client's own channel, for what is not here.
@@ -70,6 +74,20 @@ impl Rabbit {
         let confirm = self.channel.basic_publish(exchange.into(), key.into(), options, body, with);
         let confirmation = confirm.await.expect("published").await.expect("confirmed");
         assert_eq!(confirmation, Confirmation::Ack(None), "to {exchange:?} with {key}");
+    }
+
+    /// The same for a broker that may be dying; `None`: nobody knows whether it has the message.
+    pub async fn try_publish(
+        &self,
+        exchange: &str,
+        key: &str,
+        body: &[u8],
+        with: BasicProperties,
+    ) -> Option<()> {
+        let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+        let confirm = self.channel.basic_publish(exchange.into(), key.into(), options, body, with);
+        let confirmation = confirm.await.ok()?.await.ok()?;
+        (confirmation == Confirmation::Ack(None)).then_some(())
     }
 
     /// Straight into a queue, without properties.

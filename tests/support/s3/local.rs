@@ -9,6 +9,10 @@ mod wire;
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -89,6 +93,8 @@ struct Inner {
     root: tempfile::TempDir,
     script: Mutex<Vec<Rule>>,
     seen: Mutex<Vec<Seen>>,
+    writes: Mutex<Vec<Write>>,
+    keep_bodies: AtomicBool,
     /// By their ids.
     uploads: Mutex<BTreeMap<String, OpenUpload>>,
     /// One writer a key, so that 'create if absent' is atomic.
@@ -99,6 +105,15 @@ struct OpenUpload {
     bucket: String,
     key: String,
     since: Timestamp,
+}
+
+/// An object that became visible.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    pub bucket: String,
+    pub key: String,
+    pub sha256: String,
+    pub size: u64,
 }
 
 struct Rule {
@@ -122,6 +137,8 @@ impl LocalS3 {
             root,
             script: Mutex::default(),
             seen: Mutex::default(),
+            writes: Mutex::default(),
+            keep_bodies: AtomicBool::new(true),
             uploads: Mutex::default(),
             writers: Mutex::default(),
         });
@@ -156,6 +173,30 @@ impl LocalS3 {
     /// The operations so far, in order.
     pub fn ops(&self) -> Vec<Op> {
         self.seen().into_iter().map(|seen| seen.op).collect()
+    }
+
+    /// Whether [`Seen`] has the bodies; off for runs that are long or large.
+    pub fn keep_bodies(&self, keep: bool) {
+        self.inner.keep_bodies.store(keep, Ordering::Relaxed);
+    }
+
+    /// All that was written, in order; a key twice if it was overwritten.
+    pub fn writes(&self) -> Vec<Write> {
+        self.inner.writes.lock().expect(UNBROKEN).clone()
+    }
+
+    /// Hash and length of what lies under a key now. Cheap: it is what was last written there, if
+    /// it still has that length.
+    pub fn holds(&self, bucket: &str, key: &str) -> Option<(String, u64)> {
+        let writes = self.inner.writes.lock().expect(UNBROKEN);
+        let last = writes.iter().rev().find(|write| write.bucket == bucket && write.key == key)?;
+        let there = std::fs::metadata(self.inner.path(bucket, key)).ok()?.len();
+        (there == last.size).then(|| (last.sha256.clone(), last.size))
+    }
+
+    /// The same, read anew from the disk.
+    pub fn content(&self, bucket: &str, key: &str) -> Option<(String, u64)> {
+        hash_of(&self.inner.path(bucket, key)).ok()
     }
 
     /// Uploads that are neither complete nor aborted.
@@ -202,7 +243,7 @@ async fn serve(stream: TcpStream, inner: Arc<Inner>) {
 }
 
 impl Inner {
-    async fn answer(&self, request: Request<Incoming>, reset: &Notify) -> Answer {
+    async fn answer(self: &Arc<Self>, request: Request<Incoming>, reset: &Notify) -> Answer {
         let op = op_of(&request);
         if signed_by(&request, OBSERVER) {
             let (parts, body) = request.into_parts();
@@ -236,6 +277,11 @@ impl Inner {
         answer
     }
 
+    /// Where s3s keeps an object.
+    fn path(&self, bucket: &str, key: &str) -> PathBuf {
+        self.root.path().join(bucket).join(key)
+    }
+
     fn next_fault(&self, op: Op, request: &Request<Incoming>) -> Option<Fault> {
         let conditional = request.headers().contains_key("if-none-match");
         let mut script = self.script.lock().expect(UNBROKEN);
@@ -259,11 +305,28 @@ impl Inner {
         let headers: HashMap<_, _> = parts.headers.iter().map(header).collect();
         let hash = hex::encode(Sha256::digest(body));
         let hash_matches = headers.get("x-amz-content-sha256") == Some(&hash);
-        let body = body.clone();
+        let kept = self.keep_bodies.load(Ordering::Relaxed);
+        let body = if kept { body.clone() } else { Bytes::new() };
         let seen = Seen { op, bucket, key, query, headers, body, hash_matches, status: None };
         let mut all = self.seen.lock().expect(UNBROKEN);
         all.push(seen);
         all.len() - 1
+    }
+}
+
+/// SHA-256 in hex and length of a file.
+fn hash_of(path: &Path) -> io::Result<(String, u64)> {
+    let mut hash = Sha256::new();
+    let mut file = File::open(path)?;
+    let mut buffer = vec![0; 1 << 16];
+    let mut size = 0;
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((hex::encode(hash.finalize()), size));
+        }
+        hash.update(&buffer[..read]);
+        size += read as u64;
     }
 }
 

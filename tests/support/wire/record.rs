@@ -107,6 +107,11 @@ impl Record {
         self.confirms.iter().rev().map(|&at| &self.published[at]).find(|found| fits(found))
     }
 
+    /// All publishes that are confirmed, in the order of the confirms.
+    pub fn confirms(&self) -> impl Iterator<Item = &Published> {
+        self.confirms.iter().map(|&at| &self.published[at])
+    }
+
     /// Channels that were opened so far.
     pub(super) fn opened(&self) -> u64 {
         self.opened

@@ -9,17 +9,24 @@ use hyper::{Request, Response, StatusCode};
 use sha2::{Digest, Sha256};
 
 use super::wire::{Answer, Op, error, target, upload_id, xml};
-use super::{Inner, OpenUpload, UNBROKEN};
+use super::{Inner, OpenUpload, UNBROKEN, Write, hash_of};
 use crate::support::s3::{ACCESS_KEY, OBSERVER};
 
 impl Inner {
+    /// To its end, even if the client goes meanwhile: servers do not stop half-way.
     pub(super) async fn carry_out(
-        &self,
+        self: &Arc<Self>,
         op: Op,
         parts: Parts,
         body: Bytes,
         overwrite: bool,
     ) -> Answer {
+        let inner = Arc::clone(self);
+        let work = async move { inner.work(op, parts, body, overwrite).await };
+        tokio::spawn(work).await.expect("s3s does not panic")
+    }
+
+    async fn work(&self, op: Op, parts: Parts, body: Bytes, overwrite: bool) -> Answer {
         let (bucket, key) = target(parts.uri.path());
         if let Some(refusal) = self.refusal(op, &parts, &body, &bucket) {
             return refusal;
@@ -30,7 +37,7 @@ impl Inner {
         let creates = matches!(op, Op::Put | Op::CompleteMultipart);
         let _one_writer = if creates { Some(writer.lock().await) } else { None };
         if overwrite {
-            let _ = std::fs::remove_file(self.root.path().join(&bucket).join(&key));
+            let _ = std::fs::remove_file(self.path(&bucket, &key));
         }
         let query = parts.uri.query().unwrap_or_default().to_owned();
         let request = Request::from_parts(parts, s3s::Body::from(body));
@@ -44,6 +51,9 @@ impl Inner {
             return self.list_uploads(&bucket);
         }
         if parts.status.is_success() {
+            if creates {
+                self.write_down(&bucket, &key).await;
+            }
             self.keep_uploads(op, &query, &body, bucket, key);
         }
         Response::from_parts(parts, Full::new(body))
@@ -76,6 +86,15 @@ impl Inner {
             Op::Head => error(404, ""),
             _ => error(404, "NoSuchBucket"),
         })
+    }
+
+    /// While the one writer's lock is held: it is what this request has written.
+    async fn write_down(&self, bucket: &str, key: &str) {
+        let path = self.path(bucket, key);
+        let read = tokio::task::spawn_blocking(move || hash_of(&path)).await;
+        let (sha256, size) = read.expect("reading does not panic").expect("it was just written");
+        let (bucket, key) = (bucket.to_owned(), key.to_owned());
+        self.writes.lock().expect(UNBROKEN).push(Write { bucket, key, sha256, size });
     }
 
     fn keep_uploads(&self, op: Op, query: &str, body: &Bytes, bucket: String, key: String) {

@@ -1,0 +1,285 @@
+//! Everything that plays in one scenario: broker, CC-FS, store, the links between them and the
+//! workers, and the ledger of what is asked for.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex as Guard, MutexGuard};
+use std::time::Duration;
+
+use fastrand::Rng;
+use lapin::BasicProperties;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::Scale;
+use super::acks::Watch;
+use super::fleet::Fleet;
+use super::ledger::{Call, Due, Ledger};
+use crate::support::broker::Node;
+use crate::support::broker::client::{Rabbit, Seen};
+use crate::support::eventually;
+use crate::support::link::Link;
+use crate::support::wire::Wire;
+use crate::support::worker::Worker;
+use crate::support::world::{SOON, TENANTS, World};
+
+/// Short delays, so that outages are over soon; attempts enough for any trouble: no recording that
+/// can be had may die.
+const BASE: [(&str, &str); 10] = [
+    ("broker", "heartbeat = \"5s\""),
+    ("worker", "concurrency = 16"),
+    ("worker", "job_deadline = \"60s\""),
+    ("store", "part_size = \"5MiB\""),
+    ("store", "read_timeout = \"5s\""),
+    ("retry", "delays = [\"100ms\", \"200ms\", \"500ms\"]"),
+    ("retry", "max_attempts = 100"),
+    ("retry", "breaker_failures = 5"),
+    ("retry", "breaker_window = \"1s\""),
+    ("log", "level = \"info\""),
+];
+/// The queues that are empty when all is quiet.
+const QUEUES: [&str; 6] = ["jobs", "bulk", "suspect", "retry.100ms", "retry.200ms", "retry.500ms"];
+
+pub struct Field {
+    pub world: World,
+    pub node: Arc<Node>,
+    pub fleet: Fleet,
+    /// What the workers' connections cross.
+    pub links: Links,
+    pub scale: Scale,
+    /// All that workers and broker say to each other crosses it, behind the link.
+    pub wire: Wire,
+    pub watch: Watch,
+    ledger: Arc<Guard<Ledger>>,
+    /// The driver's own client; a new one after the broker was killed.
+    rabbit: Mutex<Option<Rabbit>>,
+    calls: AtomicU32,
+}
+
+pub struct Links {
+    pub broker: Mutex<Link>,
+    pub store: Mutex<Link>,
+    pub ccfs: Mutex<Link>,
+}
+
+impl Field {
+    pub async fn new(scenario: &str, node: &Arc<Node>, scale: Scale) -> Self {
+        let world = World::on(node).await;
+        world.store.keep_bodies(false);
+        world.ccfs.remember(false);
+        let wire = Wire::to(([127, 0, 0, 1], node.amqp_port()).into()).await;
+        let ledger = Arc::default();
+        let watch = Watch::over(&wire, &world, &ledger);
+        let links = Links {
+            broker: Mutex::new(Link::to(wire.address()).await),
+            store: Mutex::new(Link::to(world.store.s3().address()).await),
+            ccfs: Mutex::new(Link::to(world.ccfs.address()).await),
+        };
+        let field = Self {
+            world,
+            node: Arc::clone(node),
+            fleet: Fleet::new(scenario, String::new()),
+            links,
+            scale,
+            wire,
+            watch,
+            ledger,
+            rabbit: Mutex::default(),
+            calls: AtomicU32::new(0),
+        };
+        field.configure(&[]).await;
+        field
+    }
+
+    /// The configuration of the workers that are started from now on: [`BASE`], and `keys` over it
+    /// (`("worker", "concurrency = 4")`).
+    pub async fn configure(&self, keys: &[(&str, &str)]) {
+        let name = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
+        let given = |section: &str, line: &str| {
+            keys.iter().any(|own| own.0 == section && name(own.1) == name(line))
+        };
+        let base = BASE.into_iter().filter(|(section, line)| !given(section, line));
+        let all: Vec<_> = base.chain(keys.iter().copied()).collect();
+        let amqp = format!("amqp://guest:guest@{}/%2f", self.links.broker.lock().await.address());
+        let ccfs = format!("http://{}", self.links.ccfs.lock().await.address());
+        let store = format!("http://{}", self.links.store.lock().await.address());
+        self.fleet.configure(self.world.config_at(&amqp, &ccfs, &store, &all));
+    }
+
+    /// Workers in the first places, all ready.
+    pub async fn start_workers(&self, count: usize) {
+        for place in 0..count {
+            self.fleet.start(place).await;
+        }
+        for place in 0..count {
+            self.fleet.ready(place).await;
+        }
+    }
+
+    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().expect("no panic holds the lock")
+    }
+
+    /// A call id that no other call of this field has; how it ends tells the simulator what to
+    /// answer ([`crate::support::ccfs::by_name`]), `w8k` say.
+    pub fn call_id(&self, word: &str) -> String {
+        format!("1777{:06}-{word}", self.calls.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A call whose recording comes as `word` says, and is archived as `extension`.
+    pub fn call(&self, tenant: &'static str, word: &str, extension: &'static str) -> Call {
+        let id = self.call_id(word);
+        let content = self.world.ccfs.expected(&id);
+        Call::archived(tenant, id, content).extension(extension)
+    }
+
+    /// An afternoon's calls: most a small WAV, some of all that CC-FS can say.
+    pub fn mixed(&self, rng: &mut Rng, count: usize) -> Vec<Call> {
+        let call = |_| {
+            let tenant = TENANTS[rng.usize(..TENANTS.len())];
+            let small = rng.u32(400..32_000);
+            match rng.u32(..100) {
+                0 => self.call(tenant, &format!("w{}", rng.u32(5_300_000..9_000_000)), "wav"),
+                1..=4 => self.call(tenant, &format!("z3x{small}"), "zip"),
+                5..=6 => self.call(tenant, &format!("b{small}"), "bin"),
+                7 => self.call(tenant, &format!("h500.w{small}"), "wav"),
+                8 => self.call(tenant, &format!("cut.w{small}"), "wav"),
+                9 => self.call(tenant, &format!("th.w{small}"), "wav"),
+                10 => self.call(tenant, &format!("rst.w{small}"), "wav"),
+                11..=12 => Call::absent(tenant, self.call_id("nf")),
+                13..=14 => Call::dead(tenant, self.call_id("c0300004"), "ccfs.0300004"),
+                _ => self.call(tenant, &format!("w{small}"), "wav"),
+            }
+        };
+        (0..count).map(call).collect()
+    }
+
+    /// Asks for each, until the broker has confirmed it.
+    pub async fn ask(&self, calls: &[Call]) {
+        for call in calls {
+            self.ask_times(call, 1).await;
+        }
+    }
+
+    /// Asks for each, and waits until no message waits for a worker.
+    pub async fn work_off(&self, calls: &[Call]) {
+        self.ask(calls).await;
+        while self.waiting().await > 0 {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+
+    /// Asks for the same recording several times over.
+    pub async fn ask_times(&self, call: &Call, times: usize) {
+        self.ledger().expect(call);
+        let (body, subject) = (call.message().to_string(), call.subject());
+        for _ in 0..times {
+            self.publish("call.completed", body.as_bytes()).await;
+            self.ledger().confirmed(&subject);
+        }
+    }
+
+    /// Publishes as producers do, for as long as it takes.
+    async fn publish(&self, key: &str, body: &[u8]) {
+        let mut rabbit = self.rabbit.lock().await;
+        let properties = BasicProperties::default()
+            .with_content_type("application/json".into())
+            .with_delivery_mode(2);
+        loop {
+            if rabbit.is_none() {
+                *rabbit = self.node.try_client().await;
+            }
+            if let Some(client) = &*rabbit {
+                let published =
+                    client.try_publish(&self.world.calls, key, body, properties.clone());
+                // A broker that was frozen or killed may never answer.
+                if let Ok(Some(())) = tokio::time::timeout(SOON, published).await {
+                    return;
+                }
+            }
+            *rabbit = None;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Messages that wait in queues of callvault, but for the dead.
+    pub async fn waiting(&self) -> u32 {
+        let rabbit = self.node.client().await;
+        let mut sum = 0;
+        for queue in QUEUES {
+            sum += rabbit.ready(&self.world.queue(queue)).await;
+        }
+        sum
+    }
+
+    /// All links fine, no fault scripted, at least one worker.
+    pub async fn restore(&self) {
+        self.links.broker.lock().await.restore().await;
+        self.links.store.lock().await.restore().await;
+        self.links.ccfs.lock().await.restore().await;
+        self.world.store.heal();
+        if self.fleet.is_empty().await {
+            self.fleet.start(0).await;
+        }
+    }
+
+    /// Waits until no message is on its way; what still is when `limit` has passed is a finding.
+    pub async fn quiet(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        loop {
+            let at_work = self.fleet.metric("callvault_jobs_in_flight", &[]).await;
+            let waiting = self.waiting().await;
+            // Unacknowledged ones and those between two queues show only here.
+            if at_work == 0.0 && waiting == 0 && self.left().await.is_empty() {
+                return;
+            }
+            if Instant::now() > deadline {
+                let left = self.left().await;
+                let what = format!("not quiet within {limit:?}: at work {at_work}, {left:?}");
+                return self.fleet.find(what);
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+
+    /// Queues of ours, but the dead one, that hold messages, ready or not.
+    async fn left(&self) -> Vec<(String, u32)> {
+        let (ours, dead) = (self.world.queue(""), self.world.queue("dead"));
+        let mut queues = self.node.queues().await;
+        queues.retain(|(name, depth)| *depth > 0 && name.starts_with(&ours) && *name != dead);
+        queues
+    }
+
+    /// Stops all workers, and sweeps what killed ones have left open in the store.
+    pub async fn settle_workers(&self) {
+        self.hold_accounts().await;
+        self.fleet.stop_all().await;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while self.world.store.open_uploads() > 0 {
+            if Instant::now() > deadline {
+                let open = self.world.store.open_uploads();
+                return self.fleet.find(format!("{open} multipart uploads stay open"));
+            }
+            // Sweeps at start what is older than twice its deadline.
+            self.configure(&[("worker", "job_deadline = \"1s\"")]).await;
+            self.fleet.start(0).await;
+            self.fleet.ready(0).await;
+            self.fleet.stop(0).await;
+        }
+    }
+
+    /// Promise 9, over all workers that live: received = settled, since nothing is in flight.
+    async fn hold_accounts(&self) {
+        let received = self.fleet.metric("callvault_messages_received_total", &[]).await;
+        let settled = self.fleet.metric("callvault_messages_settled_total", &[]).await;
+        if received != settled {
+            self.fleet.find(format!("the accounts: received {received}, settled {settled}"));
+        }
+    }
+
+    /// Takes all that is in a queue.
+    pub async fn drain(&self, queue: &str) -> Vec<Seen> {
+        let rabbit = self.node.client().await;
+        let count = rabbit.ready(queue).await;
+        rabbit.take_many(queue, count as usize).await
+    }
+}
