@@ -19,5 +19,6 @@ pub mod metrics;
 pub mod clock;
 pub mod crash;
 pub mod failure;
+pub mod finding;
 pub mod lifecycle;
 pub mod logging;

@@ -36,15 +36,26 @@ const GOOD_AFTER: Duration = Duration::from_secs(10);
 pub(super) struct Fault {
     why: String,
     cause: Option<lapin::Error>,
+    /// The broker is there and does not let us in.
+    login_refused: bool,
 }
 
 impl Fault {
     pub(super) fn new(why: impl Into<String>) -> Self {
-        Self { why: why.into(), cause: None }
+        Self { why: why.into(), cause: None, login_refused: false }
     }
 
     pub(super) fn of(what: &str, cause: lapin::Error) -> Self {
-        Self { why: format!("{what}: {}", describe(&cause)), cause: Some(cause) }
+        let why = format!("{what}: {}", describe(&cause));
+        Self { cause: Some(cause), ..Self::new(why) }
+    }
+
+    pub(super) fn refused_login(why: impl Into<String>) -> Self {
+        Self { login_refused: true, ..Self::new(why) }
+    }
+
+    pub(super) fn is_refused_login(&self) -> bool {
+        self.login_refused
     }
 
     pub(super) fn cause(&self) -> Option<&lapin::Error> {
@@ -80,11 +91,17 @@ pub(super) async fn open_channel(connection: &Connection) -> Result<Channel, Fau
 pub(super) struct Link {
     connection: Connection,
     socket: Socket,
+    /// Host and port, for people.
+    place: String,
 }
 
 impl Link {
-    pub(super) fn new(connection: Connection, socket: Socket) -> Self {
-        Self { connection, socket }
+    pub(super) fn new(connection: Connection, socket: Socket, place: String) -> Self {
+        Self { connection, socket, place }
+    }
+
+    pub(super) fn place(&self) -> &str {
+        &self.place
     }
 
     /// Resolves when the connection is lost, with what lapin or the broker said.

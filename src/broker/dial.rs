@@ -47,7 +47,8 @@ impl Dialer {
         Err(Fault::new(faults.join("; ")))
     }
 
-    async fn dial(&self, url: &config::Secret) -> Result<Link, Fault> {
+    /// Tries one URL.
+    pub(super) async fn dial(&self, url: &config::Secret) -> Result<Link, Fault> {
         let secret = url.read().map_err(|error| Fault::new(format!("broker.url: {error}")))?;
         let uri = self.uri(secret.expose_secret())?;
         let tls = self.tls(&uri)?;
@@ -55,7 +56,7 @@ impl Dialer {
         let socket = Socket::default();
         let opened = timeout(CONNECT_TIMEOUT, open(uri, self.name, tls, socket.clone())).await;
         let error = match opened {
-            Ok(Ok(connection)) => return Ok(Link::new(connection, socket)),
+            Ok(Ok(connection)) => return Ok(Link::new(connection, socket, place)),
             Ok(Err(error)) => error,
             Err(_) => {
                 socket.cut();
@@ -65,7 +66,10 @@ impl Dialer {
         socket.cut();
         if is_refusal(&error) {
             url.refresh_after_refusal();
-            return Err(Fault::new(format!("login refused by {place}: {}", describe(&error))));
+            return Err(Fault::refused_login(format!(
+                "login refused by {place}: {}",
+                describe(&error)
+            )));
         }
         Err(Fault::new(match error.kind() {
             ErrorKind::IOError(io) if io.kind() == std::io::ErrorKind::ConnectionRefused => {

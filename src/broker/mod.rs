@@ -5,6 +5,7 @@
 //! belongs to the epoch of its channel and dies with it. This module must not know what a message
 //! means.
 
+mod check;
 mod connection;
 mod consumer;
 mod dial;
@@ -27,6 +28,7 @@ use publisher::Lanes;
 use status::{Board, Side, Wish};
 use topology::{Plan, Topology};
 
+pub use check::check;
 pub use consumer::Deliveries;
 pub use publisher::{PublishError, Publisher};
 pub use settle::{Delivery, Disposition, Settled};

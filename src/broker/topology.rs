@@ -4,7 +4,7 @@
 
 mod plan;
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ use super::connection::{Fault, open_channel, rpc};
 pub(super) struct Topology {
     plan: Plan,
     declare: bool,
-    warned: Mutex<HashSet<String>>,
+    /// What differs, and what the broker says of it.
+    warned: Mutex<BTreeMap<String, String>>,
 }
 
 impl Topology {
@@ -74,7 +75,7 @@ impl Topology {
         let channel = open_channel(connection).await?;
         declare(&channel, item, true).await.map_err(|refusal| refusal.into_fault(item))?;
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        if warned.insert(item.to_string()) {
+        if warned.insert(item.to_string(), refusal.text.clone()).is_none() {
             tracing::warn!(
                 wanted = %item.wanted(),
                 broker_says = %refusal.text,
@@ -83,6 +84,13 @@ impl Topology {
             );
         }
         Ok(channel)
+    }
+
+    /// What exists with other arguments than ours, in sentences.
+    pub(super) fn differing(&self) -> Vec<String> {
+        let warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        let sentence = |(item, says)| format!("{item} exists with other arguments: {says}");
+        warned.iter().map(sentence).collect()
     }
 
     async fn look(&self, connection: &Connection) -> Result<(), Fault> {

@@ -134,15 +134,35 @@ fn failed(reason: Reason, detail: impl Into<String>) -> Failure {
 ///
 /// CC-FS refuses every signature of a clock that is off, so people are told.
 pub(super) fn clock_note(date: Option<&str>, now: Timestamp) -> String {
-    let Some(theirs) = date.and_then(http_date) else {
-        return "; its answer has no Date to compare the clock with".to_owned();
-    };
-    let ahead = now.duration_since(theirs);
-    if ahead.abs() <= SignedDuration::from_secs(60) {
-        return "; the clocks agree".to_owned();
+    match Clock::of(date, now) {
+        Clock::Unknown => "; its answer has no Date to compare the clock with".to_owned(),
+        Clock::Agrees => "; the clocks agree".to_owned(),
+        Clock::Off(how) => format!("; {how}"),
     }
-    let side = if ahead.is_positive() { "ahead of" } else { "behind" };
-    format!("; the clock here is {} {side} CC-FS", coarse(ahead.abs()))
+}
+
+/// Our clock beside that of CC-FS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Clock {
+    /// An answer without a `Date`.
+    Unknown,
+    /// To the minute.
+    Agrees,
+    /// A sentence that says by how much.
+    Off(String),
+}
+
+impl Clock {
+    /// `date` is the `Date` header of an answer that came `now`.
+    pub(super) fn of(date: Option<&str>, now: Timestamp) -> Self {
+        let Some(theirs) = date.and_then(http_date) else { return Self::Unknown };
+        let ahead = now.duration_since(theirs);
+        if ahead.abs() <= SignedDuration::from_secs(60) {
+            return Self::Agrees;
+        }
+        let side = if ahead.is_positive() { "ahead of" } else { "behind" };
+        Self::Off(format!("the clock here is {} {side} CC-FS", coarse(ahead.abs())))
+    }
 }
 
 fn http_date(text: &str) -> Option<Timestamp> {

@@ -35,11 +35,11 @@ const CONTENT_TYPE: &str = "application/json;charset=UTF-8";
 
 /// One tenant's way to CC-FS; cheap to clone, clones share their connections.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
+pub struct Client(pub(super) Arc<Inner>);
 
-struct Inner {
+pub(super) struct Inner {
     http: Transport,
-    endpoints: Vec<Endpoint>,
+    pub(super) endpoints: Vec<Endpoint>,
     access_key: String,
     secret_key: Secret,
     codes: Codes,
@@ -93,6 +93,11 @@ impl Client {
     /// Every answer that is no recording is a [`Failure`] with the class of contract 5.
     pub async fn download(&self, ask: &Ask<'_>) -> Result<Download, Failure> {
         let response = self.ask(ask).await?;
+        self.judge(response).await
+    }
+
+    /// What an answer is.
+    pub(super) async fn judge(&self, response: Response<Incoming>) -> Result<Download, Failure> {
         let head = head_of(&response);
         if head.status == 401 {
             return Err(self.refused(&response));
@@ -121,7 +126,7 @@ impl Client {
         self.signed(&self.0.endpoints[0], body_of(ask), now)
     }
 
-    fn signed(
+    pub(super) fn signed(
         &self,
         endpoint: &Endpoint,
         body: Bytes,
@@ -170,7 +175,7 @@ impl Client {
 
     /// Sends once. The inner error is a connection that could not be made: nothing was asked yet,
     /// so another endpoint may be. Whatever came later is this request's one result.
-    async fn send(
+    pub(super) async fn send(
         &self,
         endpoint: &Endpoint,
         signed: SignedRequest,
@@ -208,7 +213,7 @@ impl Client {
 }
 
 /// The body, serialised once: what is signed is what is sent.
-fn body_of(ask: &Ask<'_>) -> Bytes {
+pub(super) fn body_of(ask: &Ask<'_>) -> Bytes {
     #[derive(Serialize)]
     struct Message<'a> {
         request: Version,
@@ -250,11 +255,11 @@ fn head_of(response: &Response<Incoming>) -> Head {
     }
 }
 
-fn text_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+pub(super) fn text_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn no_secret(error: &SecretError) -> Failure {
+pub(super) fn no_secret(error: &SecretError) -> Failure {
     let detail = format!("the tenant's secret key cannot be read: {error}");
     Failure::new(Class::Refused, Reason::CCFS_UNAUTHORIZED, detail)
 }

@@ -5,6 +5,7 @@
 //! [`crate::failure::Failure`] that already carries its class.
 
 pub mod answer;
+mod check;
 mod client;
 mod codes;
 mod connect;
@@ -13,6 +14,7 @@ mod json;
 pub mod signature;
 mod transport;
 
+pub use check::Checked;
 pub use client::{Ask, Client, SignedRequest};
 pub use codes::{Codes, known_codes};
 pub use connect::ClientError;

@@ -1,5 +1,6 @@
 //! The commands: the only places that build clients and see the configuration whole.
 
+mod check;
 pub mod config;
 mod healthcheck;
 mod heap;
@@ -20,6 +21,7 @@ use crate::config::{Loaded, Mistakes};
 #[command(name = "callvault", version, disable_help_subcommand = true)]
 #[command(after_help = "Examples:
   callvault config --config callvault.toml       what is in force, and where it comes from
+  callvault check --config callvault.toml        what works, and what to do about what does not
   callvault run --config callvault.toml          archive until told to stop
   CALLVAULT__LOG__LEVEL=debug callvault run --config callvault.toml
 
@@ -43,6 +45,16 @@ enum Command {
     /// give the rest back to the queue, exit 0. A second signal exits at once.
     #[command(after_help = "Example:\n  callvault run --config /etc/callvault/callvault.toml")]
     Run,
+    /// Try broker, CC-FS and store as the worker would, and say what to do about what fails.
+    ///
+    /// Logs in to the broker, declares what is missing unless broker.declare is false, and shows
+    /// the permissions without taking or publishing a message; asks each endpoint of each tenant's
+    /// CC-FS for a recording that does not exist; puts a probe object into each bucket and deletes
+    /// it again. Exit 0 all well, 1 something failed, 2 the configuration is wrong.
+    #[command(after_help = "Examples:
+  callvault check --config callvault.toml
+  callvault check --json | jq '.parts[].findings[] | select(.verdict == \"failed\")'")]
+    Check(check::Options),
     /// Print the effective configuration with its sources, secrets masked.
     ///
     /// Connects to nothing. Exit 2 with all mistakes at once where it is wrong.
@@ -94,6 +106,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Error> {
     let loaded = load(file.as_deref())?;
     match cli.command {
         Command::Run => return run::run(loaded),
+        Command::Check(options) => return check::run(loaded, &options),
         Command::Config => say(&config::run(&loaded))?,
         Command::Healthcheck => {
             say(&format!("{}\n", healthcheck::run(loaded.config.http.listen)?))?;

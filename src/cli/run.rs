@@ -47,14 +47,19 @@ pub fn run(loaded: Loaded) -> Result<ExitCode, Error> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    // A second installation can only be the same provider: it is the only one that is linked.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    install_crypto();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RunError::from)?;
     let code = runtime.block_on(serve(loaded.config));
     // Whoever was told twice to leave does not wait for blocking work.
     runtime.shutdown_background();
     code
+}
+
+/// The one provider of cryptography, before anything asks for it.
+pub(super) fn install_crypto() {
+    // A second installation can only be the same provider: it is the only one that is linked.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
 async fn serve(config: Config) -> Result<ExitCode, Error> {
@@ -142,7 +147,7 @@ async fn watch(
     }
 }
 
-fn metrics(config: &Config) -> Arc<Metrics> {
+pub(super) fn metrics(config: &Config) -> Arc<Metrics> {
     let ids: Vec<_> = config.tenants.iter().map(|tenant| tenant.id.clone()).collect();
     let codes: Vec<_> =
         config.tenants.iter().flat_map(|tenant| ccfs::known_codes(&tenant.ccfs)).collect();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
 /// A secret file is read at most this often (contract 6).
@@ -104,6 +104,21 @@ impl Secret {
         }
     }
 }
+
+/// The same source: the same value, or the same file.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        match (&*self.0, &*other.0) {
+            (Source::Fixed(ours), Source::Fixed(theirs)) => {
+                ours.expose_secret() == theirs.expose_secret()
+            }
+            (Source::File { path: ours, .. }, Source::File { path: theirs, .. }) => ours == theirs,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Secret {}
 
 /// What a secret file holds.
 pub(super) fn read_file(path: &Path) -> Result<String, SecretError> {

@@ -23,7 +23,7 @@ const TAGS: (usize, usize, usize) = (10, 128, 256);
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
 /// `[store]`, and per tenant `[tenants.store]` over it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Store {
     pub bucket: String,
     /// `None`: AWS.
@@ -47,7 +47,7 @@ pub struct Store {
     pub read_timeout: Duration,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreCredentials {
     pub access_key_id: Secret,
     pub secret_access_key: Secret,

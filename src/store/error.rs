@@ -123,23 +123,10 @@ impl Refusal {
         }
     }
 
-    fn reason(&self) -> Reason {
-        match &self.trouble {
-            Trouble::Answer { status, code: Some(code), .. } => Reason::store(code, *status),
-            Trouble::Answer { status, .. } | Trouble::Garbled { status } => {
-                Reason::store_http(*status)
-            }
-            Trouble::Unreachable => Reason::STORE_UNREACHABLE,
-            Trouble::Timeout => Reason::STORE_TIMEOUT,
-            Trouble::NoCredentials => Reason::store(NO_CREDENTIALS, 0),
-            Trouble::NotSent => Reason::store(NOT_SENT, 0),
-        }
-    }
-
     /// What it does to the message; names the operation and the bucket, never the key.
     pub(super) fn into_failure(self, bucket: &str) -> Failure {
         let detail = format!("{} in bucket {bucket}: {self}", verb(self.operation));
-        let failure = Failure::new(self.class(), self.reason(), detail);
+        let failure = Failure::new(self.class(), self.trouble.reason(), detail);
         match self.cause {
             Some(cause) => failure.because(cause),
             None => failure,
@@ -170,6 +157,17 @@ impl Trouble {
             SdkError::DispatchFailure(_) => Self::Unreachable,
             SdkError::ConstructionFailure(_) if has_no_credentials(error) => Self::NoCredentials,
             _ => Self::NotSent,
+        }
+    }
+
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Answer { status, code: Some(code), .. } => Reason::store(code, *status),
+            Self::Answer { status, .. } | Self::Garbled { status } => Reason::store_http(*status),
+            Self::Unreachable => Reason::STORE_UNREACHABLE,
+            Self::Timeout => Reason::STORE_TIMEOUT,
+            Self::NoCredentials => Reason::store(NO_CREDENTIALS, 0),
+            Self::NotSent => Reason::store(NOT_SENT, 0),
         }
     }
 }
@@ -239,17 +237,31 @@ fn verb(operation: StoreOperation) -> &'static str {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.trouble {
-            Trouble::Answer { status, code: Some(_), .. } => {
+        self.trouble.fmt(f)
+    }
+}
+
+/// The same for a request that the worker never sends, and so never counts.
+pub(super) fn plainly<E>(error: &SdkError<E>) -> String
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    Trouble::of(error).to_string()
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answer { status, code: Some(_), .. } => {
                 // The reason holds the code only where it is a plain word.
                 write!(f, "status {status}, {}", self.reason())
             }
-            Trouble::Answer { status, .. } => write!(f, "status {status} without an S3 code"),
-            Trouble::Garbled { status } => write!(f, "status {status} with a broken answer"),
-            Trouble::Unreachable => f.write_str("the store cannot be reached"),
-            Trouble::Timeout => f.write_str("no answer in time"),
-            Trouble::NoCredentials => f.write_str("there are no credentials to sign with"),
-            Trouble::NotSent => f.write_str("the request could not be built"),
+            Self::Answer { status, .. } => write!(f, "status {status} without an S3 code"),
+            Self::Garbled { status } => write!(f, "status {status} with a broken answer"),
+            Self::Unreachable => f.write_str("the store cannot be reached"),
+            Self::Timeout => f.write_str("no answer in time"),
+            Self::NoCredentials => f.write_str("there are no credentials to sign with"),
+            Self::NotSent => f.write_str("the request could not be built"),
         }
     }
 }

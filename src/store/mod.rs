@@ -4,6 +4,7 @@
 //! a [`Failure`] that says what that does to the message. It knows no broker and no CC-FS.
 
 mod attributes;
+mod check;
 mod checksum;
 mod client;
 mod credentials;

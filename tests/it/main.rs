@@ -9,6 +9,7 @@ mod archive;
 mod breakers;
 mod broker;
 mod ccfs;
+mod check;
 mod cli;
 mod crash;
 mod deadline;

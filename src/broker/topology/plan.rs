@@ -93,6 +93,12 @@ impl Plan {
         Self { names, items, delays }
     }
 
+    /// What the worker publishes to: events, retries, and through the default exchange the dead.
+    pub(in crate::broker) fn exchanges_written_to(&self) -> Vec<String> {
+        let retries = self.delays.iter().map(|&delay| self.names.retry(delay));
+        [self.names.events.clone(), String::new()].into_iter().chain(retries).collect()
+    }
+
     /// Says what is missing, each with a command that makes it.
     pub(in crate::broker) fn missing(&self, missing: &[&Item]) -> Fault {
         // What is bound to or from a missing item is missing as well.

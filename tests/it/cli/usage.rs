@@ -14,6 +14,7 @@ fn help_says_what_there_is() {
 
     Commands:
       run          The worker: archive until told to stop
+      check        Try broker, CC-FS and store as the worker would, and say what to do about what fails
       config       Print the effective configuration with its sources, secrets masked
       healthcheck  Ask a running worker whether it is ready; for images without a shell
 
@@ -24,6 +25,7 @@ fn help_says_what_there_is() {
 
     Examples:
       callvault config --config callvault.toml       what is in force, and where it comes from
+      callvault check --config callvault.toml        what works, and what to do about what does not
       callvault run --config callvault.toml          archive until told to stop
       CALLVAULT__LOG__LEVEL=debug callvault run --config callvault.toml
 

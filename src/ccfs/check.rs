@@ -1,0 +1,196 @@
+//! Whether each endpoint of a tenant would answer a worker: name, connection, certificate,
+//! firewall, signature, clock, and 'no data' for a recording that surely does not exist.
+
+use hyper::Response;
+use hyper::body::Incoming;
+use hyper::header;
+use tokio::net::lookup_host;
+
+use super::answer::Clock;
+use super::client::{Ask, Client, body_of, no_secret, text_of};
+use super::connect::Endpoint;
+use super::download::root_cause;
+use crate::clock;
+use crate::failure::{Class, Failure, Reason};
+use crate::finding::Finding;
+use crate::request::{CallId, CcId};
+
+/// A call of 1970: the form is right, and no call centre can have had it.
+const NO_CALL: &str = "1-0";
+
+const NAME: &str = "name";
+const CONNECTION: &str = "connection";
+const CERTIFICATE: &str = "certificate";
+const ANSWER: &str = "answer";
+const SIGNATURE: &str = "signature";
+const CLOCK: &str = "clock";
+const NO_DATA: &str = "no data";
+
+/// What was found at one endpoint.
+pub struct Checked {
+    /// Host and port.
+    pub endpoint: String,
+    pub findings: Vec<Finding>,
+}
+
+impl Client {
+    /// Asks every endpoint for a recording that does not exist. `proxied`: `ccfs.proxy` is set,
+    /// and names are resolved there.
+    pub async fn check(&self, cc_id: &CcId, proxied: bool) -> Vec<Checked> {
+        let mut all = Vec::new();
+        for endpoint in &self.0.endpoints {
+            let mut findings = Vec::new();
+            self.check_endpoint(endpoint, cc_id, proxied, &mut findings).await;
+            all.push(Checked { endpoint: endpoint.name.clone(), findings });
+        }
+        all
+    }
+
+    async fn check_endpoint(
+        &self,
+        endpoint: &Endpoint,
+        cc_id: &CcId,
+        proxied: bool,
+        findings: &mut Vec<Finding>,
+    ) {
+        if !proxied && let Some(found) = resolve(endpoint).await {
+            let resolved = found.advice.is_none();
+            findings.push(found);
+            if !resolved {
+                return;
+            }
+        }
+        let call_id = CallId::new(NO_CALL).expect("it is a call id");
+        let ask = Ask { call_id: Some(&call_id), file_name: None, cc_id };
+        let signed = self.signed(endpoint, body_of(&ask), clock::now());
+        let answer = match signed.map_err(|error| no_secret(&error)) {
+            Ok(request) => self.send(endpoint, request).await,
+            Err(failure) => {
+                let advice = "make the file of secret_key_file readable, with the SK in it";
+                findings.push(Finding::failed(SIGNATURE, failure.detail, advice));
+                return;
+            }
+        };
+        match answer {
+            Ok(Ok(response)) => {
+                findings.push(Finding::well(CONNECTION, endpoint.name.as_str()));
+                if endpoint.url.scheme() == "https" {
+                    findings.push(Finding::well(CERTIFICATE, "trusted, and for this host"));
+                }
+                self.judge_answer(response, findings).await;
+            }
+            Ok(Err(error)) => findings.extend(not_connected(&root_cause(&error).to_string())),
+            Err(failure) => {
+                let advice = "CC-FS took the request and did not answer it: look there, and at \
+                              what stands between";
+                findings.push(Finding::well(CONNECTION, endpoint.name.as_str()));
+                findings.push(Finding::failed(ANSWER, failure.detail, advice));
+            }
+        }
+    }
+
+    async fn judge_answer(&self, response: Response<Incoming>, findings: &mut Vec<Finding>) {
+        let date = text_of(response.headers(), &header::DATE);
+        let clock = Clock::of(date, clock::now());
+        let failure = self.judge(response).await.err();
+        let refused = failure.as_ref().is_some_and(|it| it.reason == Reason::CCFS_UNAUTHORIZED);
+        findings.push(signature(failure.as_ref(), &clock));
+        findings.push(match clock {
+            Clock::Agrees => Finding::well(CLOCK, "agrees with that of CC-FS"),
+            Clock::Unknown => Finding::skipped(CLOCK, "the answer has no Date"),
+            Clock::Off(how) if refused => Finding::failed(CLOCK, how, SET_CLOCK),
+            Clock::Off(how) => Finding::note(CLOCK, how, SET_CLOCK),
+        });
+        findings.push(no_data(failure.as_ref()));
+    }
+}
+
+const SET_CLOCK: &str = "set the clock of this machine (NTP): CC-FS refuses signatures whose time \
+                         is off";
+
+/// The name in DNS; `None` for an address, which needs none.
+async fn resolve(endpoint: &Endpoint) -> Option<Finding> {
+    let host = endpoint.url.domain()?;
+    let port = endpoint.url.port_or_known_default().unwrap_or(443);
+    let found = match lookup_host((host, port)).await {
+        Ok(addresses) => {
+            let mut addresses: Vec<_> = addresses.map(|address| address.ip().to_string()).collect();
+            addresses.dedup();
+            Finding::well(NAME, format!("{host} is {}", addresses.join(", ")))
+        }
+        Err(error) => {
+            let advice = "correct ccfs.endpoints, or the name service of this machine";
+            Finding::failed(NAME, format!("{host} has no address: {error}"), advice)
+        }
+    };
+    Some(found)
+}
+
+/// A certificate that is refused was shown over a connection that stands.
+fn not_connected(cause: &str) -> Vec<Finding> {
+    if cause.contains("certificate") {
+        let advice = if cause.contains("not valid for name") {
+            "ask by the name that the certificate is for (ccfs.endpoints); ccfs.host sets the \
+             Host that is sent"
+        } else if cause.contains("expired") || cause.contains("not valid yet") {
+            "have the certificate renewed; and check the clock of this machine"
+        } else {
+            "name the CA that signed it in ccfs.ca_file (PEM)"
+        };
+        let connected = Finding::well(CONNECTION, "stands");
+        return vec![connected, Finding::failed(CERTIFICATE, cause, advice)];
+    }
+    let advice = "check host and port of ccfs.endpoints, that a firewall lets this machine out, \
+                  and ccfs.proxy where one is needed";
+    vec![Finding::failed(CONNECTION, cause, advice)]
+}
+
+/// Only CC-FS itself answers with a result code, and only where it has accepted the signature.
+fn signature(failure: Option<&Failure>, clock: &Clock) -> Finding {
+    let Some(failure) = failure else { return Finding::well(SIGNATURE, "accepted") };
+    if failure.reason.is_result_code() {
+        return Finding::well(SIGNATURE, "accepted");
+    }
+    if failure.reason == Reason::CCFS_FIREWALL {
+        let advice = "have the address of this machine let through by whoever runs the firewall; \
+                      a smaller max_concurrency of the tenant asks more softly";
+        return Finding::failed(ANSWER, failure.detail.clone(), advice);
+    }
+    if failure.reason == Reason::CCFS_UNAUTHORIZED {
+        return match clock {
+            Clock::Off(how) => Finding::failed(SIGNATURE, format!("refused: {how}"), SET_CLOCK),
+            _ => {
+                let seen = format!("the key is refused: {}", failure.detail);
+                let advice = "correct access_key and secret_key of the tenant; behind a load \
+                              balancer also ccfs.host, which is signed; compare with `callvault \
+                              sign --verbose`";
+                Finding::failed(SIGNATURE, seen, advice)
+            }
+        };
+    }
+    let advice = "this is no answer of CC-FS: check ccfs.endpoints and what stands between";
+    Finding::failed(ANSWER, failure.to_string(), advice)
+}
+
+fn no_data(failure: Option<&Failure>) -> Finding {
+    match failure {
+        None => Finding::note(
+            NO_DATA,
+            "CC-FS sent a recording for a call that cannot exist",
+            "check that ccfs.endpoints is CC-FS: whatever is asked for may be answered so",
+        ),
+        Some(failure) if failure.reason.is_result_code() => {
+            let seen = format!("{}: {}", failure.reason, failure.detail);
+            match failure.class {
+                Class::NotReady => Finding::well(NO_DATA, seen),
+                Class::Permanent => Finding::failed(
+                    NO_DATA,
+                    seen,
+                    "CC-FS does not like what it is asked: check cc_id of the tenant",
+                ),
+                _ => Finding::note(NO_DATA, seen, "CC-FS is busy; check again later"),
+            }
+        }
+        Some(_) => Finding::skipped(NO_DATA, "without an answer of CC-FS"),
+    }
+}

@@ -1,0 +1,48 @@
+//! One thing that `callvault check` has tried: what came of it, and what to do about it.
+//!
+//! A pure leaf: the modules that can be tried speak in it, and know nothing of how it is shown.
+
+use serde::Serialize;
+
+/// What was tried, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// A word or two: `login`, `conditional create`.
+    pub check: &'static str,
+    pub verdict: Verdict,
+    /// What was seen, a sentence without secrets.
+    pub seen: String,
+    /// What to do about it, with the key to change where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
+}
+
+/// How it went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Well,
+    /// The worker can live with it; people should know.
+    Note,
+    Failed,
+    /// Not tried, since something before it failed or nothing asks for it.
+    Skipped,
+}
+
+impl Finding {
+    pub fn well(check: &'static str, seen: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Well, seen: seen.into(), advice: None }
+    }
+
+    pub fn note(check: &'static str, seen: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Note, advice: Some(advice.into()), ..Self::well(check, seen) }
+    }
+
+    pub fn failed(check: &'static str, seen: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Failed, advice: Some(advice.into()), ..Self::well(check, seen) }
+    }
+
+    pub fn skipped(check: &'static str, why: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Skipped, ..Self::well(check, why) }
+    }
+}
