@@ -11,12 +11,13 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use super::connection::{Backoff, Fault, Link, PULSE, open_channel, rpc};
+use super::epoch::{Epoch, Member};
 use super::settle::Delivery;
 use super::status::{Side, Status, Wish};
 use super::topology::Names;
+use super::watchdog::{Ear, Watchdog};
 use super::{Prefetch, QueueName, Shared};
 
 const QUEUES: [QueueName; 3] = [QueueName::Jobs, QueueName::Bulk, QueueName::Suspect];
@@ -35,7 +36,7 @@ impl QueueName {
 struct Incoming {
     queue: QueueName,
     message: lapin::message::Delivery,
-    epoch: CancellationToken,
+    epoch: Member,
 }
 
 /// Where the consumers put what they get.
@@ -73,7 +74,7 @@ impl Deliveries {
             };
             let Incoming { queue, message, epoch } = incoming?;
             // What was buffered when its channel died still comes out; the broker has it again.
-            if message.acker.usable() && !epoch.is_cancelled() {
+            if message.acker.usable() && !epoch.is_over() {
                 return Some(Delivery::new(Arc::clone(&self.shared), queue, message, epoch));
             }
         }
@@ -149,17 +150,10 @@ impl Tap {
     /// Consumes, pauses and resumes as wished, until closing is wished for or the channel dies.
     async fn run(mut self) -> Result<(), Fault> {
         let channel = open_channel(self.link.connection()).await?;
-        let epoch = CancellationToken::new();
-        // However this ends, also by abortion: the deliveries of this channel are lost with it.
-        let _end = epoch.clone().drop_guard();
-        let prefetch = match self.queue {
-            QueueName::Jobs => self.intake.prefetch.jobs,
-            QueueName::Bulk => self.intake.prefetch.bulk,
-            QueueName::Suspect => 1,
-        };
+        let epoch = Epoch::new();
         // Before consuming: lapin's own buffer has no other bound. Quorum queues know it per
-        // consumer only, and 0 would mean no bound at all.
-        let qos = channel.basic_qos(prefetch.max(1), BasicQosOptions { global: false });
+        // consumer only.
+        let qos = channel.basic_qos(self.prefetch(), BasicQosOptions { global: false });
         rpc("basic.qos", qos).await?;
         loop {
             let wished = *self.wish.borrow_and_update();
@@ -174,8 +168,18 @@ impl Tap {
         }
     }
 
+    /// At least 1: 0 would mean no bound at all.
+    fn prefetch(&self) -> u16 {
+        let prefetch = match self.queue {
+            QueueName::Jobs => self.intake.prefetch.jobs,
+            QueueName::Bulk => self.intake.prefetch.bulk,
+            QueueName::Suspect => 1,
+        };
+        prefetch.max(1)
+    }
+
     /// Consumes until something else is wished for; everything sent to us has been handed on then.
-    async fn consume(&mut self, channel: &Channel, epoch: &CancellationToken) -> Result<(), Fault> {
+    async fn consume(&mut self, channel: &Channel, epoch: &Epoch) -> Result<(), Fault> {
         let name = self.queue.of(self.shared.topology.names());
         let call = channel.basic_consume(
             name.into(),
@@ -186,10 +190,14 @@ impl Tap {
         let mut consumer = rpc("basic.consume", call).await?;
         let _active = Active::new(&self.shared, self.queue);
         let mut wish = self.wish.clone();
+        let ear = Ear::default();
+        let prefetch = self.prefetch();
+        let watchdog = Watchdog { link: &self.link, queue: name, prefetch, epoch, ear: &ear };
         let stopped = tokio::select! {
             _ = wish.wait_for(|wish| *wish != Wish::Consume) => true,
             fault = death(channel) => return Err(fault),
-            ended = self.hand_on(&mut consumer, epoch) => { ended?; false }
+            fault = watchdog.deaf() => return Err(fault),
+            ended = self.hand_on(&mut consumer, epoch, &ear) => { ended?; false }
         };
         if !stopped {
             return Err(Fault::new(format!("the broker cancelled the consumer of {name}")));
@@ -199,7 +207,7 @@ impl Tap {
         tokio::select! {
             _ = wish.wait_for(|wish| *wish == Wish::Close) => Ok(()),
             fault = death(channel) => Err(fault),
-            ended = self.hand_on(&mut consumer, epoch) => ended,
+            ended = self.hand_on(&mut consumer, epoch, &ear) => ended,
         }
     }
 
@@ -208,16 +216,19 @@ impl Tap {
     async fn hand_on(
         &self,
         consumer: &mut Consumer,
-        epoch: &CancellationToken,
+        epoch: &Epoch,
+        ear: &Ear,
     ) -> Result<(), Fault> {
         loop {
             let Ok(place) = self.intake.sender.reserve().await else {
                 // Nobody listens any more, which is how a program ends that forgot to stop.
                 return std::future::pending().await;
             };
+            ear.listens();
             match consumer.next().await {
                 Some(Ok(message)) => {
-                    place.send(Incoming { queue: self.queue, message, epoch: epoch.clone() });
+                    ear.heard();
+                    place.send(Incoming { queue: self.queue, message, epoch: epoch.member() });
                 }
                 Some(Err(error)) => return Err(Fault::of("consuming", error)),
                 None => return Ok(()),

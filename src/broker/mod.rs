@@ -9,11 +9,13 @@ mod check;
 mod connection;
 mod consumer;
 mod dial;
+mod epoch;
 mod publisher;
 mod settle;
 mod state;
 mod status;
 mod topology;
+mod watchdog;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,7 +137,9 @@ impl Broker {
     }
 
     /// Cancels the consumers; what was already sent to us still comes out of [`Deliveries::next`].
-    pub fn pause(&self) {
+    /// `why` is for people.
+    pub fn pause(&self, why: &str) {
+        self.shared.board.why_paused(why);
         self.shared.change_wish(Wish::Pause);
     }
 

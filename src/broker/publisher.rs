@@ -3,6 +3,7 @@
 //! One unconfirmed publish a channel: lapin pins a returned message to the wrong confirm when
 //! there are more. It must not know what a message says.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -94,9 +95,28 @@ pub(super) async fn session(shared: &Shared, link: &Arc<Link>) -> Result<(), Fau
     let ended = tokio::select! {
         _ = wish.wait_for(|wish| *wish == Wish::Close) => Ok(()),
         fault = link.lost() => Err(fault),
+        never = mind_alarms(shared, link) => match never {},
     };
     shared.lanes.open.send_replace(None);
+    shared.board.blocked(false);
     ended
+}
+
+/// Tells when the broker stops taking what is published, and when it takes it again.
+async fn mind_alarms(shared: &Shared, link: &Link) -> Infallible {
+    let mut blocked = false;
+    loop {
+        if link.blocked() != blocked {
+            blocked = !blocked;
+            shared.board.blocked(blocked);
+            if blocked {
+                tracing::warn!("the broker blocks publishers, it is short of memory or disk");
+            } else {
+                tracing::info!("the broker takes what is published again");
+            }
+        }
+        tokio::time::sleep(PULSE).await;
+    }
 }
 
 enum Answer {

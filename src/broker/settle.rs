@@ -10,8 +10,8 @@ use lapin::BasicProperties;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
 use lapin::types::{FieldTable, ShortString};
 use sha2::{Digest, Sha256};
-use tokio_util::sync::CancellationToken;
 
+use super::epoch::Member;
 use super::publisher::{Message, PublishError, Route};
 use super::state::{State, Verdict, copied_headers};
 use super::{Publisher, QueueName, Shared};
@@ -52,7 +52,7 @@ pub struct Delivery {
     shared: Arc<Shared>,
     message: lapin::message::Delivery,
     state: State,
-    epoch: CancellationToken,
+    epoch: Member,
     settled: bool,
 }
 
@@ -61,7 +61,7 @@ impl Delivery {
         shared: Arc<Shared>,
         queue: QueueName,
         message: lapin::message::Delivery,
-        epoch: CancellationToken,
+        epoch: Member,
     ) -> Self {
         let none = FieldTable::default();
         let headers = message.properties.headers().as_ref().unwrap_or(&none);
@@ -97,12 +97,12 @@ impl Delivery {
 
     /// Whether it can still be settled; if not, the broker delivers it again.
     pub fn usable(&self) -> bool {
-        self.message.acker.usable() && !self.epoch.is_cancelled()
+        self.message.acker.usable() && !self.epoch.is_over()
     }
 
     /// Resolves when its channel has died: work on it is for another delivery to do.
-    pub fn lost(&self) -> impl Future<Output = ()> + Send + 'static {
-        self.epoch.clone().cancelled_owned()
+    pub fn lost(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.epoch.over()
     }
 
     /// Ends the delivery. A retry or death is published and confirmed first, through any number of
@@ -147,7 +147,7 @@ impl Delivery {
         let published = tokio::select! {
             biased;
             // The broker delivers it again anyway; a copy more would be a needless duplicate.
-            () = self.epoch.cancelled() => return Settled::GivenBack,
+            () = self.epoch.over() => return Settled::GivenBack,
             published = publisher.publish(&message) => published,
         };
         match published {
@@ -181,7 +181,7 @@ impl Delivery {
         tokio::select! {
             biased;
             answer = answer => Some(answer),
-            () = self.epoch.cancelled() => None,
+            () = self.epoch.over() => None,
         }
     }
 

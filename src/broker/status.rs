@@ -13,14 +13,17 @@ pub struct Status {
     pub connected: bool,
     /// All three queues are being consumed.
     pub consuming: bool,
-    /// Not consuming by our own wish, for now.
-    pub paused: bool,
+    /// Not consuming by our own wish, for now: why.
+    pub paused: Option<String>,
+    /// Connected, but the broker takes nothing from publishers: a memory or disk alarm.
+    pub blocked: bool,
     /// Why it is not consuming or not connected, `None` only where it is both: a sentence without
     /// secrets.
     pub reason: Option<String>,
     /// Connections that were opened again after they had been lost.
     pub reconnects: u64,
     wish: Wish,
+    why_paused: String,
     links: [LinkState; 2],
     consumers: [bool; 3],
 }
@@ -68,10 +71,12 @@ impl Board {
         Self(watch::Sender::new(Status {
             connected: false,
             consuming: false,
-            paused: false,
+            paused: None,
+            blocked: false,
             reason: Some("connecting".to_owned()),
             reconnects: 0,
             wish: Wish::Consume,
+            why_paused: String::new(),
             links: Default::default(),
             consumers: [false; 3],
         }))
@@ -83,6 +88,15 @@ impl Board {
 
     pub(super) fn wish(&self, wish: Wish) {
         self.change(|status| status.wish = wish);
+    }
+
+    /// Why the next wish is to pause.
+    pub(super) fn why_paused(&self, why: &str) {
+        self.change(|status| why.clone_into(&mut status.why_paused));
+    }
+
+    pub(super) fn blocked(&self, blocked: bool) {
+        self.change(|status| status.blocked = blocked);
     }
 
     /// The connection is open, and with it what its session needs first.
@@ -140,7 +154,7 @@ impl Status {
 
     fn derive(&mut self) {
         self.connected = self.links.iter().all(|link| link.up);
-        self.paused = self.wish == Wish::Pause;
+        self.paused = (self.wish == Wish::Pause).then(|| self.why_paused.clone());
         self.consuming = self.wish == Wish::Consume && self.consumers == [true; 3];
         self.reason = match self.wish {
             Wish::Consume => self.why_not(),
@@ -221,8 +235,11 @@ mod tests {
         let board = Board::new();
         let status = board.subscribe();
         consume_all(&board, true);
+        board.why_paused("the store is down");
+        assert_eq!(status.borrow().paused, None, "only once it is wished for");
         board.wish(Wish::Pause);
         assert!(!status.borrow().consuming);
+        assert_eq!(status.borrow().paused.as_deref(), Some("the store is down"));
         assert_eq!(status.borrow().reason.as_deref(), Some("pausing"));
         consume_all(&board, false);
         assert_eq!(status.borrow().reason.as_deref(), Some("paused"));

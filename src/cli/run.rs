@@ -135,12 +135,12 @@ async fn watch(
             metrics.broker_reconnected();
         }
         reconnects = now.reconnects;
-        match now.reason {
-            None => health.set(State::Consuming),
-            // Whoever paused has said why.
-            Some(_) if now.paused => {}
-            Some(why) => health.set(State::Connecting(why)),
-        }
+        health.blocked(now.blocked);
+        health.set(match (now.paused, now.reason) {
+            (Some(why), _) => State::Paused(why),
+            (None, Some(why)) => State::Connecting(why),
+            (None, None) => State::Consuming,
+        });
         if status.changed().await.is_err() {
             return;
         }

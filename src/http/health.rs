@@ -1,6 +1,7 @@
 //! How the worker is, as it says itself; the probes and the page read it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -66,6 +67,7 @@ pub(super) fn to_the_second<S: Serializer>(at: &Timestamp, to: S) -> Result<S::O
 #[derive(Debug)]
 pub struct Health {
     state: watch::Sender<State>,
+    blocked: AtomicBool,
     refusals: Mutex<BTreeMap<String, Refusal>>,
     started: Instant,
     started_at: Timestamp,
@@ -77,6 +79,7 @@ impl Health {
         let state = State::Connecting("starting".to_owned());
         Self {
             state: watch::Sender::new(state),
+            blocked: AtomicBool::new(false),
             refusals: Mutex::default(),
             started: Instant::now(),
             started_at: crate::clock::now(),
@@ -101,6 +104,18 @@ impl Health {
     /// For those who wait for a state.
     pub fn watch(&self) -> watch::Receiver<State> {
         self.state.subscribe()
+    }
+
+    /// Whether the broker takes nothing from publishers. Consuming goes on: what cannot be
+    /// announced waits unacknowledged.
+    pub fn blocked(&self, blocked: bool) {
+        self.blocked.store(blocked, Ordering::Relaxed);
+    }
+
+    /// What hinders the work of a worker that is ready all the same.
+    pub fn warning(&self) -> Option<&'static str> {
+        let blocked = self.blocked.load(Ordering::Relaxed);
+        blocked.then_some("the broker blocks publishers: it is short of memory or disk")
     }
 
     /// `target` refused its credentials. True if that is news, worth a line in the log.

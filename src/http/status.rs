@@ -13,6 +13,9 @@ pub(super) struct Ready {
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// What hinders it although it is ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<&'static str>,
     /// Servers that refuse their credentials; they make one tenant fail, not the worker unready.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     refused: Vec<Refusal>,
@@ -24,6 +27,7 @@ impl Ready {
         Self {
             status: state.as_str(),
             reason: state.reason().map(str::to_owned),
+            warning: health.warning(),
             refused: health.refusing(),
         }
     }

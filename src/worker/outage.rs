@@ -9,7 +9,6 @@ use super::Worker;
 use super::tenant::Tenant;
 use crate::broker::Broker;
 use crate::failure::Class;
-use crate::http::State;
 
 /// How often an open breaker is asked whether a probe is due.
 const ASK_EVERY: Duration = Duration::from_millis(250);
@@ -27,8 +26,7 @@ impl Worker {
             let code = reason.as_ref().map_or("", |reason| reason.as_str());
             let why = format!("the store every tenant uses gives no usable answer ({code})");
             tracing::warn!(reason = code, "consuming pauses until the store answers");
-            broker.pause();
-            self.tools.health.set(State::Paused(why));
+            broker.pause(&why);
             until_it_answers(tenant).await;
             // A store may answer a HEAD and still take no objects: one job is let through as the
             // probe, and what comes of it closes the breaker or pauses us again.

@@ -1,6 +1,9 @@
 //! Broker, CC-FS, store and workers die and come back: nothing is lost, nothing stored twice, no
 //! restart needed.
 
+mod alarm;
+mod deaf;
+
 use std::time::Duration;
 
 use crate::support::broker::{Node, node};
@@ -39,19 +42,24 @@ async fn ready(worker: &Worker) {
 }
 
 /// Takes events until each of the calls `{prefix}0` … has one, and nothing is left to do.
-/// A call may be announced twice: what could not be acknowledged comes again.
+/// A call may be announced twice, under the same id: what could not be acknowledged comes again.
 async fn all_archived_once(world: &World, worker: &Worker, prefix: &str, count: usize) {
-    let mut subjects = std::collections::BTreeSet::new();
-    while subjects.len() < count {
-        let event = world.event().await.json();
+    let mut ids = std::collections::BTreeMap::new();
+    let mut note = |event: serde_json::Value| {
         assert_eq!(event["type"], "recording.archived", "{event}");
-        let subject = event["subject"].as_str().expect("a subject");
+        let subject = event["subject"].as_str().expect("a subject").to_owned();
         // Of earlier calls there may be repeats.
         if subject.contains(prefix) {
-            subjects.insert(subject.to_owned());
+            let id = ids.entry(subject).or_insert_with(|| event["id"].clone());
+            assert_eq!(*id, event["id"], "{event}");
         }
-    }
+        ids.len()
+    };
+    while note(world.event().await.json()) < count {}
     world.settled(worker).await;
+    while let Some(repeated) = world.rabbit.get(&world.events).await {
+        assert_eq!(note(repeated.json()), count);
+    }
     let keys = world.store.s3().keys(&world.bucket, "").await;
     let own: Vec<_> = keys.iter().filter(|key| key.contains(prefix)).collect();
     assert_eq!(own.len(), count, "{keys:?}");

@@ -63,9 +63,10 @@ async fn paused_it_takes_nothing_and_settles_and_resumes() {
     let mut rig = Rig::on(node).await;
     client.send(&rig.queue("jobs"), "before").await;
     let held = rig.next().await;
-    rig.broker.pause();
+    rig.broker.pause("enough for now");
     let paused = rig.until(|status| status.reason.as_deref() == Some("paused")).await;
     assert!(!paused.consuming);
+    assert_eq!(paused.paused.as_deref(), Some("enough for now"));
     client.send(&rig.queue("jobs"), "meanwhile").await;
     assert_eq!(held.settle(Disposition::Ack).await, Settled::Acked);
     client.until_ready(&rig.queue("jobs"), 1).await;
