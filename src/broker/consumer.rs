@@ -4,6 +4,7 @@
 //! leaves the deliveries of the others alone. It must not know what is done with a delivery.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
@@ -30,6 +31,10 @@ impl QueueName {
         }
     }
 }
+
+/// A worker takes suspects only when it has lived this long: whatever ends workers as they start
+/// would else count as a crash of whichever suspect came first.
+const PROBATION: Duration = Duration::from_secs(3);
 
 /// A message on its way from a channel to the worker.
 struct Incoming {
@@ -176,6 +181,15 @@ impl Tap {
 
     /// Consumes until something else is wished for; everything sent to us has been handed on then.
     async fn consume(&mut self, channel: &Channel, epoch: &CancellationToken) -> Result<(), Fault> {
+        let _active = Active::new(&self.shared, self.queue);
+        let mut wish = self.wish.clone();
+        if self.queue == QueueName::Suspect {
+            tokio::select! {
+                () = tokio::time::sleep_until(self.shared.started + PROBATION) => {}
+                _ = wish.wait_for(|wish| *wish != Wish::Consume) => return Ok(()),
+                fault = death(channel) => return Err(fault),
+            }
+        }
         let name = self.queue.of(self.shared.topology.names());
         let call = channel.basic_consume(
             name.into(),
@@ -184,8 +198,6 @@ impl Tap {
             FieldTable::default(),
         );
         let mut consumer = rpc("basic.consume", call).await?;
-        let _active = Active::new(&self.shared, self.queue);
-        let mut wish = self.wish.clone();
         let stopped = tokio::select! {
             _ = wish.wait_for(|wish| *wish != Wish::Consume) => true,
             fault = death(channel) => return Err(fault),

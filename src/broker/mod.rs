@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::config;
 use connection::Supervisor;
@@ -65,6 +66,7 @@ struct Shared {
     lanes: Lanes,
     events_mandatory: bool,
     on_unsettled: OnUnsettled,
+    started: Instant,
 }
 
 impl Shared {
@@ -113,6 +115,7 @@ impl Broker {
             lanes: Lanes::default(),
             events_mandatory: settings.events_mandatory,
             on_unsettled,
+            started: Instant::now(),
         });
         let (intake, deliveries) = consumer::intake(&shared, prefetch);
         let consume = Dialer::new(settings, "callvault consume");
