@@ -4,6 +4,7 @@
 //! leaves the deliveries of the others alone. It must not know what is done with a delivery.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
@@ -31,6 +32,10 @@ impl QueueName {
         }
     }
 }
+
+/// A worker takes suspects only when it has lived this long: whatever ends workers as they start
+/// would else count as a crash of whichever suspect came first.
+const PROBATION: Duration = Duration::from_secs(3);
 
 /// A message on its way from a channel to the worker.
 struct Incoming {
@@ -180,6 +185,15 @@ impl Tap {
 
     /// Consumes until something else is wished for; everything sent to us has been handed on then.
     async fn consume(&mut self, channel: &Channel, epoch: &Epoch) -> Result<(), Fault> {
+        let _active = Active::new(&self.shared, self.queue);
+        let mut wish = self.wish.clone();
+        if self.queue == QueueName::Suspect {
+            tokio::select! {
+                () = tokio::time::sleep_until(self.shared.started + PROBATION) => {}
+                _ = wish.wait_for(|wish| *wish != Wish::Consume) => return Ok(()),
+                fault = death(channel) => return Err(fault),
+            }
+        }
         let name = self.queue.of(self.shared.topology.names());
         let call = channel.basic_consume(
             name.into(),
@@ -188,8 +202,6 @@ impl Tap {
             FieldTable::default(),
         );
         let mut consumer = rpc("basic.consume", call).await?;
-        let _active = Active::new(&self.shared, self.queue);
-        let mut wish = self.wish.clone();
         let ear = Ear::default();
         let prefetch = self.prefetch();
         let watchdog = Watchdog { link: &self.link, queue: name, prefetch, epoch, ear: &ear };

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::config;
 use connection::Supervisor;
@@ -69,6 +70,7 @@ struct Shared {
     lanes: Lanes,
     events_mandatory: bool,
     on_unsettled: OnUnsettled,
+    started: Instant,
 }
 
 impl Shared {
@@ -117,6 +119,7 @@ impl Broker {
             lanes: Lanes::default(),
             events_mandatory: settings.events_mandatory,
             on_unsettled,
+            started: Instant::now(),
         });
         let (intake, deliveries) = consumer::intake(&shared, prefetch);
         let consume = Dialer::new(settings, "callvault consume");

@@ -198,7 +198,7 @@ impl Delivery {
         let mut copy = BasicProperties::default()
             .with_headers(headers)
             .with_delivery_mode(PERSISTENT)
-            .with_message_id(self.message_id());
+            .with_message_id(self.id().into());
         let take =
             |value: &Option<ShortString>, with: fn(BasicProperties, ShortString) -> _, to| {
                 match value {
@@ -223,17 +223,17 @@ impl Delivery {
 
     /// Its own id, or one that the same message gets each time: after a crash between copy and
     /// ack, two copies can be told to be one message.
-    fn message_id(&self) -> ShortString {
+    pub fn id(&self) -> String {
         let properties = &self.message.properties;
         if let Some(id) = properties.message_id() {
-            return id.clone();
+            return id.to_string();
         }
         let mut hash = Sha256::new();
         hash.update(self.message_type().unwrap_or_default());
         hash.update([0]);
         hash.update(properties.timestamp().unwrap_or_default().to_be_bytes());
         hash.update(self.body());
-        ShortString::from(hex::encode(hash.finalize()))
+        hex::encode(hash.finalize())
     }
 }
 

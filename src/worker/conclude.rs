@@ -74,8 +74,7 @@ impl Worker {
         if delivery.queue != QueueName::Suspect {
             return None;
         }
-        let verdict =
-            self.policy.judge_suspect(delivery.state(), delivery.redelivered, clock::now());
+        let verdict = self.policy.judge_suspect(delivery.state(), received.crashed, clock::now());
         verdict.map(Outcome::Suspect)
     }
 
@@ -100,9 +99,13 @@ impl Worker {
             }
         }
         let Conclusion { outcome: ended, disposition, failure, .. } = conclusion;
-        let Received { delivery, ticket, intake, since } = received;
+        let Received { delivery, ticket, intake, since, .. } = received;
         let attempt = delivery.state().attempts.saturating_add(1);
+        let suspect = (delivery.queue == QueueName::Suspect).then(|| delivery.id());
         let settled = delivery.settle(disposition).await;
+        if let Some(id) = suspect.filter(|_| settled == Settled::Acked) {
+            self.suspects.settled(&id);
+        }
         let done = matches!(outcome, Outcome::Done(_));
         ticket.settled(settled.into());
         // What was archived is archived, even if its message comes once more; a retry or a death
@@ -115,7 +118,7 @@ impl Worker {
 
     fn decide(&self, received: &Received, outcome: &Outcome, now: Timestamp) -> Conclusion {
         match outcome {
-            Outcome::Stopped => Conclusion::give_back(),
+            Outcome::Stopped => self.stopped(received, now),
             Outcome::Done(done) => Conclusion::done(done),
             Outcome::NoPlace => {
                 let detail = "its tenant has more than its share in flight";
@@ -136,6 +139,18 @@ impl Worker {
         let muted = failure.reason == Reason::JOB_DEADLINE && !self.tools.publisher.is_open();
         let outage = muted || received.intake.behind_open_breaker(&failure);
         let verdict = self.policy.judge(&failure, Try { state, known_at, outage, now });
+        self.apply(received, verdict, failure, now)
+    }
+
+    /// What has not come to an end is given back. A suspect is parked: given back it would come
+    /// again as from a crash.
+    fn stopped(&self, received: &Received, now: Timestamp) -> Conclusion {
+        if received.delivery.queue != QueueName::Suspect {
+            return Conclusion::give_back();
+        }
+        let detail = "its worker was told to stop";
+        let failure = Failure::new(Class::Throttled, Reason::JOB_NO_PLACE, detail);
+        let verdict = self.policy.park(received.delivery.state().seen(now));
         self.apply(received, verdict, failure, now)
     }
 
@@ -185,7 +200,7 @@ impl Worker {
         error: PublishError,
     ) -> Conclusion {
         match (error, &conclusion.disposition) {
-            (PublishError::Stopping, _) => Conclusion::give_back(),
+            (PublishError::Stopping, _) => self.stopped(received, clock::now()),
             (PublishError::Unroutable, Disposition::Dead { .. }) => {
                 tracing::error!("no queue takes recording.failed; the dead queue has the message");
                 conclusion

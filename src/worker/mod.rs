@@ -15,6 +15,7 @@ mod pace;
 mod report;
 mod source;
 mod stage;
+mod suspects;
 mod sweep;
 mod tenant;
 mod transfer;
@@ -33,6 +34,7 @@ use self::conclude::{Done, Outcome};
 use self::intake::{Intake, Work};
 use self::memory::Budget;
 use self::outcome::Policy;
+use self::suspects::Suspects;
 pub use self::tenant::{SetupError, Tenant, Tenants};
 use self::waiting::{Lesson, Place, Waiting};
 use crate::broker::{Broker, Deliveries, Delivery, Publisher};
@@ -62,6 +64,7 @@ pub struct Worker {
     tenants: Tenants,
     tools: Tools,
     policy: Policy,
+    suspects: Suspects,
     settings: config::Worker,
 }
 
@@ -70,6 +73,8 @@ struct Received {
     delivery: Delivery,
     ticket: Ticket,
     intake: Intake,
+    /// A suspect whose worker has ended.
+    crashed: bool,
     since: Instant,
 }
 
@@ -92,6 +97,7 @@ impl Worker {
             tenants,
             tools: Tools { publisher, budget, metrics, health },
             policy: Policy::new(&config.retry),
+            suspects: Suspects::default(),
             settings: config.worker.clone(),
         };
         worker.show_limits(&worker.nobody_waits());
@@ -150,7 +156,8 @@ impl Worker {
             let label = self.tools.metrics.tenant(intake.echo.tenant.as_ref());
             self.tools.metrics.ledger().receive(intake.message_type, label)
         };
-        waiting.arrive(tenant, lane, since, Received { delivery, ticket, intake, since });
+        let crashed = self.suspects.arrives(&delivery);
+        waiting.arrive(tenant, lane, since, Received { delivery, ticket, intake, crashed, since });
     }
 
     /// Parks those who waited too long for a place: their tenant has more than its share to do.

@@ -87,7 +87,7 @@ impl Policy {
     }
 
     /// A message that waits for something that is not its fault: uncounted, on the same step.
-    fn park(&self, state: State) -> Verdict {
+    pub fn park(&self, state: State) -> Verdict {
         Verdict::Again { delay: self.parking, state }
     }
 
@@ -99,20 +99,15 @@ impl Policy {
         self.park(State { first_seen: first_seen.or(state.first_seen), ..state })
     }
 
-    /// A suspect that a worker did not give back: one crash more, and at three it is dead.
+    /// A suspect whose worker `crashed` has one crash more, and at three it is dead.
     /// `None` where nothing speaks against it.
-    pub fn judge_suspect(
-        &self,
-        state: &State,
-        redelivered: bool,
-        now: Timestamp,
-    ) -> Option<Verdict> {
-        let crashes = state.crashes.saturating_add(u32::from(redelivered));
+    pub fn judge_suspect(&self, state: &State, crashed: bool, now: Timestamp) -> Option<Verdict> {
+        let crashes = state.crashes.saturating_add(u32::from(crashed));
         let state = State { crashes, ..state.seen(now) };
         if crashes >= MOST_CRASHES {
             return Some(Verdict::Dead { state });
         }
-        redelivered.then(|| Verdict::Again { delay: self.delay(crashes.saturating_sub(1)), state })
+        crashed.then(|| Verdict::Again { delay: self.delay(crashes.saturating_sub(1)), state })
     }
 
     /// What is said of a suspect that came back from crashes.

@@ -255,3 +255,35 @@ async fn a_store_that_was_down_takes_what_waited_for_it() {
     all_archived_once(&world, &worker, "1777093663-", 1).await;
     worker.stop().await;
 }
+
+#[tokio::test]
+async fn what_waits_for_a_place_when_its_channel_dies_is_left_to_its_next_delivery() {
+    let world = World::new().await;
+    let broker = Link::to(([127, 0, 0, 1], node().await.amqp_port()).into()).await;
+    let ccfs = Link::to(world.ccfs.address()).await;
+    let amqp = format!("amqp://guest:guest@{}/%2f", broker.address());
+    let url = format!("http://{}", ccfs.address());
+    let keys = [("worker", "concurrency = 1"), ("ccfs", "read_timeout = \"5m\"")];
+    let config = world.config_at(&amqp, &url, world.store.s3().endpoint(), &keys);
+    let worker = Worker::start(&config).ready().await;
+    // One has the only place until CC-FS can be heard again, two wait behind it.
+    ccfs.set(Weather::BlackHole);
+    for n in 0..3 {
+        world.call(&format!("1777093663-{n}")).await;
+    }
+    worker.metric_reaches("callvault_jobs_in_flight", &[], 3.0).await;
+    broker.cut_once();
+    // All three come again, behind those that are lost.
+    worker.metric_reaches("callvault_jobs_in_flight", &[], 6.0).await;
+    ccfs.set(Weather::Fine);
+    world.settled(&worker).await;
+    let lost = ["how=\"given_back\""];
+    assert_eq!(worker.metric("callvault_messages_settled_total", &lost).await, 3.0);
+    let events = world.rabbit.ready(&world.events).await;
+    for n in 0..3 {
+        assert_eq!(world.ccfs.requests_for(&format!("1777093663-{n}")).len(), 1, "{n}");
+    }
+    // The first was announced by both its deliveries, the others by their second alone.
+    assert_eq!(events, 4);
+    worker.stop().await;
+}

@@ -1,14 +1,25 @@
 //! Messages that were around when workers died.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use lapin::BasicProperties;
+use serde_json::json;
+
+use crate::support::broker::client::{table, text};
+use crate::support::broker::node;
 use crate::support::ccfs::Reply;
 use crate::support::eventually;
+use crate::support::innocents::LIMIT;
+use crate::support::link::Link;
+use crate::support::worker::Worker;
 use crate::support::world::{SOON, World, call};
 
 const ID: &str = "1777093663-1";
 
 /// A worker dies while it holds `ID`, as often as it takes until the message is suspect.
 async fn make_suspect(world: &World) -> usize {
-    let keys = [("broker", "delivery_limit = 2"), ("ccfs", "read_timeout = \"5m\"")];
+    let keys = [LIMIT, ("ccfs", "read_timeout = \"5m\"")];
     let mut deaths = 0;
     loop {
         let before = world.ccfs.requests().len();
@@ -31,8 +42,6 @@ async fn make_suspect(world: &World) -> usize {
     }
 }
 
-const LIMIT: [(&str, &str); 1] = [("broker", "delivery_limit = 2")];
-
 #[tokio::test]
 async fn an_innocent_suspect_is_archived_by_a_healthy_worker() {
     let world = World::new().await;
@@ -43,7 +52,7 @@ async fn an_innocent_suspect_is_archived_by_a_healthy_worker() {
 
     // It fails once more, for a reason of its own: it stays among the suspects.
     world.ccfs.script(ID, [Reply::status(500), Reply::wav(4096)]);
-    let worker = world.worker(&LIMIT).await;
+    let worker = world.worker(&[LIMIT]).await;
     let event = world.event().await.json();
     assert_eq!(event["type"], "recording.archived");
     assert_eq!(event["data"]["attempts"], 2, "deaths of workers are no attempts");
@@ -59,7 +68,7 @@ async fn a_suspect_that_kills_three_times_is_dead_before_any_work() {
     world.ccfs.script(ID, [Reply::hang()]);
     make_suspect(&world).await;
     let keys = [
-        LIMIT[0],
+        LIMIT,
         ("ccfs", "read_timeout = \"5m\""),
         // The first for the first crash, so that its message can be looked at on the way.
         ("retry", "delays = [\"500ms\", \"700ms\"]"),
@@ -93,4 +102,139 @@ async fn a_suspect_that_kills_three_times_is_dead_before_any_work() {
     world.settled(&worker).await;
     assert_eq!(world.depth("suspect").await, 0);
     worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_that_kills_its_worker_is_dead_and_its_neighbours_are_archived() {
+    let world = World::new().await;
+    // None is done when the poison kills.
+    world.ccfs.default_reply(Reply::wav(4096).after(Duration::from_millis(300)));
+    world.worker(&[LIMIT]).await.stop().await;
+    let bulk = world.queue("bulk");
+    for n in 0..4 {
+        let item = json!({ "type": "recording.dump-item", "tenant": "acme", "requestId": "audit",
+                           "callId": format!("1777093663-bulk{n}") });
+        world.rabbit.send(&bulk, item.to_string()).await;
+        world.call(&format!("1777093663-before{n}")).await;
+    }
+    let poison = format!("{{ \"own\": [1.0,  2], {}", &call(ID).to_string()[1..]);
+    let own = BasicProperties::default()
+        .with_content_type("application/json".into())
+        .with_message_id("poison".into())
+        .with_headers(table([("own", text("kept"))]));
+    world.publish_raw("call.completed", poison.as_bytes(), own).await;
+    for n in 0..4 {
+        world.call(&format!("1777093663-after{n}")).await;
+    }
+
+    // As a supervisor would: whenever one ends, the next starts.
+    let crash = format!("received@{ID}");
+    let (mut deaths, mut suspects) = (0, 0);
+    let worker = loop {
+        let mut worker = world.doomed(&[LIMIT], &crash);
+        let died = eventually("the worker or the poison is dead", SOON, || {
+            let ended = worker.exited().is_some();
+            let world = &world;
+            async move { (ended || world.depth("dead").await == 1).then_some(ended) }
+        });
+        if !died.await {
+            break worker;
+        }
+        worker.crashed().await;
+        deaths += 1;
+        assert!(deaths < 12, "it goes on killing");
+        suspects = suspects.max(world.depth("suspect").await);
+    };
+    assert!(suspects > 4, "only {suspects} came to be suspects beside it");
+
+    let dead = world.take("dead").await;
+    assert_eq!(dead.body, poison.as_bytes(), "as it came");
+    assert_eq!(dead.properties.message_id().as_ref().map(|id| id.as_str()), Some("poison"));
+    assert_eq!(dead.properties.delivery_mode(), &Some(2));
+    for (name, value) in [
+        ("own", "kept"),
+        ("callvault-reason", "job.crashed"),
+        ("callvault-crashes", "3"),
+        ("callvault-attempts", "0"),
+        ("callvault-queue", &world.queue("jobs")),
+    ] {
+        assert_eq!(dead.header(name).as_deref(), Some(value), "{name}");
+    }
+    for name in ["callvault-detail", "callvault-first-seen", "callvault-dead-at"] {
+        assert!(dead.header(name).is_some(), "{name}");
+    }
+    let labels = ["tenant=\"acme\"", "reason=\"job.crashed\""];
+    worker.metric_reaches("callvault_dead_total", &labels, 1.0).await;
+    let mut archived = BTreeSet::new();
+    for event in world.events(13).await {
+        let subject = event["subject"].to_string();
+        if subject.contains(ID) {
+            assert_eq!(event["type"], "recording.failed");
+            assert_eq!(event["data"]["reason"]["code"], "job.crashed");
+            assert_eq!(event["data"]["callId"], ID);
+        } else {
+            assert_eq!(event["type"], "recording.archived", "{event}");
+            assert_eq!(event["data"]["attempts"], 1, "{event}");
+            archived.insert(subject);
+        }
+    }
+    assert_eq!(archived.len(), 12, "{archived:?}");
+    assert_eq!(world.ccfs.requests_for(ID).len(), 0, "it never got that far");
+    world.settled(&worker).await;
+    assert_eq!(world.depth("suspect").await, 0);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn kills_of_innocent_workers_send_nothing_to_the_dead_queue() {
+    World::new().await.kill_innocent_workers(20).await;
+}
+
+#[tokio::test]
+async fn a_suspect_that_is_in_hand_when_its_worker_is_told_to_stop_has_not_crashed() {
+    let world = World::new().await;
+    world.ccfs.script(ID, [Reply::hang()]);
+    let keys = [("worker", "drain_timeout = \"4s\""), ("ccfs", "read_timeout = \"5m\"")];
+    for stop in 1..=4 {
+        let worker = world.worker(&keys).await;
+        if stop == 1 {
+            world.rabbit.send(&world.queue("suspect"), call(ID).to_string()).await;
+        }
+        let at_it = async || (world.ccfs.requests_for(ID).len() == stop).then_some(());
+        eventually("the worker is at the suspect", SOON, at_it).await;
+        let log = worker.stop().await;
+        assert_eq!(log.lines().find(|line| line.contains("job.crashed")), None);
+    }
+    world.ccfs.script(ID, [Reply::wav(4096)]);
+    let worker = world.worker(&[]).await;
+    assert_eq!(world.event().await.json()["type"], "recording.archived");
+    world.settled(&worker).await;
+    assert!(!worker.stop().await.contains("job.crashed"));
+    assert_eq!(world.depth("suspect").await, 0);
+}
+
+#[tokio::test]
+async fn a_suspect_whose_connection_is_lost_under_a_living_worker_has_not_crashed() {
+    let world = World::new().await;
+    let link = Link::to(([127, 0, 0, 1], node().await.amqp_port()).into()).await;
+    let amqp = format!("amqp://guest:guest@{}/%2f", link.address());
+    world.ccfs.script(ID, [Reply::hang()]);
+    let keys = [("ccfs", "read_timeout = \"5m\"")];
+    let config = world.config_at(&amqp, &world.ccfs.url(), world.store.s3().endpoint(), &keys);
+    let worker = Worker::start(&config).ready().await;
+    world.rabbit.send(&world.queue("suspect"), call(ID).to_string()).await;
+    for cut in 1..=4 {
+        let at_it = async || (world.ccfs.requests_for(ID).len() == cut).then_some(());
+        eventually("the worker is at the suspect", SOON, at_it).await;
+        if cut == 4 {
+            world.ccfs.script(ID, [Reply::wav(4096)]);
+        }
+        link.cut_once();
+    }
+    assert_eq!(world.event().await.json()["type"], "recording.archived");
+    // Those that hang for CC-FS are in flight still.
+    worker.metric_reaches("callvault_messages_settled_total", &["how=\"acked\""], 1.0).await;
+    let crashed = ["reason=\"job.crashed\""];
+    assert_eq!(worker.metric("callvault_retries_total", &crashed).await, 0.0);
+    assert_eq!(world.depth("suspect").await + world.depth("dead").await, 0);
 }

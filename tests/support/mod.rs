@@ -12,6 +12,7 @@ pub mod broker;
 pub mod ccfs;
 pub mod child;
 pub mod debian;
+pub mod innocents;
 pub mod link;
 pub mod s3;
 pub mod wire;
