@@ -105,11 +105,6 @@ impl Worker {
         self.child.wait(limit).await
     }
 
-    /// How it ended, or `None` while it runs.
-    pub fn exited(&mut self) -> Option<ExitStatus> {
-        self.child.exited()
-    }
-
     /// Waits for its death at the crash point that it was started with.
     pub async fn crashed(&mut self) {
         let status = self.ended(START).await;
