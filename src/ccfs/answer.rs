@@ -50,7 +50,9 @@ pub fn judge(head: &Head, sniffed: Option<Sniffed>) -> Verdict {
 ///
 /// A beginning of a known format that is shorter than its mark is a recording cut short.
 pub fn whole_head(bytes: &[u8]) -> Result<Option<Sniffed>, Failure> {
-    if bytes.trim_ascii().is_empty() {
+    // A byte order mark is nothing to hear either.
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if text.trim_ascii().is_empty() {
         return Ok(None);
     }
     let begins = |mark: &[u8]| mark.starts_with(bytes) || bytes.starts_with(mark);
@@ -279,7 +281,7 @@ mod tests {
         for cut in ["R", "RIF", "P"] {
             assert_eq!(whole_head(cut.as_bytes()).unwrap_err().reason, Reason::CCFS_TRUNCATED);
         }
-        for blank in ["", " ", "\r\n"] {
+        for blank in ["", " ", "\r\n", "\u{feff}", "\u{feff} \r\n"] {
             assert_eq!(whole_head(blank.as_bytes()).unwrap(), None);
         }
         assert_eq!(whole_head(b"\xef\xbb").unwrap(), Some(Sniffed::Unknown));
