@@ -7,6 +7,7 @@ pub mod config;
 // The flow: delivery → request → download → prove → store → announce → settle.
 pub mod broker;
 pub mod request;
+pub mod index;
 pub mod ccfs;
 pub mod recording;
 pub mod store;

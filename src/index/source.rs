@@ -1,0 +1,175 @@
+//! Where an index comes from: a CSV, a package, standard input.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use zip::ZipArchive;
+use zip::result::ZipError;
+
+use super::encoding::Encoding;
+use super::row::{COLUMNS, Row};
+use super::table::Table;
+use super::{Entry, Position};
+
+/// What a ZIP begins with (PKWARE APPNOTE 4.3.7); an index begins with letters.
+const ZIP: &[u8] = b"PK\x03\x04";
+const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
+const UTF16_MARKS: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
+
+/// Why an index cannot be read, or not to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    #[error("cannot be opened: {0}; name a readable file, or - for standard input")]
+    Open(io::Error),
+    #[error("cannot be kept in a temporary file: {0}; make room, or set TMPDIR to where there is")]
+    Spool(io::Error),
+    #[error("{0}: cannot be read on: {1}")]
+    Read(Position, io::Error),
+    #[error("is no good ZIP: {0}; fetch the package anew")]
+    Package(ZipError),
+    #[error("has no …_record_N.csv in it; give the package as CC-FS made it, or the CSV itself")]
+    NoRecords,
+    #[error("{0}: is UTF-16; save it as UTF-8 or GBK")]
+    Utf16(Position),
+}
+
+trait Seekable: Read + Seek + Send {}
+impl<T: Read + Seek + Send> Seekable for T {}
+
+/// An index that is open.
+pub struct Index(Source);
+
+enum Source {
+    Table(Box<dyn Read + Send>),
+    Package(ZipArchive<Box<dyn Seekable>>),
+}
+
+impl Index {
+    /// Opens a file, or standard input for `-`.
+    ///
+    /// # Errors
+    /// It cannot be opened, or is a ZIP without a recording index.
+    pub fn open(path: &Path) -> Result<Self, IndexError> {
+        if path == Path::new("-") {
+            return Self::stream(io::stdin());
+        }
+        let file = File::open(path).map_err(IndexError::Open)?;
+        let metadata = file.metadata().map_err(IndexError::Open)?;
+        match metadata.is_file() {
+            true => Self::seekable(file),
+            // A pipe; and who reads a folder is told that it is one.
+            false => Self::stream(file),
+        }
+    }
+
+    /// An index that can be read once only. A ZIP has its table of contents at its end, so that one
+    /// is kept in a temporary file, which has no name and is gone with this process.
+    ///
+    /// # Errors
+    /// As of [`Index::open`], or there is no room for the temporary file.
+    pub fn stream(mut source: impl Read + Send + 'static) -> Result<Self, IndexError> {
+        let head = head(&mut source).map_err(IndexError::Open)?;
+        let mut whole = io::Cursor::new(head.clone()).chain(source);
+        if head != ZIP {
+            return Ok(Self(Source::Table(Box::new(whole))));
+        }
+        let mut spool = tempfile::tempfile().map_err(IndexError::Spool)?;
+        io::copy(&mut whole, &mut spool).map_err(IndexError::Spool)?;
+        Self::seekable(spool)
+    }
+
+    /// An index whose kind is told by its first bytes, not by a name.
+    ///
+    /// # Errors
+    /// As of [`Index::open`].
+    pub fn seekable(mut source: impl Read + Seek + Send + 'static) -> Result<Self, IndexError> {
+        let start = source.rewind();
+        let head = start.and_then(|()| head(&mut source)).map_err(IndexError::Open)?;
+        source.seek(SeekFrom::Start(0)).map_err(IndexError::Open)?;
+        if head != ZIP {
+            return Ok(Self(Source::Table(Box::new(source))));
+        }
+        let source: Box<dyn Seekable> = Box::new(source);
+        let mut package = ZipArchive::new(source).map_err(IndexError::Package)?;
+        // Off by default: that an entry is what the table of contents says.
+        package.validate_header_consistency().map_err(IndexError::Package)?;
+        Ok(Self(Source::Package(package)))
+    }
+
+    /// Hands every row to `visit`, until it has had enough; their times are those of `zone`.
+    ///
+    /// # Errors
+    /// The source cannot be read to its end. What was handed out until then is good.
+    pub fn read(
+        self,
+        zone: &TimeZone,
+        mut visit: impl FnMut(Entry) -> ControlFlow<()>,
+    ) -> Result<(), IndexError> {
+        let mut package = match self.0 {
+            Source::Table(table) => return read_table(table, None, zone, &mut visit).map(drop),
+            Source::Package(package) => package,
+        };
+        let mut found = false;
+        for at in 0..package.len() {
+            let file = package.by_index(at).map_err(IndexError::Package)?;
+            let name = file.name().map_err(IndexError::Package)?.into_owned();
+            if !holds_recordings(&name) {
+                continue;
+            }
+            found = true;
+            // Names in an archive are anybody's; what a terminal would obey is not shown to it.
+            let shown: Arc<str> = name.escape_debug().to_string().into();
+            if read_table(file, Some(shown), zone, &mut visit)?.is_break() {
+                return Ok(());
+            }
+        }
+        if found { Ok(()) } else { Err(IndexError::NoRecords) }
+    }
+}
+
+/// `…_record_N.csv`; `…_call_N.csv` beside it is of calls.
+fn holds_recordings(path: &str) -> bool {
+    let name = path.rsplit(['/', '\\']).next().unwrap_or_default().to_ascii_lowercase();
+    let Some(stem) = name.strip_suffix(".csv") else { return false };
+    let stem = stem.trim_end_matches(|c: char| c.is_ascii_digit());
+    let stem = stem.strip_suffix('_').unwrap_or(stem);
+    stem == "record" || stem.ends_with("_record")
+}
+
+fn read_table(
+    source: impl Read,
+    file: Option<Arc<str>>,
+    zone: &TimeZone,
+    visit: &mut impl FnMut(Entry) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, IndexError> {
+    let at = |line| Position { file: file.clone(), line };
+    let broken = |line, error| IndexError::Read(at(line), error);
+    let mut table = Table::new(source, COLUMNS);
+    for mark in UTF16_MARKS {
+        if table.skip(mark).map_err(|error| broken(1, error))? {
+            return Err(IndexError::Utf16(at(1)));
+        }
+    }
+    let marked = table.skip(UTF8_MARK).map_err(|error| broken(1, error))?;
+    let mut encoding = if marked { Encoding::Utf8 } else { Encoding::Undecided };
+    loop {
+        let next = table.next().map_err(|error| broken(table.line(), error))?;
+        let Some(found) = next else { return Ok(ControlFlow::Continue(())) };
+        let fields = found.fields.and_then(|fields| encoding.decode(fields));
+        let row = fields.and_then(|fields| Row::read(&fields, zone));
+        if visit(Entry { at: at(found.line), row }).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+}
+
+/// Up to four bytes.
+fn head(source: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    source.take(ZIP.len() as u64).read_to_end(&mut head)?;
+    Ok(head)
+}
