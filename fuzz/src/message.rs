@@ -41,7 +41,7 @@ fn is_dead_at_once(rejected: &Rejected, body: &[u8]) {
 }
 
 /// Expanding a dump is saying its recordings one by one: nothing of them is lost on the way.
-fn comes_back_from_a_dump(request: &Request) {
+pub fn comes_back_from_a_dump(request: &Request) {
     let dump = match request.clone() {
         Request::Dump(dump) => dump,
         Request::Recording(RecordingRequest { tenant, wanted, request_id, force, .. }) => {
