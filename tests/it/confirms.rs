@@ -1,11 +1,83 @@
-//! No early ack (promise 1): while the broker refuses what has to come first, the message stays its
-//! own, and goes to the next worker with the one that dies.
+//! No early ack (promise 1): at each `basic.ack` what has to come first is durable, and while the
+//! broker refuses that, the message stays its own.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::broker::node;
+use crate::support::ccfs::Reply;
 use crate::support::eventually;
+use crate::support::s3::S3;
+use crate::support::wire::{Acked, Wire};
 use crate::support::worker::Worker;
 use crate::support::world::{SOON, World, call};
+
+/// Whether the message may be acknowledged: its copy is confirmed in another queue of ours, or its
+/// event, and then its object is there.
+async fn durable(acked: &Acked, events: &str, s3: &S3, bucket: &str) -> bool {
+    let own = &acked.delivered.letter.body;
+    if acked.confirmed(|sent| sent.letter.exchange != events && sent.letter.body == *own).is_some()
+    {
+        return true;
+    }
+    let message: Value = serde_json::from_slice(own).expect("what we published");
+    let said = |body: &[u8]| serde_json::from_slice::<Value>(body).unwrap_or_default();
+    let event = acked.confirmed(|sent| {
+        sent.letter.exchange == events
+            && said(&sent.letter.body)["data"]["callId"] == message["callId"]
+    });
+    let event = event.map(|event| said(&event.letter.body)).unwrap_or_default();
+    match event["data"]["objects"][0]["key"].as_str() {
+        Some(key) => s3.object(bucket, key).await.is_some(),
+        None => false,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_each_ack_what_comes_first_is_durable() {
+    let world = World::new().await;
+    let wire = Wire::to(([127, 0, 0, 1], node().await.amqp_port()).into()).await;
+    let acks = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&acks);
+    let (events, bucket) = (world.events_exchange.clone(), world.bucket.clone());
+    let s3 = world.store.s3().clone();
+    wire.on_ack(move |acked| {
+        let (seen, s3) = (Arc::clone(&seen), s3.clone());
+        let (events, bucket) = (events.clone(), bucket.clone());
+        async move {
+            let durable = durable(&acked, &events, &s3, &bucket).await;
+            let body = String::from_utf8_lossy(&acked.delivered.letter.body).into_owned();
+            seen.lock().unwrap().push((durable, body));
+        }
+    });
+    // The first to come are the last to end.
+    for n in 0..12 {
+        let slow = Reply::wav(64 << 10).after(Duration::from_millis(1500 - 100 * n));
+        world.ccfs.script(&format!("1777093663-{n}"), [slow]);
+    }
+    world.ccfs.script("1777093663-retried", [Reply::code("0399999")]);
+    world.ccfs.script("1777093663-dead", [Reply::code("0300004")]);
+    let amqp = format!("amqp://guest:guest@{}/%2f", wire.address());
+    let keys = [("retry", "delays = [\"1h\"]"), ("worker", "concurrency = 32")];
+    let config = world.config_at(&amqp, &world.ccfs.url(), world.store.s3().endpoint(), &keys);
+    let worker = Worker::start(&config).ready().await;
+    for n in 0..12 {
+        world.call(&format!("1777093663-{n}")).await;
+    }
+    world.call("1777093663-retried").await;
+    world.call("1777093663-dead").await;
+
+    let all = || async { (acks.lock().unwrap().len() >= 14).then_some(()) };
+    eventually("all are acknowledged", SOON, all).await;
+    for (durable, message) in acks.lock().unwrap().iter() {
+        assert!(durable, "acknowledged early: {message}");
+    }
+    world.settled(&worker).await;
+    assert_eq!(acks.lock().unwrap().len(), 14, "once each");
+    worker.stop().await;
+}
 
 /// Waits until the broker has refused a publish, or the worker believes that all is well.
 async fn refused_or_acked(worker: &Worker) {
