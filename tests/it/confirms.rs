@@ -10,28 +10,39 @@ use crate::support::broker::node;
 use crate::support::ccfs::Reply;
 use crate::support::eventually;
 use crate::support::s3::S3;
-use crate::support::wire::{Acked, Wire};
+use crate::support::wire::{Acked, Published, Wire};
 use crate::support::worker::Worker;
 use crate::support::world::{SOON, World, call};
 
-/// Whether the message may be acknowledged: its copy is confirmed in another queue of ours, or its
-/// event, and then its object is there.
-async fn durable(acked: &Acked, events: &str, s3: &S3, bucket: &str) -> bool {
-    let own = &acked.delivered.letter.body;
-    if acked.confirmed(|sent| sent.letter.exchange != events && sent.letter.body == *own).is_some()
-    {
-        return true;
-    }
-    let message: Value = serde_json::from_slice(own).expect("what we published");
-    let said = |body: &[u8]| serde_json::from_slice::<Value>(body).unwrap_or_default();
-    let event = acked.confirmed(|sent| {
-        sent.letter.exchange == events
-            && said(&sent.letter.body)["data"]["callId"] == message["callId"]
-    });
-    let event = event.map(|event| said(&event.letter.body)).unwrap_or_default();
-    match event["data"]["objects"][0]["key"].as_str() {
-        Some(key) => s3.object(bucket, key).await.is_some(),
-        None => false,
+/// Where what comes before an ack can be seen.
+#[derive(Clone)]
+struct Sight {
+    events: String,
+    dead: String,
+    s3: S3,
+    bucket: String,
+}
+
+impl Sight {
+    /// Whether the message may be acknowledged: what it asked for is confirmed, and what is
+    /// announced is there.
+    async fn durable(&self, acked: &Acked) -> bool {
+        let own = &acked.delivered.letter.body;
+        let json = |body: &[u8]| serde_json::from_slice::<Value>(body).unwrap_or_default();
+        let call = &json(own)["callId"];
+        let is_event = |sent: &Published| sent.letter.exchange == self.events;
+        let copy = acked.confirmed(|sent| !is_event(sent) && sent.letter.body == *own);
+        let event = acked
+            .confirmed(|sent| is_event(sent) && json(&sent.letter.body)["data"]["callId"] == *call);
+        let event = event.map(|event| json(&event.letter.body)).unwrap_or_default();
+        let key = event["data"]["objects"][0]["key"].as_str().unwrap_or_default();
+        match (event["type"].as_str(), copy) {
+            (Some("recording.archived"), None) => self.s3.object(&self.bucket, key).await.is_some(),
+            (Some("recording.absent"), None) => true,
+            (Some("recording.failed"), Some(copy)) => copy.letter.routing_key == self.dead,
+            (None, Some(copy)) => copy.letter.routing_key != self.dead,
+            _ => false,
+        }
     }
 }
 
@@ -41,13 +52,16 @@ async fn at_each_ack_what_comes_first_is_durable() {
     let wire = Wire::to(([127, 0, 0, 1], node().await.amqp_port()).into()).await;
     let acks = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&acks);
-    let (events, bucket) = (world.events_exchange.clone(), world.bucket.clone());
-    let s3 = world.store.s3().clone();
+    let sight = Sight {
+        events: world.events_exchange.clone(),
+        dead: world.queue("dead"),
+        s3: world.store.s3().clone(),
+        bucket: world.bucket.clone(),
+    };
     wire.on_ack(move |acked| {
-        let (seen, s3) = (Arc::clone(&seen), s3.clone());
-        let (events, bucket) = (events.clone(), bucket.clone());
+        let (seen, sight) = (Arc::clone(&seen), sight.clone());
         async move {
-            let durable = durable(&acked, &events, &s3, &bucket).await;
+            let durable = sight.durable(&acked).await;
             let body = String::from_utf8_lossy(&acked.delivered.letter.body).into_owned();
             seen.lock().unwrap().push((durable, body));
         }
@@ -59,6 +73,7 @@ async fn at_each_ack_what_comes_first_is_durable() {
     }
     world.ccfs.script("1777093663-retried", [Reply::code("0399999")]);
     world.ccfs.script("1777093663-dead", [Reply::code("0300004")]);
+    world.ccfs.script("1777093663-absent", [Reply::code("0300011")]);
     let amqp = format!("amqp://guest:guest@{}/%2f", wire.address());
     let keys = [("retry", "delays = [\"1h\"]"), ("worker", "concurrency = 32")];
     let config = world.config_at(&amqp, &world.ccfs.url(), world.store.s3().endpoint(), &keys);
@@ -66,16 +81,17 @@ async fn at_each_ack_what_comes_first_is_durable() {
     for n in 0..12 {
         world.call(&format!("1777093663-{n}")).await;
     }
-    world.call("1777093663-retried").await;
-    world.call("1777093663-dead").await;
+    for other in ["retried", "dead", "absent"] {
+        world.call(&format!("1777093663-{other}")).await;
+    }
 
-    let all = || async { (acks.lock().unwrap().len() >= 14).then_some(()) };
+    let all = || async { (acks.lock().unwrap().len() >= 15).then_some(()) };
     eventually("all are acknowledged", SOON, all).await;
     for (durable, message) in acks.lock().unwrap().iter() {
         assert!(durable, "acknowledged early: {message}");
     }
     world.settled(&worker).await;
-    assert_eq!(acks.lock().unwrap().len(), 14, "once each");
+    assert_eq!(acks.lock().unwrap().len(), 15, "once each");
     worker.stop().await;
 }
 
@@ -128,4 +144,18 @@ async fn a_message_whose_copy_is_refused_is_not_acknowledged() {
 
     let bad = json!({ "type": "call.completed", "tenant": "acme", "metadata": { "n": "1" } });
     assert_eq!(into_a_full_queue(&world, &full, &bad).await, bad, "as it came");
+}
+
+#[tokio::test]
+async fn a_dead_message_whose_event_is_refused_is_not_acknowledged() {
+    let world = World::new().await;
+    let full = world.queue("full");
+    world.rabbit.declare_for_one(&full).await;
+    world.rabbit.bind(&full, &world.events_exchange, "recording.failed.#").await;
+    world.rabbit.send(&full, "{}").await;
+
+    let bad = json!({ "type": "call.completed", "tenant": "acme" });
+    let event = into_a_full_queue(&world, &full, &bad).await;
+    assert_eq!(event["data"]["reason"]["code"], "message.invalid");
+    assert_eq!(world.depth("dead").await, 1);
 }
