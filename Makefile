@@ -7,7 +7,7 @@ KEEP ?=
 TIME ?= 15
 ARGS ?=
 
-.PHONY: help demo test torture fuzz bench lint doc deny alerts ci image
+.PHONY: help demo test torture sabotage fuzz bench lint doc deny alerts ci image
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -30,6 +30,10 @@ torture: ## every trouble, counted: nothing lost; ARGS="--seed 7 --only NAME", -
 	@.ci/compiler
 	$(CARGO) build --locked --bin callvault --example torture
 	@$${CARGO_TARGET_DIR:-target}/debug/examples/torture $(ARGS)
+
+sabotage: ## break one promise at a time: the tests must notice; ARGS=name for one
+	@.ci/compiler
+	@tests/sabotage/run $(ARGS)
 
 bench: ## recordings/s, CPU and memory on this machine
 	$(CARGO) bench --locked --bench '*' -- $(ARGS)

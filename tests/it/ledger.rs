@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::support::broker::node;
 use crate::support::ccfs::Reply;
+use crate::support::eventually;
 use crate::support::link::Link;
 use crate::support::worker::{Worker, sum_of};
 use crate::support::world::{SOON, World};
@@ -72,5 +73,29 @@ async fn the_books_balance_at_every_scrape() {
     assert_eq!(dead.len(), 45);
     let (_, text) = worker.get("/metrics").await;
     assert_eq!(sum_of(&text, "callvault_deliveries_unsettled_total", &[]), 0.0);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn an_ack_that_the_broker_never_got_is_given_back() {
+    let world = World::new().await;
+    let link = Link::to(([127, 0, 0, 1], node().await.amqp_port()).into()).await;
+    let amqp = format!("amqp://guest:guest@{}/%2f", link.address());
+    let id = "1777093663-1";
+    world.ccfs.script(id, [Reply::wav(4096).after(Duration::from_secs(2)), Reply::wav(4096)]);
+    let config = world.config_at(&amqp, &world.ccfs.url(), world.store.s3().endpoint(), &[]);
+    let worker = Worker::start(&config).ready().await;
+    world.call(id).await;
+    let asked = || async { (world.ccfs.active() == 1).then_some(()) };
+    eventually("CC-FS is asked", SOON, asked).await;
+    link.cut_once();
+
+    // What came over the link that was cut is archived, and comes once more.
+    let settled = "callvault_messages_settled_total";
+    worker.metric_reaches(settled, &[], 2.0).await;
+    assert_eq!(worker.metric(settled, &["how=\"acked\""]).await, 1.0);
+    assert_eq!(worker.metric(settled, &["how=\"given_back\""]).await, 1.0);
+    world.settled(&worker).await;
+    assert_eq!(worker.metric(settled, &[]).await, 2.0);
     worker.stop().await;
 }

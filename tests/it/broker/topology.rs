@@ -83,6 +83,21 @@ async fn a_dead_queue_that_was_deleted_is_made_anew_rather_than_the_message_lost
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_bulk_queue_that_was_deleted_is_made_anew_rather_than_the_item_lost() {
+    let node = node().await;
+    let client = node.client().await;
+    let mut rig = Rig::on(node).await;
+    // Whoever consumes it would make it anew too.
+    rig.broker.stop_consuming();
+    assert!(rig.deliveries.next().await.is_none(), "nobody consumes");
+    client.delete(&rig.queue("bulk")).await;
+    let published = rig.broker.publisher().bulk_item(b"a".to_vec(), "i-1".into(), None).await;
+    assert_eq!(published, Ok(()));
+    assert_eq!(client.take(&rig.queue("bulk")).await.body, b"a");
+    rig.broker.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_consumed_queue_that_was_deleted_is_made_anew_and_consumed() {
     let node = node().await;
     let client = node.client().await;

@@ -101,14 +101,7 @@ impl Rabbit {
         let options = QueueDeclareOptions { exclusive: true, ..Default::default() };
         let declared = self.channel.queue_declare(queue.as_str().into(), options, table([]));
         declared.await.expect("a capture queue");
-        let binding = self.channel.queue_bind(
-            queue.as_str().into(),
-            exchange.into(),
-            key.into(),
-            QueueBindOptions::default(),
-            table([]),
-        );
-        binding.await.expect("the exchange is there");
+        self.bind(&queue, exchange, key).await;
         queue
     }
 
@@ -124,11 +117,23 @@ impl Rabbit {
     pub async fn keep(&self, exchange: &str, key: &str) -> String {
         let queue = unique("keep");
         self.declare(&queue, table([])).await;
-        let (name, options) = (queue.as_str().into(), QueueBindOptions::default());
-        let binding =
-            self.channel.queue_bind(name, exchange.into(), key.into(), options, table([]));
-        binding.await.expect("the exchange is there");
+        self.bind(&queue, exchange, key).await;
         queue
+    }
+
+    /// Declares a durable queue that holds one message and refuses (nacks) every other.
+    pub async fn declare_for_one(&self, queue: &str) {
+        let one = AMQPValue::LongInt(1);
+        let arguments = [("x-max-length", one), ("x-overflow", text("reject-publish"))];
+        self.declare(queue, table(arguments)).await;
+    }
+
+    /// Binds a queue to an exchange.
+    pub async fn bind(&self, queue: &str, exchange: &str, key: &str) {
+        let options = QueueBindOptions::default();
+        let binding =
+            self.channel.queue_bind(queue.into(), exchange.into(), key.into(), options, table([]));
+        binding.await.expect("the exchange is there");
     }
 
     /// Declares a durable queue with these arguments.
