@@ -2,6 +2,7 @@
 
 mod examples;
 mod places;
+mod reliability;
 mod runbook;
 mod statements;
 

@@ -1,7 +1,7 @@
 //! The short form of `make torture`: the driver and its judge on every run of the suite.
 
 #[path = "../torture/mod.rs"]
-mod driver;
+pub mod driver;
 
 use std::sync::Arc;
 

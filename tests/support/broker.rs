@@ -127,6 +127,15 @@ impl Node {
         .await;
     }
 
+    /// Starts it unless it runs: a start may have been cancelled on the way.
+    pub async fn ensure_started(&self) {
+        if self.running.lock().await.is_none() {
+            return self.start().await;
+        }
+        eventually("RabbitMQ takes connections", BOOT, async || connect(&self.url()).await.ok())
+            .await;
+    }
+
     /// Ends the node in order.
     pub async fn stop(&self) {
         let mut running = self.running.lock().await.take().expect("a running node");

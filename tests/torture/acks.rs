@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use serde_json::Value;
 
 use super::judge::{Finding, Kind};
-use super::ledger::{Ledger, name_of, subject_of_event};
+use super::ledger::{Ledger, name_of, name_of_event, request_of};
 use crate::support::s3::LocalS3;
 use crate::support::wire::{Acked, Published, Wire};
 use crate::support::world::World;
@@ -32,6 +32,9 @@ struct Account {
     absent: usize,
     /// In retry queues and the dead one.
     copies: usize,
+    /// Events that a dump is expanded, and the items that it was expanded to.
+    expanded: usize,
+    items: usize,
     acknowledged: usize,
 }
 
@@ -39,6 +42,7 @@ struct Account {
 struct Names {
     events: String,
     retry: String,
+    bulk: String,
     dead: String,
     bucket: String,
 }
@@ -54,6 +58,7 @@ impl Watch {
         let names = Arc::new(Names {
             events: world.events_exchange.clone(),
             retry: world.queue("retry."),
+            bulk: world.queue("bulk"),
             dead: world.queue("dead"),
             bucket: world.bucket.clone(),
         });
@@ -83,10 +88,15 @@ impl Books {
         let name = name_of(body);
         let account = self.accounts.entry(name.clone()).or_default();
         account.acknowledged += 1;
-        let durable = account.archived + account.absent + account.copies;
+        let durable = account.archived + account.absent + account.copies + account.expanded;
         let (archived, acknowledged) = (account.archived, account.acknowledged);
         if acknowledged > durable {
             let what = format!("{name}: {acknowledged} times, with {durable} confirmed ends");
+            self.findings.push(Finding::new(Kind::AckedEarly, what));
+        }
+        let items = account.items;
+        if account.expanded > 0 && ledger.dumps().get(&name).is_some_and(|due| items < *due) {
+            let what = format!("{name}: the dump is expanded, but only {items} items of it");
             self.findings.push(Finding::new(Kind::AckedEarly, what));
         }
         let due =
@@ -112,13 +122,17 @@ impl Books {
         let letter = &published.letter;
         if letter.exchange == names.events {
             let event: Value = serde_json::from_slice(&letter.body).unwrap_or_default();
-            let account = self.accounts.entry(subject_of_event(&event)).or_default();
+            let account = self.accounts.entry(name_of_event(&event)).or_default();
             match event["type"].as_str() {
                 Some("recording.archived") => account.archived += 1,
                 Some("recording.absent") => account.absent += 1,
+                Some("dump.expanded") => account.expanded += 1,
                 // A death is durable in the dead queue, not by its event.
                 _ => {}
             }
+        } else if letter.exchange.is_empty() && letter.routing_key == names.bulk {
+            let request = request_of(&letter.body).unwrap_or_default();
+            self.accounts.entry(request).or_default().items += 1;
         } else if letter.exchange.starts_with(&names.retry) || letter.routing_key == names.dead {
             self.accounts.entry(name_of(&letter.body)).or_default().copies += 1;
         }

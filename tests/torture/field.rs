@@ -13,14 +13,15 @@ use tokio::time::Instant;
 use super::Scale;
 use super::acks::Watch;
 use super::fleet::Fleet;
-use super::ledger::{Call, Due, Ledger};
+use super::ledger::{self, Call, Due, Ledger};
 use crate::support::broker::Node;
 use crate::support::broker::client::{Rabbit, Seen};
-use crate::support::eventually;
+use crate::support::ccfs::Reply;
 use crate::support::link::Link;
 use crate::support::wire::Wire;
 use crate::support::worker::Worker;
 use crate::support::world::{SOON, TENANTS, World};
+use crate::support::{eventually, unique};
 
 /// Short delays, so that outages are over soon; attempts enough for any trouble: no recording that
 /// can be had may die.
@@ -132,6 +133,20 @@ impl Field {
         Call::archived(tenant, id, content).extension(extension)
     }
 
+    /// A recording that takes its time: something is in hand at any moment.
+    fn slow_call(&self, tenant: &'static str, rng: &mut Rng) -> Call {
+        let pause = Duration::from_millis(rng.u64(50..400));
+        self.scripted(tenant, Reply::wav(16_000).pieces(4_000, pause))
+    }
+
+    /// A call that CC-FS answers with the WAV of this reply.
+    pub fn scripted(&self, tenant: &'static str, reply: Reply) -> Call {
+        let id = self.call_id("s");
+        self.world.ccfs.script(&id, [reply]);
+        let content = self.world.ccfs.expected(&id);
+        Call::archived(tenant, id, content)
+    }
+
     /// An afternoon's calls: most a small WAV, some of all that CC-FS can say.
     pub fn mixed(&self, rng: &mut Rng, count: usize) -> Vec<Call> {
         let call = |_| {
@@ -145,6 +160,7 @@ impl Field {
                 8 => self.call(tenant, &format!("cut.w{small}"), "wav"),
                 9 => self.call(tenant, &format!("th.w{small}"), "wav"),
                 10 => self.call(tenant, &format!("rst.w{small}"), "wav"),
+                15..=24 => self.slow_call(tenant, rng),
                 11..=12 => Call::absent(tenant, self.call_id("nf")),
                 13..=14 => Call::dead(tenant, self.call_id("c0300004"), "ccfs.0300004"),
                 _ => self.call(tenant, &format!("w{small}"), "wav"),
@@ -157,6 +173,23 @@ impl Field {
     pub async fn ask(&self, calls: &[Call]) {
         for call in calls {
             self.ask_times(call, 1).await;
+        }
+    }
+
+    /// Asks for all in a dump a tenant.
+    pub async fn ask_dump(&self, calls: &[Call]) {
+        for tenant in TENANTS {
+            let own: Vec<_> = calls.iter().filter(|call| call.tenant == tenant).collect();
+            // A dump of one is done in place.
+            if let [call] = own[..] {
+                self.ask(std::slice::from_ref(call)).await;
+            } else if !own.is_empty() {
+                let request = unique("dump");
+                self.ledger().expect_dump(&request, &own);
+                let body = ledger::dump(&request, &own).to_string();
+                self.publish("recording.dump-requested", body.as_bytes()).await;
+                own.iter().for_each(|call| self.ledger().confirmed(&call.subject()));
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::field::Field;
-use super::ledger::{Due, Entry, Ledger, name_of, subject_of_event};
+use super::ledger::{Due, Entry, Ledger, name_of, name_of_event};
 use crate::support::broker::client::Seen;
 
 /// What must not be; all but `Unexpected` are counted by contract 1.
@@ -117,6 +117,9 @@ pub async fn judge(field: &Field) -> Verdict {
         verdict.duplicated += events.saturating_sub(1);
         evidence.judge(subject, entry);
     }
+    for (request, count) in ledger.dumps() {
+        verdict.duplicated += evidence.judge_dump(request, *count);
+    }
     evidence.nobody_asked_for(&ledger);
     evidence.overwritten(field);
     verdict.acknowledged = field.watch.count();
@@ -152,6 +155,20 @@ impl Evidence {
         if let Some(bytes) = &entry.bytes {
             self.judge_object(subject, entry, bytes, &events);
         }
+    }
+
+    /// A dump, whose recordings have entries of their own; says how often too much it was expanded.
+    fn judge_dump(&mut self, request: &str, count: usize) -> usize {
+        let events = self.events.remove(request).unwrap_or_default();
+        if events.is_empty() {
+            self.find(Kind::Lost, format!("{request}: the dump was never expanded"));
+        }
+        let wrong =
+            |event: &&Value| event["type"] != "dump.expanded" || event["data"]["count"] != count;
+        if let Some(wrong) = events.iter().find(wrong) {
+            self.find(Kind::Unexpected, format!("{request}: {wrong}; due: {count} expanded"));
+        }
+        events.len().saturating_sub(1)
     }
 
     fn judge_dead(&mut self, subject: &str, due: &Due, dead: &[String]) {
@@ -235,7 +252,7 @@ fn text(value: &Value) -> String {
 fn events(seen: Vec<Seen>) -> BTreeMap<String, Vec<Value>> {
     let mut events: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for event in seen.iter().map(Seen::json) {
-        events.entry(subject_of_event(&event)).or_default().push(event);
+        events.entry(name_of_event(&event)).or_default().push(event);
     }
     events
 }

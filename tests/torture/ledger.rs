@@ -70,20 +70,39 @@ pub fn subject_of(body: &[u8]) -> Option<String> {
     Some(format!("{}/{}", message["tenant"].as_str()?, message["callId"].as_str()?))
 }
 
-/// The subject that an event has.
-pub fn subject_of_event(event: &Value) -> String {
-    event["subject"].as_str().unwrap_or_default().to_owned()
+/// What an event speaks of: its subject; of an expanded dump, the request.
+pub fn name_of_event(event: &Value) -> String {
+    let name = event["subject"].as_str().or_else(|| event["data"]["requestId"].as_str());
+    name.unwrap_or_default().to_owned()
 }
 
-/// What a message is called in accounts: its subject, or all of it.
+/// What a message is called in accounts: its subject, the request of a dump, or all of it.
 pub fn name_of(body: &[u8]) -> String {
-    subject_of(body).unwrap_or_else(|| String::from_utf8_lossy(body).into_owned())
+    let request = || request_of(body);
+    let all = || String::from_utf8_lossy(body).into_owned();
+    subject_of(body).or_else(request).unwrap_or_else(all)
+}
+
+/// The request that a message or an item of a dump belongs to.
+pub fn request_of(body: &[u8]) -> Option<String> {
+    let message: Value = serde_json::from_slice(body).ok()?;
+    message["requestId"].as_str().map(str::to_owned)
+}
+
+/// A request for several recordings of one tenant.
+pub fn dump(request: &str, calls: &[&Call]) -> Value {
+    let recordings: Vec<_> =
+        calls.iter().map(|call| json!({ "callId": call.id, "callEnd": CALL_END })).collect();
+    json!({ "type": "recording.dump-requested", "tenant": calls[0].tenant, "requestId": request,
+            "recordings": recordings })
 }
 
 /// Everything that was asked for; the bytes that are due are known by their hash.
 #[derive(Default)]
 pub struct Ledger {
     entries: BTreeMap<String, Entry>,
+    /// How many recordings each dump asks for, by its request.
+    dumps: BTreeMap<String, usize>,
 }
 
 pub struct Entry {
@@ -111,6 +130,15 @@ impl Ledger {
         if let Some(entry) = self.entries.get_mut(subject) {
             entry.messages += 1;
         }
+    }
+
+    pub fn expect_dump(&mut self, request: &str, calls: &[&Call]) {
+        calls.iter().for_each(|call| self.expect(call));
+        self.dumps.insert(request.to_owned(), calls.len());
+    }
+
+    pub fn dumps(&self) -> &BTreeMap<String, usize> {
+        &self.dumps
     }
 
     pub fn entry(&self, subject: &str) -> Option<&Entry> {

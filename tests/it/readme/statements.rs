@@ -36,13 +36,18 @@ fn every_statement_of_the_vendor_is_kept_and_tested() {
             );
         }
         for test in code_spans(&tests) {
-            let (file, name) = test.split_once("::").unwrap_or_else(|| panic!("no name: {test}"));
-            let code = text(file);
-            let (before, _) = code
-                .split_once(&format!("fn {name}("))
-                .unwrap_or_else(|| panic!("{statement}: no test {name} in {file}"));
-            let attribute = |line: &str| line.trim().starts_with("#[") && line.contains("test");
-            assert!(before.lines().rev().take(3).any(attribute), "{name} is no test");
+            is_a_test(&test, &statement);
         }
     }
+}
+
+/// A test that a page names as `path::name` is there.
+pub fn is_a_test(test: &str, of: &str) {
+    let (file, name) = test.split_once("::").unwrap_or_else(|| panic!("no name: {test}"));
+    let code = text(file);
+    let (before, _) = code
+        .split_once(&format!("fn {name}("))
+        .unwrap_or_else(|| panic!("{of}: no test {name} in {file}"));
+    let attribute = |line: &str| line.trim().starts_with("#[") && line.contains("test");
+    assert!(before.lines().rev().take(3).any(attribute), "{name} is no test");
 }

@@ -67,7 +67,7 @@ async fn kill_one_of_two(field: &Field, mut rng: Rng) -> String {
 }
 
 /// With what has to be on its way for a worker to come there.
-const POINTS: [(&str, &str); 11] = [
+pub const POINTS: [(&str, &str); 11] = [
     ("received", "w8k"),
     ("signed", "w8k"),
     ("first_byte", "w8k"),
@@ -166,8 +166,10 @@ async fn sigterm(field: &Field, mut rng: Rng) -> String {
 async fn duplicates(field: &Field, mut rng: Rng) -> String {
     field.start_workers(4).await;
     let times = field.scale.of(500);
-    let words = ["w64k", "z3x8k", "w6m", "th.w8k", "h500.w8k"];
-    for word in words {
+    // Each is downloaded until the first is stored: of the long one fewer will do.
+    let long = field.scale.of(40);
+    let words = [("w64k", times), ("z3x8k", times), ("w6m", long), ("h500.w8k", times)];
+    for (word, times) in words {
         let extension = if word.starts_with('z') { "zip" } else { "wav" };
         let call = field.call(TENANTS[rng.usize(..2)], word, extension);
         field.ask_times(&call, times).await;
@@ -191,9 +193,7 @@ async fn redelivery(field: &Field, mut rng: Rng) -> String {
 
 /// A recording of two parts that takes a second or so.
 fn slow_upload(field: &Field, rng: &mut Rng) -> Call {
-    let id = field.call_id("slow");
     let reply = Reply::wav(rng.u64(5_300_000..8_000_000));
-    field.world.ccfs.script(&id, [reply.pieces(512 << 10, Duration::from_millis(80))]);
-    let content = field.world.ccfs.expected(&id);
-    Call::archived(TENANTS[rng.usize(..2)], id, content)
+    let reply = reply.pieces(512 << 10, Duration::from_millis(80));
+    field.scripted(TENANTS[rng.usize(..2)], reply)
 }
