@@ -252,12 +252,16 @@ impl Upload {
         let found = store.look(&self.new.key).await.map_err(|refusal| store.failure(refusal))?;
         let there = found.map(|found| found.size());
         if there != Some(size) {
-            let there = there.map_or("nothing".to_owned(), |there| format!("{there} bytes"));
+            let (class, there) = match there {
+                // A store that shows it later, or never: another try finds it, or makes it anew.
+                None => (Class::Failure, "nothing".to_owned()),
+                // Another try would find it under our name and announce it: people have to look.
+                Some(there) => (Class::Permanent, format!("{there} bytes")),
+            };
             let bucket = store.bucket();
             let detail = format!("bucket {bucket} made {there} of an upload of {size} bytes");
-            // S3's own code for a body of another length than announced. Another try would find it
-            // under our name and announce it: people have to look.
-            return Err(Failure::permanent(Reason::store("IncompleteBody", 200), detail));
+            // S3's own code for a body of another length than announced.
+            return Err(Failure::new(class, Reason::store("IncompleteBody", 200), detail));
         }
         Ok(StoredObject {
             bucket: store.bucket().to_owned(),

@@ -133,6 +133,11 @@ impl Field {
         Call::archived(tenant, id, content).extension(extension)
     }
 
+    /// The bytes that are due.
+    pub fn content(&self, call: &Call) -> Vec<u8> {
+        self.world.ccfs.expected(&call.id).to_vec()
+    }
+
     /// A recording that takes its time: something is in hand at any moment.
     fn slow_call(&self, tenant: &'static str, rng: &mut Rng) -> Call {
         let pause = Duration::from_millis(rng.u64(50..400));
@@ -250,6 +255,7 @@ impl Field {
         self.links.store.lock().await.restore().await;
         self.links.ccfs.lock().await.restore().await;
         self.world.store.heal();
+        self.fleet.disarm().await;
         if self.fleet.is_empty().await {
             self.fleet.start(0).await;
         }

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 
 use super::judge::{Finding, Kind};
 use crate::support::worker::{Options, Worker, binary};
-use crate::support::{eventually, kit_dir};
+use crate::support::{kit_dir, unique};
 
 const UNBROKEN: &str = "no panic holds the lock";
 /// What a drain may take, on a busy machine.
@@ -20,17 +20,22 @@ const PLACES: usize = 4;
 
 pub struct Fleet {
     config: Guard<String>,
-    places: [Mutex<Option<Worker>>; PLACES],
+    places: [Mutex<Option<Member>>; PLACES],
     starts: AtomicUsize,
     folder: PathBuf,
     /// What workers did that they should not.
     findings: Guard<Vec<Finding>>,
 }
 
+struct Member {
+    worker: Worker,
+    /// With a crash point: it may end by itself.
+    armed: bool,
+}
+
 impl Fleet {
     pub fn new(scenario: &str, config: String) -> Self {
-        let folder = kit_dir().with_file_name("torture").join(scenario);
-        let _ = std::fs::remove_dir_all(&folder);
+        let folder = kit_dir().with_file_name("torture").join(unique(scenario));
         Self {
             config: Guard::new(config),
             places: Default::default(),
@@ -52,27 +57,28 @@ impl Fleet {
 
     /// The same, with more in its environment: a crash point.
     pub async fn start_with(&self, place: usize, environment: &[(&str, &str)]) {
-        let mut worker = self.places[place].lock().await;
-        assert!(worker.is_none(), "place {place} is free");
+        let mut member = self.places[place].lock().await;
+        assert!(member.is_none(), "place {place} is free");
         let number = self.starts.fetch_add(1, Ordering::Relaxed);
         let config = self.config.lock().expect(UNBROKEN).clone();
         let options = Options { config: &config, environment, binary: &binary() };
         let name = format!("{number:03}-place{place}");
-        *worker = Some(Worker::start_in(&self.folder, &name, &options));
+        let worker = Worker::start_in(&self.folder, &name, &options);
+        *member = Some(Member { worker, armed: !environment.is_empty() });
     }
 
     /// Waits until it consumes.
     pub async fn ready(&self, place: usize) {
-        let mut worker = self.places[place].lock().await;
-        if let Some(waiting) = worker.take() {
-            *worker = Some(waiting.ready().await);
+        let mut member = self.places[place].lock().await;
+        if let Some(Member { worker, armed }) = member.take() {
+            *member = Some(Member { worker: worker.ready().await, armed });
         }
     }
 
     /// Waits until it consumes, or has died of its crash point before.
     pub async fn ready_or_gone(&self, place: usize) {
-        let mut worker = self.places[place].lock().await;
-        let Some(armed) = worker.as_mut() else { return };
+        let mut member = self.places[place].lock().await;
+        let Some(armed) = member.as_mut().map(|member| &mut member.worker) else { return };
         while armed.exited().is_none() && !armed.is_ready().await {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -80,15 +86,17 @@ impl Fleet {
 
     /// Waits until it answers at all.
     pub async fn alive(&self, place: usize) {
-        if let Some(worker) = &*self.places[place].lock().await {
+        if let Some(Member { worker, .. }) = &*self.places[place].lock().await {
             worker.get("/livez").await;
         }
     }
 
     /// SIGKILL; whoever is there next finds the place free.
     pub async fn kill(&self, place: usize) {
-        let Some(mut worker) = self.places[place].lock().await.take() else { return };
-        if let Some(status) = worker.exited() {
+        let Some(Member { mut worker, armed }) = self.places[place].lock().await.take() else {
+            return;
+        };
+        if let Some(status) = worker.exited().filter(|_| !armed) {
             self.find(format!("a worker ended by itself, with {status}: {}", tail(&worker)));
         }
         worker.kill();
@@ -97,8 +105,8 @@ impl Fleet {
 
     /// Waits until a worker that is armed with a crash point has gone off; false if it has not.
     pub async fn crashed(&self, place: usize, limit: Duration) -> bool {
-        let mut worker = self.places[place].lock().await;
-        let Some(armed) = worker.as_mut() else { return false };
+        let mut member = self.places[place].lock().await;
+        let Some(armed) = member.as_mut().map(|member| &mut member.worker) else { return false };
         let deadline = tokio::time::Instant::now() + limit;
         while armed.exited().is_none() {
             if tokio::time::Instant::now() > deadline {
@@ -107,19 +115,32 @@ impl Fleet {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         self.read_log(armed);
-        *worker = None;
+        *member = None;
         true
     }
 
     /// SIGTERM; it has to end with 0.
     pub async fn stop(&self, place: usize) {
-        let Some(mut worker) = self.places[place].lock().await.take() else { return };
+        let Some(Member { mut worker, armed }) = self.places[place].lock().await.take() else {
+            return;
+        };
         worker.signal("TERM");
         let status = worker.ended(DRAIN).await;
-        if status.code() != Some(0) {
+        if !armed && status.code() != Some(0) {
             self.find(format!("a worker ended with {status} on SIGTERM: {}", tail(&worker)));
         }
         self.read_log(&worker);
+    }
+
+    /// Workers that may still go off are replaced by ones that do not.
+    pub async fn disarm(&self) {
+        for place in 0..PLACES {
+            let armed = self.places[place].lock().await.as_ref().is_some_and(|member| member.armed);
+            if armed {
+                self.kill(place).await;
+                self.start(place).await;
+            }
+        }
     }
 
     pub async fn stop_all(&self) {
@@ -142,7 +163,7 @@ impl Fleet {
     pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
         let mut sum = 0.0;
         for place in &self.places {
-            if let Some(worker) = &*place.lock().await {
+            if let Some(Member { worker, .. }) = &*place.lock().await {
                 sum += worker.metric(name, labels).await;
             }
         }

@@ -132,6 +132,17 @@ async fn a_completed_object_of_another_size_is_not_announced() {
 }
 
 #[tokio::test]
+async fn a_completed_object_that_does_not_show_is_tried_again() {
+    let (server, _bucket, store) = local().await;
+    server.fault(Op::Head, 1, Fault::Answer { status: 404, code: "" });
+    let body = content(PART + 1);
+    let failed = upload(&store, &new_object(), &body).await;
+    assert_eq!(reason(failed), (Class::Failure, "store.IncompleteBody".to_owned()));
+    let stored = upload(&store, &new_object(), &body).await.unwrap();
+    assert!(stored.already_there, "it is found by the next try");
+}
+
+#[tokio::test]
 async fn an_upload_that_is_dropped_or_given_up_is_aborted() {
     let (server, _bucket, store) = local().await;
     let body = content(PART);

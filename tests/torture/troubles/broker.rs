@@ -14,7 +14,8 @@ pub const ALL: [Scenario; 7] = [
     Scenario {
         name: "broker-killed",
         about: "kill -9 and restart of the broker during work, 10 times",
-        short: true,
+        // A restart takes its time; tests/it/outages.rs has one.
+        short: false,
         run: |field, rng| killed(field, rng).boxed_local(),
     },
     Scenario {

@@ -25,7 +25,7 @@ const WORKERS: usize = 3;
 
 async fn mixed(field: &Field, mut rng: Rng) -> String {
     field.start_workers(WORKERS).await;
-    let calls = field.mixed(&mut rng, field.scale.of(1800));
+    let calls = field.mixed(&mut rng, field.scale.of(1000));
     let mut done = Done::default();
     let (deaths, weather, faults, broker) = (rng.fork(), rng.fork(), rng.fork(), rng.fork());
     let trouble = async {
@@ -33,7 +33,7 @@ async fn mixed(field: &Field, mut rng: Rng) -> String {
             workers_die(field, deaths, &mut done.deaths),
             links_suffer(field, weather, &mut done.links),
             the_store_fails(field, faults, &mut done.faults),
-            the_broker_dies(field, broker, &mut done.broker),
+            the_broker_fails(field, broker, &mut done.broker),
         )
     };
     tokio::select! {
@@ -46,7 +46,7 @@ async fn mixed(field: &Field, mut rng: Rng) -> String {
     }
     field.node.memory_alarm(false).await;
     let Done { deaths, links, faults, broker } = done;
-    format!("{deaths} deaths, {links} links, {faults} store faults, {broker} of the broker")
+    format!("{deaths} deaths, {links} links, {faults} store faults, {broker} broker troubles")
 }
 
 #[derive(Default)]
@@ -131,7 +131,7 @@ async fn the_store_fails(field: &Field, mut rng: Rng, done: &mut usize) {
     }
 }
 
-async fn the_broker_dies(field: &Field, mut rng: Rng, done: &mut usize) {
+async fn the_broker_fails(field: &Field, mut rng: Rng, done: &mut usize) {
     loop {
         pause(&mut rng, 5000..15_000).await;
         if rng.bool() {

@@ -36,7 +36,7 @@ impl Inner {
         );
         let creates = matches!(op, Op::Put | Op::CompleteMultipart);
         let _one_writer = if creates { Some(writer.lock().await) } else { None };
-        if overwrite {
+        if overwrite && creates {
             let _ = std::fs::remove_file(self.path(&bucket, &key));
         }
         let query = parts.uri.query().unwrap_or_default().to_owned();
