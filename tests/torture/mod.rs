@@ -74,6 +74,11 @@ impl Scale {
     pub fn of(self, full: usize) -> usize {
         ((full as f64 * self.0).round() as usize).max(1)
     }
+
+    /// A time of the full run, as long as this run has it.
+    pub fn lasting(self, full: Duration) -> Duration {
+        full.mul_f64(self.0)
+    }
 }
 
 /// Everything is over by then, or something hangs.

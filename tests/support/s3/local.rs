@@ -7,7 +7,7 @@
 mod carry;
 mod wire;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Read};
@@ -99,6 +99,8 @@ struct Inner {
     uploads: Mutex<BTreeMap<String, OpenUpload>>,
     /// One writer a key, so that 'create if absent' is atomic.
     writers: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// What is away for the moment in which it is overwritten.
+    overwriting: Mutex<HashSet<PathBuf>>,
 }
 
 struct OpenUpload {
@@ -141,6 +143,7 @@ impl LocalS3 {
             keep_bodies: AtomicBool::new(true),
             uploads: Mutex::default(),
             writers: Mutex::default(),
+            overwriting: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
@@ -186,12 +189,14 @@ impl LocalS3 {
     }
 
     /// Hash and length of what lies under a key now. Cheap: it is what was last written there, if
-    /// it still has that length.
+    /// it still has that length. (A real store shows the old one until the new one is there.)
     pub fn holds(&self, bucket: &str, key: &str) -> Option<(String, u64)> {
+        let overwriting = self.inner.overwriting.lock().expect(UNBROKEN);
         let writes = self.inner.writes.lock().expect(UNBROKEN);
         let last = writes.iter().rev().find(|write| write.bucket == bucket && write.key == key)?;
-        let there = std::fs::metadata(self.inner.path(bucket, key)).ok()?.len();
-        (there == last.size).then(|| (last.sha256.clone(), last.size))
+        let path = self.inner.path(bucket, key);
+        let there = std::fs::metadata(&path).is_ok_and(|file| file.len() == last.size);
+        (there || overwriting.contains(&path)).then(|| (last.sha256.clone(), last.size))
     }
 
     /// The same, read anew from the disk.

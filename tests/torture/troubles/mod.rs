@@ -1,12 +1,15 @@
 //! All that goes wrong, a table a theme.
 
 pub mod broker;
+pub mod ccfs;
 pub mod mixed;
 pub mod processes;
+pub mod store;
 
 use super::Scenario;
 
 /// In the order in which they run.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    processes::ALL.iter().chain(&broker::ALL).chain(&mixed::ALL)
+    let apart = processes::ALL.iter().chain(&broker::ALL).chain(&store::ALL).chain(&ccfs::ALL);
+    apart.chain(&mixed::ALL)
 }

@@ -35,9 +35,13 @@ impl Inner {
             self.writers.lock().expect(UNBROKEN).entry(parts.uri.path().to_owned()).or_default(),
         );
         let creates = matches!(op, Op::Put | Op::CompleteMultipart);
-        let _one_writer = if creates { Some(writer.lock().await) } else { None };
+        // Who looks sees the old one or the new one, never that the old one was taken away.
+        let waits = creates || op == Op::Head;
+        let _one_writer = if waits { Some(writer.lock().await) } else { None };
+        let path = self.path(&bucket, &key);
         if overwrite && creates {
-            let _ = std::fs::remove_file(self.path(&bucket, &key));
+            self.overwriting.lock().expect(UNBROKEN).insert(path.clone());
+            let _ = std::fs::remove_file(&path);
         }
         let query = parts.uri.query().unwrap_or_default().to_owned();
         let request = Request::from_parts(parts, s3s::Body::from(body));
@@ -55,6 +59,9 @@ impl Inner {
                 self.write_down(&bucket, &key).await;
             }
             self.keep_uploads(op, &query, &body, bucket, key);
+        }
+        if overwrite && creates {
+            self.overwriting.lock().expect(UNBROKEN).remove(&path);
         }
         Response::from_parts(parts, Full::new(body))
     }
