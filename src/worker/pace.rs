@@ -29,6 +29,11 @@ impl Pace {
         self.limit
     }
 
+    /// Whether it was cut and has not risen to its ceiling again.
+    pub fn is_reduced(&self) -> bool {
+        self.limit < self.ceiling
+    }
+
     pub fn throttled(&mut self, now: Instant) {
         self.went_well = 0;
         if self.longer_ago_than(CUT_EVERY, now) {
@@ -38,7 +43,7 @@ impl Pace {
     }
 
     pub fn went_well(&mut self, now: Instant) {
-        if self.limit == self.ceiling {
+        if !self.is_reduced() {
             return;
         }
         self.went_well += 1;
