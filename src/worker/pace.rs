@@ -29,11 +29,6 @@ impl Pace {
         self.limit
     }
 
-    /// Whether it was cut and has not risen to its ceiling again.
-    pub fn is_reduced(&self) -> bool {
-        self.limit < self.ceiling
-    }
-
     pub fn throttled(&mut self, now: Instant) {
         self.went_well = 0;
         if self.longer_ago_than(CUT_EVERY, now) {
@@ -43,7 +38,7 @@ impl Pace {
     }
 
     pub fn went_well(&mut self, now: Instant) {
-        if !self.is_reduced() {
+        if self.limit == self.ceiling {
             return;
         }
         self.went_well += 1;

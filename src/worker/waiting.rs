@@ -33,6 +33,8 @@ pub enum Lane {
 pub struct Waiting<T> {
     places: usize,
     bulk_places: usize,
+    /// The most places of one tenant.
+    share: usize,
     /// Deliveries in hand at once, of each lane.
     window: usize,
     live: Hand,
@@ -89,15 +91,14 @@ impl<T> Waiting<T> {
     /// `max_concurrency`, 0 for none.
     pub fn new(settings: &config::Worker, window: usize, ceilings: &[usize]) -> Self {
         let places = settings.concurrency;
-        let share = if ceilings.len() > 1 { settings.tenant_share } else { 1.0 };
-        let tenant = |own: &usize| {
-            let ceiling = portion(places, share);
-            Tenant::new(if *own == 0 { ceiling } else { ceiling.min(*own) })
-        };
+        let several = ceilings.len() > 1;
+        let share = portion(places, if several { settings.tenant_share } else { 1.0 });
+        let tenant = |own: &usize| Tenant::new(if *own == 0 { share } else { share.min(*own) });
         let nobody = Tenant::new(places);
         Self {
             places,
             bulk_places: portion(places, settings.bulk_share),
+            share,
             window,
             live: Hand::default(),
             bulk: Hand::default(),
@@ -148,7 +149,7 @@ impl<T> Waiting<T> {
     /// while places are free and hardly anything that waits could ever take them.
     pub fn make_way(&mut self, now: Instant) -> Option<(Place, T)> {
         // A single tenant is in nobody's way.
-        if self.nobody() < 2 || self.places_are_taken() {
+        if !self.are_several() || self.places_are_taken() {
             return None;
         }
         [Lane::Live, Lane::Bulk].into_iter().find_map(|lane| self.make_way_in(lane, now))
@@ -175,7 +176,7 @@ impl<T> Waiting<T> {
     }
 
     /// How many deliveries of a tenant are parked at once. One that does not answer is passed over
-    /// quickly; one that is slow or throttled, and may be alone, is not sent round and round.
+    /// quickly; one that is slow, throttled or limited, and may be alone, gives way gently.
     fn parked_at_once(&self, tenant: usize, now: Instant) -> usize {
         let standing = &self.tenants[tenant].standing;
         if standing.is_silent() || standing.on_trial(now) { self.silent_places() } else { 1 }
@@ -245,16 +246,21 @@ impl<T> Waiting<T> {
     fn is_at_its_limit(&self, tenant: usize, now: Instant) -> bool {
         let Tenant { standing, in_flight, .. } = &self.tenants[tenant];
         // Of several tenants each shows first that it answers; `nobody` has no servers.
-        let on_trial = self.nobody() > 1 && tenant != self.nobody() && standing.on_trial(now);
+        let on_trial = self.are_several() && tenant != self.nobody() && standing.on_trial(now);
         let limit = self.limit(tenant);
         *in_flight >= if on_trial { limit.min(self.silent_places()) } else { limit }
     }
 
-    /// Whether what waits of `tenant` is kept from free places, and for more than a moment.
+    /// Whether what waits of `tenant` is kept from free places, and for more than a moment: it may
+    /// hold less than its share, or what it holds does not get on.
     fn is_held_back(&self, tenant: usize, now: Instant) -> bool {
-        let Tenant { pace, standing, .. } = &self.tenants[tenant];
-        let lastingly = standing.is_silent() || pace.is_reduced() || standing.keeps_waiting(now);
+        let standing = &self.tenants[tenant].standing;
+        let lastingly = self.limit(tenant) < self.share || standing.keeps_waiting(now);
         lastingly && self.is_at_its_limit(tenant, now)
+    }
+
+    fn are_several(&self) -> bool {
+        self.nobody() > 1
     }
 
     fn silent_places(&self) -> usize {

@@ -219,11 +219,16 @@ async fn on_trial_it_makes_way_only_once_it_keeps_others_waiting() {
 }
 
 #[test]
-fn a_throttled_tenant_makes_way_one_at_a_time() {
-    let mut waiting = full_of_one();
-    waiting.learn(0, Lesson::Throttled, Instant::now());
-    assert_eq!(admitted(&mut waiting).len(), 6);
-    assert_eq!(parked(&mut waiting).1, [20]);
+fn a_tenant_that_is_throttled_or_limited_makes_way_one_at_a_time() {
+    let mut throttled = full_of_one();
+    throttled.learn(0, Lesson::Throttled, Instant::now());
+    assert_eq!(admitted(&mut throttled).len(), 6);
+    assert_eq!(parked(&mut throttled).1, [20]);
+
+    let mut limited = waiting(16, &[4, 0]);
+    arrive(&mut limited, 0, Lane::Live, &(1..=20).collect::<Vec<_>>());
+    assert_eq!(admitted(&mut limited).len(), 4);
+    assert_eq!(parked(&mut limited).1, [20]);
 }
 
 #[test]
