@@ -308,7 +308,9 @@ impl Jobs {
     ) {
         let (worker, stop) = (Arc::clone(worker), stop.clone());
         self.start(Some(place), async move {
-            worker.conclude(received, &Outcome::NoPlace, &stop).await;
+            // A crash counts also where there is no place.
+            let outcome = worker.judge_suspect(&received).unwrap_or(Outcome::NoPlace);
+            worker.conclude(received, &outcome, &stop).await;
             None
         });
     }
