@@ -7,7 +7,7 @@ KEEP ?=
 TIME ?= 15
 ARGS ?=
 
-.PHONY: help demo test torture sabotage fuzz bench lint doc deny alerts ci image
+.PHONY: help demo test torture sabotage fuzz bench limits lint doc deny alerts ci image
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -36,7 +36,10 @@ sabotage: ## break one promise at a time: the tests must notice; ARGS=name for o
 	@tests/sabotage/run $(ARGS)
 
 bench: ## recordings/s, CPU and memory on this machine
-	$(CARGO) bench --locked --bench '*' -- $(ARGS)
+	$(CARGO) bench --locked --bench throughput -- $(ARGS)
+
+limits: ## memory, leaks and isolation against their bounds; ARGS=memory|faults|isolation, --jobs N
+	$(CARGO) bench --locked --bench limits -- $(ARGS)
 
 lint: ## formatting and clippy, as CI does
 	$(CARGO) fmt --all --check

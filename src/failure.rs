@@ -51,7 +51,7 @@ impl Reason {
     pub const JOB_DEADLINE: Self = Self::fixed("job.deadline");
     pub const JOB_PANICKED: Self = Self::fixed("job.panicked");
     pub const JOB_CRASHED: Self = Self::fixed("job.crashed");
-    /// Parked, since its tenant had more than its share in flight for a minute.
+    /// Parked: its tenant has all in flight that it may have.
     pub const JOB_NO_PLACE: Self = Self::fixed("job.no_place");
     /// With `broker.events_mandatory`: no queue takes the event.
     pub const EVENT_UNROUTABLE: Self = Self::fixed("event.unroutable");

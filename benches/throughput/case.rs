@@ -9,14 +9,13 @@ use tokio::time::Instant;
 
 use crate::floor::{Loop, Took};
 use crate::report::Measured;
-use crate::sink::Sink;
 use crate::support::broker::client::Rabbit;
 use crate::support::ccfs::Simulator;
+use crate::support::s3::sink::Sink;
 use crate::support::s3::{ACCESS_KEY, SECRET_KEY};
 use crate::support::worker::{Options, Worker, binary};
 use crate::support::world::{access_key, call, secret_key};
-use crate::support::{broker, unique};
-use crate::usage;
+use crate::support::{broker, unique, usage};
 
 /// The one tenant.
 pub const TENANT: &str = "acme";

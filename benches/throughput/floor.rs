@@ -21,9 +21,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
+use crate::case::TENANT;
 use crate::support::s3::{ACCESS_KEY, SECRET_KEY};
+use crate::support::usage;
 use crate::support::world::{access_key, secret_key};
-use crate::{case::TENANT, usage};
 
 /// The first argument of this program that makes it the loop.
 pub const COMMAND: &str = "bare-loop";

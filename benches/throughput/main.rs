@@ -10,8 +10,6 @@ mod support;
 mod case;
 mod floor;
 mod report;
-mod sink;
-mod usage;
 
 use std::process::ExitCode;
 

@@ -80,8 +80,9 @@ async fn serve(config: Config) -> Result<ExitCode, Error> {
     let (broker, deliveries) =
         Broker::start(&config.broker, &config.retry.delays, prefetch, unsettled);
     let publisher = broker.publisher();
+    let window = usize::from(prefetch.jobs);
     let worker =
-        Worker::new(tenants, publisher, Arc::clone(&metrics), Arc::clone(&health), &config);
+        Worker::new(tenants, publisher, Arc::clone(&metrics), Arc::clone(&health), window, &config);
     let watching = tokio::spawn(watch(broker.status(), Arc::clone(&metrics), Arc::clone(&health)));
     // Last, so that the first scrape already sees every limit.
     let (stop_http, http_stopped) = oneshot::channel::<()>();

@@ -28,7 +28,7 @@ pub enum Outcome {
     Failed(Failure),
     /// A suspect, judged before any work.
     Suspect(Verdict),
-    /// It waited for a place until its patience was over.
+    /// It gets no place: its patience was over, or it stood in the way of others.
     NoPlace,
     /// The drain time is over, or its channel had died before it began.
     Stopped,
@@ -56,12 +56,12 @@ impl Outcome {
     pub fn lesson(&self) -> Option<Lesson> {
         match self {
             Self::Done(Done::Archived(archived)) => archived.downloaded.then_some(Lesson::Answered),
-            Self::Failed(failure) if failure.class == Class::Throttled => Some(Lesson::Throttled),
-            // Also what was not asked, since its breaker is open.
-            Self::Failed(failure) => failure.reason.ccfs_code().map(|_| match failure.class {
-                Class::Unavailable => Lesson::Silent,
-                _ => Lesson::Answered,
-            }),
+            Self::Failed(failure) => match failure.class {
+                Class::Throttled => Some(Lesson::Throttled),
+                // Also what was not asked, since its breaker is open.
+                Class::Unavailable => Some(Lesson::Silent),
+                _ => failure.reason.ccfs_code().map(|_| Lesson::Answered),
+            },
             _ => None,
         }
     }
@@ -121,7 +121,7 @@ impl Worker {
             Outcome::Stopped => self.stopped(received, now),
             Outcome::Done(done) => Conclusion::done(done),
             Outcome::NoPlace => {
-                let detail = "its tenant has more than its share in flight";
+                let detail = "its tenant has all in flight that it may have";
                 let failure = Failure::new(Class::Throttled, Reason::JOB_NO_PLACE, detail);
                 self.judge(received, failure, now)
             }

@@ -82,9 +82,11 @@ impl Gate {
 
     /// Whether `failure` is one of an outage that is known: then it is not the message's fault.
     pub fn explains(&self, failure: &Failure) -> bool {
-        failure.class == Class::Unavailable
-            && self.server.brought(failure)
-            && self.open.borrow().is_some()
+        failure.class == Class::Unavailable && self.server.brought(failure) && self.is_open()
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.open.borrow().is_some()
     }
 
     /// # Errors

@@ -8,7 +8,7 @@ use super::panicked;
 use super::tenant::Tenants;
 use super::waiting::Lane;
 use crate::broker::{Delivery, QueueName};
-use crate::failure::Failure;
+use crate::failure::{Failure, Reason};
 use crate::recording::{self, Place};
 use crate::request::{self, DumpRequest, Echo, Hints, MessageType, RecordingRequest, Request};
 
@@ -83,10 +83,12 @@ impl Intake {
         }
     }
 
-    /// Whether `failure` is that of an outage behind an open breaker.
+    /// Whether `failure` is that of an outage behind an open breaker, or comes of one.
     pub fn behind_open_breaker(&self, failure: &Failure) -> bool {
         let Work::Archive(job) = &self.work else { return false };
-        job.tenant.ccfs_gate.explains(failure) || job.tenant.store_gate.explains(failure)
+        let no_place = failure.reason == Reason::JOB_NO_PLACE;
+        let gates = [&job.tenant.ccfs_gate, &job.tenant.store_gate];
+        gates.into_iter().any(|gate| gate.explains(failure) || no_place && gate.is_open())
     }
 
     fn recording(
@@ -137,7 +139,7 @@ fn seen_before(delivery: &Delivery, message_type: MessageType) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::{Class, Reason};
+    use crate::failure::Class;
 
     #[test]
     fn a_message_that_makes_the_reader_panic_does_not_end_the_worker() {

@@ -15,6 +15,7 @@ mod pace;
 mod report;
 mod source;
 mod stage;
+mod standing;
 mod suspects;
 mod sweep;
 mod tenant;
@@ -66,6 +67,8 @@ pub struct Worker {
     policy: Policy,
     suspects: Suspects,
     settings: config::Worker,
+    /// Deliveries in hand at once, of the live and of the bulk queue each.
+    window: usize,
 }
 
 /// A delivery that has been read and waits for its place or is at work.
@@ -90,6 +93,7 @@ impl Worker {
         publisher: Publisher,
         metrics: Arc<Metrics>,
         health: Arc<Health>,
+        window: usize,
         config: &config::Config,
     ) -> Self {
         let budget = Budget::new(config.worker.memory, Arc::clone(&metrics));
@@ -99,13 +103,14 @@ impl Worker {
             policy: Policy::new(&config.retry),
             suspects: Suspects::default(),
             settings: config.worker.clone(),
+            window,
         };
         worker.show_limits(&worker.nobody_waits());
         worker
     }
 
     fn nobody_waits(&self) -> Waiting<Received> {
-        Waiting::new(&self.settings, &self.tenants.ceilings())
+        Waiting::new(&self.settings, self.window, &self.tenants.ceilings())
     }
 
     /// Archives until it is told to stop, then finishes what is in flight within the drain time
@@ -130,12 +135,18 @@ impl Worker {
                 Some(ended) = jobs.next() => if ended.leave(&mut waiting) {
                     self.show_limits(&waiting);
                 },
-                _ = tick.tick() => self.park_expired(&mut waiting, &mut jobs, &stop),
+                _ = tick.tick() => while let Some(late) = waiting.expired(Instant::now()) {
+                    jobs.park(&self, late, &stop);
+                },
             }
-            while let Some((place, received)) = waiting.admit() {
+            let now = Instant::now();
+            while let Some((place, received)) = waiting.admit(now) {
                 let message = crash::Job::of(received.delivery.body());
                 let job = Arc::clone(&self).work(received, stop.clone());
                 jobs.start(Some(place), message.during(job));
+            }
+            while let Some(in_the_way) = waiting.make_way(now) {
+                jobs.park(&self, in_the_way, &stop);
             }
         }
         self.drain(broker, deliveries, waiting, jobs, stop).await;
@@ -158,23 +169,6 @@ impl Worker {
         };
         let crashed = self.suspects.arrives(&delivery);
         waiting.arrive(tenant, lane, since, Received { delivery, ticket, intake, crashed, since });
-    }
-
-    /// Parks those who waited too long for a place: their tenant has more than its share to do.
-    fn park_expired(
-        self: &Arc<Self>,
-        waiting: &mut Waiting<Received>,
-        jobs: &mut Jobs,
-        stop: &CancellationToken,
-    ) {
-        for received in waiting.expired(Instant::now()) {
-            let worker = Arc::clone(self);
-            let stop = stop.clone();
-            jobs.start(None, async move {
-                worker.conclude(received, &Outcome::NoPlace, &stop).await;
-                None
-            });
-        }
     }
 
     /// Runs one job to its end: settled, or given back when `stop` says so.
@@ -303,6 +297,22 @@ impl Jobs {
     ) {
         let id = self.tasks.spawn(job).id();
         self.places.extend(place.map(|place| (id, place)));
+    }
+
+    /// Sends a delivery away that gets no place.
+    fn park(
+        &mut self,
+        worker: &Arc<Worker>,
+        (place, received): (Place, Received),
+        stop: &CancellationToken,
+    ) {
+        let (worker, stop) = (Arc::clone(worker), stop.clone());
+        self.start(Some(place), async move {
+            // A crash counts also where there is no place.
+            let outcome = worker.judge_suspect(&received).unwrap_or(Outcome::NoPlace);
+            worker.conclude(received, &outcome, &stop).await;
+            None
+        });
     }
 
     fn len(&self) -> usize {

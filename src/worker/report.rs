@@ -10,7 +10,7 @@ use super::conclude::{Done, Outcome};
 use super::intake::{Intake, Work};
 use super::job::Archived;
 use crate::clock;
-use crate::failure::{Class, Failure};
+use crate::failure::{Class, Failure, Reason};
 use crate::metrics::{BreakerTarget, JobOutcome, TenantLabel};
 
 /// One line a job: who it was for, how it ended, then what else there is to say. A macro, since
@@ -116,6 +116,8 @@ impl Report<'_> {
             };
         }
         match (ended, failure.class) {
+            // Nothing was tried, and of a long backlog there are many a second.
+            (JobOutcome::Retried, _) if failure.reason == Reason::JOB_NO_PLACE => failed!(debug),
             (JobOutcome::Dead, _) | (_, Class::Refused) => failed!(error),
             (JobOutcome::Absent, _) | (_, Class::Failure | Class::Unavailable) => failed!(warn),
             _ => failed!(info),

@@ -2,22 +2,23 @@
 //!
 //! Contract 2 (fairness). Tenants are indices into the configuration; one more stands for messages
 //! of no configured tenant, which do nothing but die.
+//!
+//! What waits takes up the window, which is all that the broker lets us have in hand at once. So
+//! deliveries of a tenant that is held back make way while places are free that others could use.
 
 use std::collections::VecDeque;
 
 use tokio::time::{Duration, Instant};
 
 use super::pace::Pace;
+use super::standing::Standing;
 use crate::config;
 
 /// A delivery that has not got a place within this time is parked (contract 2).
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One whose last requests brought no answer holds at most this share of the places.
+/// A tenant that does not answer holds at most this share of the places.
 const SILENT_SHARE: f64 = 1.0 / 8.0;
-
-/// As many requests in a row without an answer make a tenant a silent one.
-const SILENT_AFTER: u32 = 3;
 
 /// Which queue a job came from, as far as fairness cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,19 +33,30 @@ pub enum Lane {
 pub struct Waiting<T> {
     places: usize,
     bulk_places: usize,
-    in_flight: usize,
-    bulk_in_flight: usize,
-    queued: usize,
-    live_queued: usize,
+    /// The most places of one tenant.
+    share: usize,
+    /// Deliveries in hand at once, of each lane.
+    window: usize,
+    live: Hand,
+    bulk: Hand,
     tenants: Vec<Tenant<T>>,
     /// Whose turn it is, so that no tenant is served twice while another waits.
     turn: usize,
 }
 
+/// How many deliveries of a lane are in hand.
+#[derive(Default)]
+struct Hand {
+    queued: usize,
+    in_flight: usize,
+    /// Being parked.
+    leaving: usize,
+}
+
 struct Tenant<T> {
     pace: Pace,
+    standing: Standing,
     in_flight: usize,
-    unanswered: u32,
     live: VecDeque<Entry<T>>,
     bulk: VecDeque<Entry<T>>,
 }
@@ -61,35 +73,35 @@ pub enum Lesson {
     Answered,
     /// CC-FS or the store wants less at once.
     Throttled,
-    /// CC-FS brought no usable answer.
+    /// CC-FS or the store brought no usable answer.
     Silent,
 }
 
-/// A place that a job holds; given back with [`Waiting::leave`].
+/// What a delivery that waits no longer takes up; given back with [`Waiting::leave`].
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a place that is not given back is lost"]
 pub struct Place {
-    tenant: usize,
     lane: Lane,
+    /// Whose place it is; `None` for what is being parked, which is in hand and no more.
+    tenant: Option<usize>,
 }
 
 impl<T> Waiting<T> {
-    /// `ceilings`: each tenant's `max_concurrency`, 0 for none.
-    pub fn new(settings: &config::Worker, ceilings: &[usize]) -> Self {
+    /// `window`: deliveries that may be in hand at once, of each lane; `ceilings`: each tenant's
+    /// `max_concurrency`, 0 for none.
+    pub fn new(settings: &config::Worker, window: usize, ceilings: &[usize]) -> Self {
         let places = settings.concurrency;
-        let share = if ceilings.len() > 1 { settings.tenant_share } else { 1.0 };
-        let tenant = |own: &usize| {
-            let ceiling = portion(places, share);
-            Tenant::new(if *own == 0 { ceiling } else { ceiling.min(*own) })
-        };
+        let several = ceilings.len() > 1;
+        let share = portion(places, if several { settings.tenant_share } else { 1.0 });
+        let tenant = |own: &usize| Tenant::new(if *own == 0 { share } else { share.min(*own) });
         let nobody = Tenant::new(places);
         Self {
             places,
             bulk_places: portion(places, settings.bulk_share),
-            in_flight: 0,
-            bulk_in_flight: 0,
-            queued: 0,
-            live_queued: 0,
+            share,
+            window,
+            live: Hand::default(),
+            bulk: Hand::default(),
             tenants: ceilings.iter().map(tenant).chain([nobody]).collect(),
             turn: 0,
         }
@@ -101,114 +113,189 @@ impl<T> Waiting<T> {
     }
 
     pub fn arrive(&mut self, tenant: usize, lane: Lane, now: Instant, item: T) {
-        self.queued += 1;
-        self.live_queued += usize::from(lane == Lane::Live);
-        self.tenants[tenant].queue(lane).push_back(Entry { since: now, item });
+        self.hand(lane).queued += 1;
+        self.tenants[tenant].queue_mut(lane).push_back(Entry { since: now, item });
     }
 
     /// The next delivery that may start, with its place.
-    pub fn admit(&mut self) -> Option<(Place, T)> {
-        if self.queued == 0 || self.in_flight >= self.places {
+    pub fn admit(&mut self, now: Instant) -> Option<(Place, T)> {
+        if self.live.queued + self.bulk.queued == 0 || self.places_are_taken() {
             return None;
         }
-        let bulk_may = self.live_queued == 0 || self.bulk_in_flight < self.bulk_places;
-        let live = self.admit_from(Lane::Live);
-        if live.is_none() && bulk_may { self.admit_from(Lane::Bulk) } else { live }
+        let bulk_may = self.live.queued == 0 || self.bulk.in_flight < self.bulk_places;
+        let live = self.admit_from(Lane::Live, now);
+        if live.is_none() && bulk_may { self.admit_from(Lane::Bulk, now) } else { live }
     }
 
-    fn admit_from(&mut self, lane: Lane) -> Option<(Place, T)> {
+    fn admit_from(&mut self, lane: Lane, now: Instant) -> Option<(Place, T)> {
         let count = self.tenants.len();
-        let places = self.places;
-        let tenant = (0..count).map(|offset| (self.turn + offset) % count).find(|&tenant| {
-            let tenant = &mut self.tenants[tenant];
-            tenant.in_flight < tenant.ceiling(places) && !tenant.queue(lane).is_empty()
+        let index = (0..count).map(|offset| (self.turn + offset) % count).find(|&tenant| {
+            !self.tenants[tenant].queue(lane).is_empty() && !self.is_at_its_limit(tenant, now)
         })?;
-        let entry = self.tenants[tenant].queue(lane).pop_front().expect("just seen waiting");
-        self.turn = (tenant + 1) % count;
-        self.queued -= 1;
-        self.tenants[tenant].in_flight += 1;
-        self.in_flight += 1;
-        match lane {
-            Lane::Live => self.live_queued -= 1,
-            Lane::Bulk => self.bulk_in_flight += 1,
+        self.turn = (index + 1) % count;
+        let tenant = &mut self.tenants[index];
+        let entry = tenant.queue_mut(lane).pop_front().expect("just seen waiting");
+        if tenant.in_flight == 0 {
+            tenant.standing.asked(now);
         }
-        Some((Place { tenant, lane }, entry.item))
+        tenant.in_flight += 1;
+        let hand = self.hand(lane);
+        hand.queued -= 1;
+        hand.in_flight += 1;
+        Some((Place { lane, tenant: Some(index) }, entry.item))
+    }
+
+    /// A delivery to be parked, so that the broker sends others: of a lane whose window is full,
+    /// while places are free and hardly anything that waits could ever take them.
+    pub fn make_way(&mut self, now: Instant) -> Option<(Place, T)> {
+        // A single tenant is in nobody's way.
+        if !self.are_several() || self.places_are_taken() {
+            return None;
+        }
+        [Lane::Live, Lane::Bulk].into_iter().find_map(|lane| self.make_way_in(lane, now))
+    }
+
+    fn make_way_in(&mut self, lane: Lane, now: Instant) -> Option<(Place, T)> {
+        let hand = self.hand(lane);
+        let (in_hand, leaving) = (hand.queued + hand.in_flight + hand.leaving, hand.leaving);
+        if in_hand < self.window {
+            return None;
+        }
+        let (held_back, others): (Vec<_>, Vec<_>) =
+            (0..self.tenants.len()).partition(|&tenant| self.is_held_back(tenant, now));
+        let waiting = |tenant: usize| self.tenants[tenant].queue(lane).len();
+        let ready: usize = others.into_iter().map(waiting).sum();
+        let most = held_back.into_iter().max_by_key(|&tenant| waiting(tenant))?;
+        // The surplus of the window is there so that the next is at hand when a place is free.
+        if ready >= self.window - self.places || leaving >= self.parked_at_once(most, now) {
+            return None;
+        }
+        // The last to come: whoever has waited longer keeps its turn.
+        let entry = self.tenants[most].queue_mut(lane).pop_back()?;
+        Some((self.send_away(lane), entry.item))
+    }
+
+    /// How many deliveries of a tenant are parked at once. One that does not answer is passed over
+    /// quickly; one that is slow, throttled or limited, and may be alone, gives way gently.
+    fn parked_at_once(&self, tenant: usize, now: Instant) -> usize {
+        let standing = &self.tenants[tenant].standing;
+        if standing.is_silent() || standing.on_trial(now) { self.silent_places() } else { 1 }
+    }
+
+    fn send_away(&mut self, lane: Lane) -> Place {
+        let hand = self.hand(lane);
+        hand.queued -= 1;
+        hand.leaving += 1;
+        Place { lane, tenant: None }
     }
 
     pub fn leave(&mut self, place: Place) {
-        self.in_flight -= 1;
-        self.bulk_in_flight -= usize::from(place.lane == Lane::Bulk);
-        self.tenants[place.tenant].in_flight -= 1;
+        let Place { lane, tenant } = place;
+        match tenant {
+            Some(tenant) => {
+                self.tenants[tenant].in_flight -= 1;
+                self.hand(lane).in_flight -= 1;
+            }
+            None => self.hand(lane).leaving -= 1,
+        }
     }
 
     /// Takes a lesson to heart; true where it changes the places that `tenant` may hold.
     pub fn learn(&mut self, tenant: usize, lesson: Lesson, now: Instant) -> bool {
         let before = self.limit(tenant);
-        let Tenant { pace, unanswered, .. } = &mut self.tenants[tenant];
+        let Tenant { pace, standing, .. } = &mut self.tenants[tenant];
         match lesson {
             Lesson::Answered => {
-                *unanswered = 0;
+                standing.answered(now);
                 pace.went_well(now);
             }
             Lesson::Throttled => {
-                *unanswered = 0;
+                standing.answered(now);
                 pace.throttled(now);
             }
-            Lesson::Silent => *unanswered = unanswered.saturating_add(1),
+            Lesson::Silent => standing.unanswered(),
         }
         self.limit(tenant) != before
     }
 
-    /// Takes out those whose patience is over at `now`.
-    pub fn expired(&mut self, now: Instant) -> Vec<T> {
-        self.take(|entry| now.duration_since(entry.since) >= PATIENCE)
+    /// The next of those whose patience is over at `now`, to be parked.
+    pub fn expired(&mut self, now: Instant) -> Option<(Place, T)> {
+        // Each queue is in order of arrival, so those who leave stand at its front.
+        let over = |entry: &mut Entry<T>| now.duration_since(entry.since) >= PATIENCE;
+        let (lane, entry) = self.tenants.iter_mut().find_map(|tenant| {
+            let live = tenant.live.pop_front_if(over).map(|entry| (Lane::Live, entry));
+            live.or_else(|| tenant.bulk.pop_front_if(over).map(|entry| (Lane::Bulk, entry)))
+        })?;
+        Some((self.send_away(lane), entry.item))
     }
 
     /// Takes out all that wait.
     pub fn drain(&mut self) -> Vec<T> {
-        self.take(|_| true)
+        (self.live.queued, self.bulk.queued) = (0, 0);
+        let queues =
+            self.tenants.iter_mut().flat_map(|tenant| [&mut tenant.live, &mut tenant.bulk]);
+        queues.flat_map(std::mem::take).map(|entry| entry.item).collect()
     }
 
-    fn take(&mut self, leaves: impl Fn(&Entry<T>) -> bool) -> Vec<T> {
-        let mut taken = Vec::new();
-        for tenant in &mut self.tenants {
-            // Each queue is in order of arrival, so those who leave stand at its front.
-            while tenant.live.front().is_some_and(&leaves) {
-                taken.extend(tenant.live.pop_front());
-                self.live_queued -= 1;
-            }
-            while tenant.bulk.front().is_some_and(&leaves) {
-                taken.extend(tenant.bulk.pop_front());
-            }
-        }
-        self.queued -= taken.len();
-        taken.into_iter().map(|entry| entry.item).collect()
-    }
-
-    /// The places that `tenant` may hold now.
+    /// The places that `tenant` may hold, once it has answered.
     pub fn limit(&self, tenant: usize) -> usize {
-        self.tenants[tenant].ceiling(self.places)
+        let Tenant { pace, standing, .. } = &self.tenants[tenant];
+        if standing.is_silent() { pace.limit().min(self.silent_places()) } else { pace.limit() }
+    }
+
+    fn is_at_its_limit(&self, tenant: usize, now: Instant) -> bool {
+        let Tenant { standing, in_flight, .. } = &self.tenants[tenant];
+        // Of several tenants each shows first that it answers; `nobody` has no servers.
+        let on_trial = self.are_several() && tenant != self.nobody() && standing.on_trial(now);
+        let limit = self.limit(tenant);
+        *in_flight >= if on_trial { limit.min(self.silent_places()) } else { limit }
+    }
+
+    /// Whether what waits of `tenant` is kept from free places, and for more than a moment: it may
+    /// hold less than its share, or what it holds does not get on.
+    fn is_held_back(&self, tenant: usize, now: Instant) -> bool {
+        let standing = &self.tenants[tenant].standing;
+        let lastingly = self.limit(tenant) < self.share || standing.keeps_waiting(now);
+        lastingly && self.is_at_its_limit(tenant, now)
+    }
+
+    fn are_several(&self) -> bool {
+        self.nobody() > 1
+    }
+
+    fn silent_places(&self) -> usize {
+        portion(self.places, SILENT_SHARE)
+    }
+
+    fn places_are_taken(&self) -> bool {
+        self.live.in_flight + self.bulk.in_flight >= self.places
+    }
+
+    fn hand(&mut self, lane: Lane) -> &mut Hand {
+        match lane {
+            Lane::Live => &mut self.live,
+            Lane::Bulk => &mut self.bulk,
+        }
     }
 }
 
 impl<T> Tenant<T> {
     fn new(ceiling: usize) -> Self {
         let (live, bulk) = (VecDeque::new(), VecDeque::new());
-        Self { pace: Pace::new(ceiling), in_flight: 0, unanswered: 0, live, bulk }
+        Self { pace: Pace::new(ceiling), standing: Standing::default(), in_flight: 0, live, bulk }
     }
 
-    fn queue(&mut self, lane: Lane) -> &mut VecDeque<Entry<T>> {
+    fn queue(&self, lane: Lane) -> &VecDeque<Entry<T>> {
         match lane {
-            Lane::Live => &mut self.live,
-            Lane::Bulk => &mut self.bulk,
+            Lane::Live => &self.live,
+            Lane::Bulk => &self.bulk,
         }
     }
 
-    fn ceiling(&self, places: usize) -> usize {
-        if self.unanswered >= SILENT_AFTER {
-            self.pace.limit().min(portion(places, SILENT_SHARE))
-        } else {
-            self.pace.limit()
+    fn queue_mut(&mut self, lane: Lane) -> &mut VecDeque<Entry<T>> {
+        match lane {
+            Lane::Live => &mut self.live,
+            Lane::Bulk => &mut self.bulk,
         }
     }
 }
@@ -225,110 +312,4 @@ fn portion(places: usize, share: f64) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn waiting(concurrency: usize, ceilings: &[usize]) -> Waiting<u32> {
-        let settings = config::Worker {
-            concurrency,
-            bulk_share: 0.5,
-            tenant_share: 0.75,
-            memory: 0,
-            job_deadline: Duration::ZERO,
-            drain_timeout: Duration::ZERO,
-        };
-        Waiting::new(&settings, ceilings)
-    }
-
-    fn arrive(waiting: &mut Waiting<u32>, tenant: usize, lane: Lane, items: &[u32]) {
-        let now = Instant::now();
-        items.iter().for_each(|item| waiting.arrive(tenant, lane, now, *item));
-    }
-
-    fn admitted(waiting: &mut Waiting<u32>) -> Vec<u32> {
-        let next = || waiting.admit().map(|(_held, item)| item);
-        std::iter::from_fn(next).collect()
-    }
-
-    #[test]
-    fn live_goes_before_bulk() {
-        let mut waiting = waiting(8, &[0]);
-        arrive(&mut waiting, 0, Lane::Bulk, &[1, 2]);
-        arrive(&mut waiting, 0, Lane::Live, &[3]);
-        assert_eq!(admitted(&mut waiting), [3, 1, 2]);
-    }
-
-    #[test]
-    fn tenants_take_turns() {
-        let mut waiting = waiting(8, &[0, 0]);
-        arrive(&mut waiting, 0, Lane::Live, &[1, 2, 3]);
-        arrive(&mut waiting, 1, Lane::Live, &[11, 12]);
-        assert_eq!(admitted(&mut waiting), [1, 11, 2, 12, 3]);
-    }
-
-    #[test]
-    fn one_of_several_tenants_holds_at_most_its_share_and_its_own_ceiling() {
-        let mut both = waiting(8, &[0, 2]);
-        arrive(&mut both, 0, Lane::Live, &[1, 2, 3, 4, 5, 6, 7, 8]);
-        assert_eq!(admitted(&mut both), [1, 2, 3, 4, 5, 6], "three quarters of eight");
-        let mut small = waiting(8, &[0, 2]);
-        arrive(&mut small, 1, Lane::Live, &[1, 2, 3]);
-        assert_eq!(admitted(&mut small), [1, 2]);
-        let mut single = waiting(8, &[0]);
-        arrive(&mut single, 0, Lane::Live, &[1, 2, 3, 4, 5, 6, 7, 8, 9]);
-        assert_eq!(admitted(&mut single).len(), 8, "a single tenant has all places");
-    }
-
-    #[test]
-    fn bulk_keeps_to_its_share_only_while_live_jobs_wait() {
-        let mut waiting = waiting(4, &[1, 0]);
-        arrive(&mut waiting, 1, Lane::Bulk, &[1, 2, 3]);
-        // Tenant 0 holds its one place and has one more live job waiting.
-        arrive(&mut waiting, 0, Lane::Live, &[8, 9]);
-        assert_eq!(admitted(&mut waiting), [8, 1, 2], "half of four for bulk while 9 waits");
-        let mut idle = self::waiting(4, &[0]);
-        arrive(&mut idle, 0, Lane::Bulk, &[1, 2, 3, 4]);
-        assert_eq!(admitted(&mut idle).len(), 4, "all places while no live job waits");
-    }
-
-    #[test]
-    fn a_silent_tenant_holds_an_eighth_until_it_is_answered() {
-        let mut waiting = waiting(16, &[0, 0]);
-        let now = Instant::now();
-        (0..SILENT_AFTER).for_each(|_| assert!(!waiting.learn(0, Lesson::Answered, now)));
-        (1..SILENT_AFTER).for_each(|_| assert!(!waiting.learn(0, Lesson::Silent, now)));
-        assert!(waiting.learn(0, Lesson::Silent, now), "its limit changes");
-        assert_eq!(waiting.limit(0), 2);
-        waiting.learn(0, Lesson::Answered, now);
-        assert_eq!(waiting.limit(0), 12);
-    }
-
-    #[test]
-    fn a_throttled_tenant_holds_half() {
-        let mut waiting = waiting(16, &[0, 0]);
-        assert!(waiting.learn(0, Lesson::Throttled, Instant::now()));
-        assert_eq!((waiting.limit(0), waiting.limit(1)), (6, 12));
-    }
-
-    #[test]
-    fn a_place_given_back_is_taken_by_the_next() {
-        let mut waiting = waiting(1, &[0]);
-        arrive(&mut waiting, 0, Lane::Bulk, &[1, 2]);
-        let (place, _) = waiting.admit().unwrap();
-        assert_eq!(waiting.admit(), None);
-        waiting.leave(place);
-        assert_eq!(waiting.admit().map(|(_, item)| item), Some(2));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn patience_ends_after_a_minute() {
-        let mut waiting = waiting(1, &[0]);
-        arrive(&mut waiting, 0, Lane::Live, &[1]);
-        tokio::time::advance(PATIENCE / 2).await;
-        arrive(&mut waiting, 0, Lane::Live, &[2]);
-        tokio::time::advance(PATIENCE / 2).await;
-        assert_eq!(waiting.expired(Instant::now()), [1]);
-        assert_eq!(waiting.drain(), [2]);
-        assert_eq!(waiting.admit(), None);
-    }
-}
+mod tests;

@@ -117,6 +117,30 @@ async fn a_ccfs_that_is_down_uses_up_no_attempts_and_leaves_the_other_tenant_alo
 }
 
 #[tokio::test]
+async fn what_makes_way_behind_an_open_breaker_does_not_grow_old() {
+    let world = World::new().await;
+    let mut link = Link::to(world.ccfs.address()).await;
+    let behind = format!("[tenants.ccfs]\nendpoints = [\"http://{}\"]", link.address());
+    let retry = "delays = [\"50ms\"]\nmax_attempts = 3\nmax_age = \"500ms\"\n\
+                 breaker_failures = 2\nbreaker_window = \"1ms\"";
+    let keys = [("worker", "concurrency = 8"), ("retry", retry), ("acme", &*behind)];
+    let worker = world.worker(&keys).await;
+    link.close().await;
+
+    // Many times what a worker has in hand, which is twelve.
+    for serial in 0..80 {
+        world.call(&format!("1777093663-{serial}")).await;
+    }
+    let made_way = ["tenant=\"acme\"", "reason=\"job.no_place\""];
+    eventually("each has made way several times", SOON, || async {
+        assert_eq!(worker.metric("callvault_dead_total", &[]).await, 0.0);
+        (worker.metric("callvault_retries_total", &made_way).await >= 400.0).then_some(())
+    })
+    .await;
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn a_throttled_tenant_slows_down_and_still_archives_everything() {
     let world = World::new().await;
     let limit = Limit { concurrent: Some(2), ..Limit::default() };

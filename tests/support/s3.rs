@@ -3,6 +3,7 @@
 
 pub mod local;
 pub mod seaweed;
+pub mod sink;
 
 use std::collections::HashMap;
 use std::time::Duration;

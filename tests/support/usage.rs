@@ -17,8 +17,27 @@ pub fn cpu_seconds(pid: u32) -> f64 {
 
 /// The most memory that a process has had resident, in bytes.
 pub fn peak_rss(pid: u32) -> u64 {
+    status(pid, "VmHWM") * 1024
+}
+
+/// The memory that it has resident now, in bytes.
+pub fn rss(pid: u32) -> u64 {
+    status(pid, "VmRSS") * 1024
+}
+
+pub fn threads(pid: u32) -> u64 {
+    status(pid, "Threads")
+}
+
+/// Open file descriptors.
+pub fn descriptors(pid: u32) -> u64 {
+    fs::read_dir(format!("/proc/{pid}/fd")).expect("the process lives and is ours").count() as u64
+}
+
+/// A number of `/proc/PID/status`; sizes are in kB.
+fn status(pid: u32, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    kibibytes.expect("VmHWM is in kB") * 1024
+    let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let number = value.and_then(|value| value.split_whitespace().next()?.parse().ok());
+    number.unwrap_or_else(|| panic!("{name} is a number"))
 }

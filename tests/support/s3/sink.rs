@@ -5,7 +5,8 @@
 //! no difference: the same requests, signed and sent in the same way, answered in the same form.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -24,18 +25,44 @@ pub struct Sink {
     taken: Arc<Taken>,
 }
 
+/// How a PUT goes wrong; nothing is stored then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    Answer {
+        status: u16,
+        code: &'static str,
+    },
+    /// The connection is closed instead of an answer.
+    Close,
+    /// No byte of an answer, until the client goes.
+    Hang,
+}
+
 struct Taken {
     /// Path → bytes.
     objects: Mutex<HashMap<String, u64>>,
     verify: bool,
+    /// Of every hundred PUTs each refuses one.
+    refusals: &'static [Refusal],
+    puts: AtomicUsize,
 }
 
 impl Sink {
     /// `verify`: whether every body is hashed and held against `x-amz-content-sha256`.
     pub async fn start(verify: bool) -> Self {
+        Self::start_with(verify, &[]).await
+    }
+
+    /// One that refuses, by each of `refusals`, one PUT in a hundred.
+    pub async fn start_refusing(refusals: &'static [Refusal]) -> Self {
+        Self::start_with(false, refusals).await
+    }
+
+    async fn start_with(verify: bool, refusals: &'static [Refusal]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
-        let taken = Arc::new(Taken { objects: Mutex::default(), verify });
+        let (objects, puts) = (Mutex::default(), AtomicUsize::default());
+        let taken = Arc::new(Taken { objects, verify, refusals, puts });
         tokio::spawn(accept(listener, Arc::clone(&taken)));
         Self { endpoint: format!("http://{address}"), taken }
     }
@@ -63,7 +90,7 @@ async fn connection(stream: TcpStream, taken: Arc<Taken>) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request| {
         let taken = Arc::clone(&taken);
-        async move { Ok::<_, Infallible>(taken.answer(request).await) }
+        async move { taken.answer(request).await }
     });
     let serving = hyper::server::conn::http1::Builder::new();
     // It ends when the client hangs up, in order or not.
@@ -75,13 +102,24 @@ impl Taken {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    /// An error closes the connection.
+    async fn answer(&self, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
         let path = request.uri().path().to_owned();
         let query = request.uri().query().unwrap_or_default().to_owned();
         let method = request.method().clone();
-        let bytes = self.drain(request).await;
+        let bytes = self.drain(request).await?;
         let part = query.contains("partNumber=");
-        match method {
+        let refusal = if method == Method::PUT { self.refusal() } else { None };
+        match refusal {
+            None => {}
+            Some(Refusal::Answer { status, code }) => {
+                let text = format!("<Error><Code>{code}</Code></Error>");
+                return Ok(done(response().status(status), text));
+            }
+            Some(Refusal::Close) => return Err(io::ErrorKind::ConnectionReset.into()),
+            Some(Refusal::Hang) => std::future::pending().await,
+        }
+        Ok(match method {
             Method::PUT => {
                 let mut objects = self.objects();
                 let size = objects.entry(path).or_default();
@@ -102,17 +140,22 @@ impl Taken {
                 None => done(response().status(StatusCode::NOT_FOUND), ""),
             },
             _ => done(response().status(StatusCode::NOT_IMPLEMENTED), ""),
-        }
+        })
+    }
+
+    fn refusal(&self) -> Option<Refusal> {
+        let put = self.puts.fetch_add(1, Ordering::Relaxed) % 100;
+        self.refusals.get(put).copied()
     }
 
     /// Reads a body to its end.
-    async fn drain(&self, request: Request<Incoming>) -> u64 {
+    async fn drain(&self, request: Request<Incoming>) -> io::Result<u64> {
         let signed = request.headers().get("x-amz-content-sha256").cloned();
         let mut body = request.into_body();
         let mut bytes = 0;
         let mut hash = self.verify.then(Sha256::new);
         while let Some(frame) = body.frame().await {
-            let frame = frame.expect("nobody hangs up in a bench");
+            let frame = frame.map_err(io::Error::other)?;
             let data = frame.data_ref().map(Bytes::as_ref).unwrap_or_default();
             bytes += data.len() as u64;
             if let Some(hash) = &mut hash {
@@ -124,7 +167,7 @@ impl Taken {
             // The floor's bodies are unsigned.
             assert!(signed == hash.as_str() || signed == "UNSIGNED-PAYLOAD", "the signed hash");
         }
-        bytes
+        Ok(bytes)
     }
 }
 
@@ -132,6 +175,6 @@ fn response() -> hyper::http::response::Builder {
     Response::builder()
 }
 
-fn done(builder: hyper::http::response::Builder, body: &'static str) -> Response<Full<Bytes>> {
-    builder.body(Full::new(Bytes::from_static(body.as_bytes()))).expect("constants are valid")
+fn done(builder: hyper::http::response::Builder, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    builder.body(Full::new(body.into())).expect("constants are valid")
 }
