@@ -7,6 +7,8 @@
 
 mod connection;
 mod consumer;
+mod copy;
+mod dead;
 mod dial;
 mod publisher;
 mod settle;
@@ -28,6 +30,7 @@ use status::{Board, Side, Wish};
 use topology::{Plan, Topology};
 
 pub use consumer::Deliveries;
+pub use dead::{DeadError, DeadMessage, DeadQueue, Walk};
 pub use publisher::{PublishError, Publisher};
 pub use settle::{Delivery, Disposition, Settled};
 pub use state::State;

@@ -68,6 +68,28 @@ impl State {
     }
 }
 
+/// What the headers of a dead message say of its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Death {
+    pub reason: Option<String>,
+    /// Explains the reason.
+    pub detail: Option<String>,
+    pub attempts: u32,
+    pub at: Option<Timestamp>,
+}
+
+impl Death {
+    pub(super) fn parse(headers: &FieldTable) -> Self {
+        let owned = |name| text(headers, name).map(str::to_owned);
+        Self {
+            reason: owned(REASON),
+            detail: owned(DETAIL),
+            attempts: count(headers, ATTEMPTS),
+            at: text(headers, DEAD_AT).and_then(|at| at.parse().ok()),
+        }
+    }
+}
+
 /// What a retried or dead message says besides its state.
 pub(super) struct Verdict<'a> {
     pub reason: &'a Reason,
@@ -108,17 +130,32 @@ pub(super) fn copied_headers(
     if let Some(at) = verdict.dead_at {
         put(DEAD_AT, words(&at.to_string()));
     }
+    let whole = keep_theirs(&mut ours, original);
+    (ours, whole)
+}
+
+/// The headers of a message that starts anew: the original's, and of ours the redrive alone.
+pub(super) fn redriven_headers(original: &FieldTable, redrive: &str) -> FieldTable {
+    let mut headers = FieldTable::default();
+    let redrive = AMQPValue::LongString(LongString::from(redrive.as_bytes().to_vec()));
+    headers.insert(REDRIVE.into(), redrive);
+    keep_theirs(&mut headers, original);
+    headers
+}
+
+/// Adds what of the original belongs on its copy, if it fits.
+fn keep_theirs(headers: &mut FieldTable, original: &FieldTable) -> bool {
     let kept: Vec<_> =
         original.inner().iter().filter(|(name, _)| survives(name.as_str())).collect();
     let size =
         kept.iter().map(|(name, value)| name.as_str().len() + 2 + bytes(value)).sum::<usize>();
     if size > MAX_HEADERS {
-        return (ours, false);
+        return false;
     }
     for (name, value) in kept {
-        ours.insert(name.clone(), value.clone());
+        headers.insert(name.clone(), value.clone());
     }
-    (ours, true)
+    true
 }
 
 /// Whether a header of the original belongs on its copy.

@@ -10,6 +10,7 @@ mod breakers;
 mod broker;
 mod ccfs;
 mod cli;
+mod dead;
 mod crash;
 mod deadline;
 mod deploy;
