@@ -7,19 +7,28 @@
 //! in hand; so there is one walk at a time, held apart by a queue that is exclusive to a
 //! connection and ends with it, and a walk that does more than look is short ([`Walk::is_long`]).
 //!
-//! **Putting back.** A copy is published `mandatory` to where the message came from, confirmed, and
-//! only then the original acknowledged: nothing is lost, whoever dies. AMQP's transactions would
-//! make the two one step towards a client that dies, and were tried: RabbitMQ 3.10.8 answers
-//! `tx.commit-ok` also where the target has refused the message (its queue is full) or has none,
-//! and the original is gone. So a death between confirm and acknowledgement leaves a copy in the
-//! one queue and the original in the other. They are the same to everybody who looks: the same
-//! `message_id`, and the same `callvault-redrive`, which is made of the message and its death, not
-//! of the run; the worker asks the store before it downloads for a redriven message, and says
-//! events with the same ids. One message at a time, so it is one copy at most.
+//! **Putting back.** Nothing may be lost, whoever dies, and nothing doubled when it is we who die.
+//! AMQP's transactions make a publish and an acknowledgement one step towards a client that dies,
+//! and were tried: RabbitMQ 3.10.8 answers `tx.commit-ok` also where the target has refused the
+//! message (its queue is full), and the original is gone. Only the broker moves a message from one
+//! queue to another in one step, by dead-lettering it; and only a queue that nobody else consumes
+//! tells what was done to it. So each message goes through a passage, a queue of its target that
+//! dead-letters to it at least once:
+//!
+//! 1. a copy is published to the passage and confirmed,
+//! 2. the original is acknowledged, and the broker has said that it knows,
+//! 3. the copy is rejected, which moves it on.
+//!
+//! Who dies leaves at most one message in the passage. Whoever acts next ([`Walk::finish_others`])
+//! looks for its original among the dead, acknowledges it if it is still there, and lets the copy
+//! go on. A broker that dies may still double what it dead-letters: the two have the same
+//! `message_id` and the same `callvault-redrive`, which is made of the message and its death, so
+//! that they lead to one object and to events with the same ids.
 //!
 //! It must not know what a message means, nor which ones are meant.
 
 mod message;
+mod passage;
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -31,14 +40,12 @@ use lapin::options::{
 };
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::FieldTable;
-use lapin::{Channel, Confirmation, Consumer, ErrorKind};
+use lapin::{Channel, Consumer, ErrorKind, Queue};
 use tokio::time::{Instant, timeout};
 
 use super::connection::{Fault, Link, PULSE, open_channel, rpc};
-use super::copy;
 use super::dial::Dialer;
-use super::publisher::{Message, Route, confirmed, is_not_found, short};
-use super::state::redriven_headers;
+use super::publisher::{is_not_found, short};
 use super::topology::Names;
 use crate::config;
 use crate::crash::{self, Point};
@@ -51,6 +58,7 @@ const WINDOW: u16 = 32;
 const TURN: Duration = Duration::from_secs(5);
 /// Until what was given back is seen in its queue.
 const RETURN_TIMEOUT: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(5);
 
 /// Why the dead queue could not be worked on: a sentence for people, without secrets.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +100,14 @@ impl DeadQueue {
             return Ok(None);
         }
         let dead = &self.names.dead;
+        let until = Instant::now() + RETURN_TIMEOUT;
+        // What somebody held who was killed a moment ago is on its way back.
+        while look(&link, dead).await?.is_some_and(|queue| queue.consumer_count() > 0) {
+            if Instant::now() >= until {
+                break;
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
         let Some(ready) = ready(&link, dead).await? else {
             return Err(DeadError(format!(
                 "there is no queue {dead}: `callvault run` makes it; else check \
@@ -149,7 +165,7 @@ pub struct Walk {
     found: u32,
     ahead: u32,
     settled: u32,
-    /// Queues that were seen to exist.
+    /// Queues that messages go back to, seen to exist and with a passage.
     targets: HashSet<String>,
     since: Instant,
 }
@@ -196,32 +212,6 @@ impl Walk {
         self.settled > 0 && self.since.elapsed() >= TURN
     }
 
-    /// Puts a message back to where it came from, as if it had never been tried.
-    ///
-    /// # Errors
-    /// Its queue is gone or full, or the connection is lost; the message stays among the dead.
-    pub async fn redrive(&mut self, message: DeadMessage) -> Result<(), DeadError> {
-        let none = FieldTable::default();
-        let original = &message.delivery.properties;
-        let headers = original.headers().as_ref().unwrap_or(&none);
-        let headers = redriven_headers(headers, &message.id);
-        let target = &message.origin;
-        self.expect(target).await?;
-        let copy = Message {
-            route: Route { exchange: "", routing_key: target, mandatory: true, ours: true },
-            body: message.body(),
-            properties: copy::properties(original, message.body(), headers),
-        };
-        let answer = rpc("publish", confirmed(&self.giving, &copy)).await;
-        let refused = match answer.map_err(|fault| DeadError(blocked(&self.link, &fault)))? {
-            Confirmation::Ack(None) => return self.drop_one(message).await,
-            Confirmation::Ack(Some(_)) => "is gone: `callvault run` makes it",
-            Confirmation::Nack(_) => "takes no more: look for a length limit set by a policy",
-            Confirmation::NotRequested => "is asked without confirms: report it",
-        };
-        Err(DeadError(format!("{target} {refused}; the message is still in {}", self.names.dead)))
-    }
-
     /// Drops a message for good.
     ///
     /// # Errors
@@ -259,7 +249,7 @@ impl Walk {
             if Instant::now() >= until {
                 break;
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(AGAIN).await;
         }
         self.link.close().await;
         Ok(())
@@ -299,24 +289,14 @@ impl Walk {
         }
         Ok(())
     }
-
-    /// Looks once whether a queue exists.
-    async fn expect(&mut self, queue: &str) -> Result<(), DeadError> {
-        if self.targets.contains(queue) {
-            return Ok(());
-        }
-        if ready(&self.link, queue).await?.is_none() {
-            return Err(DeadError(format!(
-                "there is no queue {queue} to put messages back to: `callvault run` makes it"
-            )));
-        }
-        self.targets.insert(queue.to_owned());
-        Ok(())
-    }
 }
 
 /// Messages that are ready in a queue; `None` if there is no such queue.
 async fn ready(link: &Link, queue: &str) -> Result<Option<u32>, Fault> {
+    Ok(look(link, queue).await?.map(|queue| queue.message_count()))
+}
+
+async fn look(link: &Link, queue: &str) -> Result<Option<Queue>, Fault> {
     // A queue that is missing closes the channel that asked.
     let channel = open_channel(link.connection()).await?;
     let options = QueueDeclareOptions { passive: true, ..Default::default() };
@@ -324,16 +304,11 @@ async fn ready(link: &Link, queue: &str) -> Result<Option<u32>, Fault> {
     match rpc("queue.declare", call).await {
         Ok(found) => {
             rpc("channel.close", channel.close(200, "seen".into())).await?;
-            Ok(Some(found.message_count()))
+            Ok(Some(found))
         }
         Err(fault) if is_not_found(&fault) => Ok(None),
         Err(fault) => Err(fault),
     }
-}
-
-fn blocked(link: &Link, fault: &Fault) -> String {
-    let alarm = if link.blocked() { " (a memory or disk alarm blocks publishers)" } else { "" };
-    format!("broker: {fault}{alarm}; the message is still among the dead")
 }
 
 fn refused_with(fault: &Fault, with: AMQPSoftError) -> bool {

@@ -48,16 +48,13 @@ impl State {
     /// Reads the headers of a message that was delivered from `queue`.
     pub(super) fn parse(headers: &FieldTable, queue: &str, names: &Names, now: Timestamp) -> Self {
         let first_seen = text(headers, FIRST_SEEN).and_then(|at| at.parse::<Timestamp>().ok());
-        let redrive = text(headers, REDRIVE)
-            .filter(|id| (1..=MAX_REDRIVE).contains(&id.len()))
-            .filter(|id| id.bytes().all(|byte| byte.is_ascii_graphic()));
         Self {
             attempts: count(headers, ATTEMPTS),
             step: count(headers, STEP),
             first_seen: first_seen.map(|at| at.min(now)),
             crashes: count(headers, CRASHES),
             origin: Some(origin(headers, queue, names)),
-            redrive: redrive.map(str::to_owned),
+            redrive: redrive_of(headers),
         }
     }
 
@@ -66,6 +63,14 @@ impl State {
     pub fn seen(&self, now: Timestamp) -> Self {
         Self { first_seen: self.first_seen.or(Some(now)), ..self.clone() }
     }
+}
+
+/// The header `callvault-redrive`, if it can be ours.
+pub(super) fn redrive_of(headers: &FieldTable) -> Option<String> {
+    text(headers, REDRIVE)
+        .filter(|id| (1..=MAX_REDRIVE).contains(&id.len()))
+        .filter(|id| id.bytes().all(|byte| byte.is_ascii_graphic()))
+        .map(str::to_owned)
 }
 
 /// What the headers of a dead message say of its end.

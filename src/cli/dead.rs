@@ -182,7 +182,14 @@ impl Desk {
             }
         }
         let all = all + u64::from(walk.ahead());
+        let on_their_way = walk.on_their_way().await?;
         walk.end().await?;
+        if on_their_way > 0 {
+            eprintln!(
+                "{on_their_way} besides: left on their way when a redrive was killed; \
+                 `callvault dead redrive` lets them go on first"
+            );
+        }
         Ok((tally, all))
     }
 
@@ -217,6 +224,11 @@ impl Desk {
         let mut more = true;
         while more {
             let mut walk = self.turn().await?;
+            if walk.finish_others().await? {
+                eprintln!("let go what a redrive that was killed had left on its way");
+                walk.end().await?;
+                continue;
+            }
             let turn = self.one_turn(&mut walk, deed, selection, &mut pace, &mut tally).await;
             if let Err(error) = turn {
                 self.report(deed, &tally, "so far");

@@ -42,9 +42,9 @@ pub enum Dead {
     },
     /// Put dead messages back to the queue they came from, with fresh attempts.
     ///
-    /// Only those that are dead when it begins. It can be stopped and started again at any time:
-    /// nothing is lost. Where it is killed between two steps, one message may be in both queues; it
-    /// is archived once all the same.
+    /// Only those that are dead when it begins. It can be stopped or killed and started again at any
+    /// time: nothing is lost, and nothing doubled. One that is killed may leave a message in a queue
+    /// of its own ({queue}.redrive); the next one lets it go on first.
     #[command(after_help = "Examples:
   callvault dead redrive --reason ccfs.unreachable --dry-run
   callvault dead redrive --reason ccfs.unreachable --rate 10
