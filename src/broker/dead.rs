@@ -95,20 +95,21 @@ impl DeadQueue {
         let link = self.dialer.connect().await.map_err(|fault| {
             DeadError(format!("broker: {fault}; check broker.url, and that RabbitMQ runs"))
         })?;
-        if !self.lock(&link).await? {
+        let Some(mut asking) = self.lock(&link).await? else {
             link.close().await;
             return Ok(None);
-        }
+        };
         let dead = &self.names.dead;
         let until = Instant::now() + RETURN_TIMEOUT;
         // What somebody held who was killed a moment ago is on its way back.
-        while look(&link, dead).await?.is_some_and(|queue| queue.consumer_count() > 0) {
+        while look(&link, &mut asking, dead).await?.is_some_and(|queue| queue.consumer_count() > 0)
+        {
             if Instant::now() >= until {
                 break;
             }
             tokio::time::sleep(AGAIN).await;
         }
-        let Some(ready) = ready(&link, dead).await? else {
+        let Some(ready) = ready(&link, &mut asking, dead).await? else {
             return Err(DeadError(format!(
                 "there is no queue {dead}: `callvault run` makes it; else check \
                  broker.queue_prefix and the virtual host of broker.url"
@@ -122,6 +123,7 @@ impl DeadQueue {
         Ok(Some(Walk {
             names: self.names.clone(),
             link,
+            asking,
             taking,
             giving,
             window: None,
@@ -134,16 +136,18 @@ impl DeadQueue {
         }))
     }
 
-    /// Whether nobody else walks. Where nothing may be declared, everybody may.
-    async fn lock(&self, link: &Link) -> Result<bool, Fault> {
+    /// A channel to ask with, if nobody else walks. Where nothing may be declared, everybody may.
+    async fn lock(&self, link: &Link) -> Result<Option<Channel>, Fault> {
         let channel = open_channel(link.connection()).await?;
         let name = short(&format!("{}.walk", self.names.dead));
         let options = QueueDeclareOptions { exclusive: true, ..Default::default() };
         let call = channel.queue_declare(name, options, FieldTable::default());
         match rpc("queue.declare", call).await {
-            Ok(_) => Ok(true),
-            Err(fault) if refused_with(&fault, AMQPSoftError::RESOURCELOCKED) => Ok(false),
-            Err(fault) if refused_with(&fault, AMQPSoftError::ACCESSREFUSED) => Ok(true),
+            Ok(_) => Ok(Some(channel)),
+            Err(fault) if refused_with(&fault, AMQPSoftError::RESOURCELOCKED) => Ok(None),
+            Err(fault) if refused_with(&fault, AMQPSoftError::ACCESSREFUSED) => {
+                open_anew(link).await.map(Some)
+            }
             Err(fault) => Err(fault),
         }
     }
@@ -156,6 +160,7 @@ impl DeadQueue {
 pub struct Walk {
     names: Names,
     link: Link,
+    asking: Channel,
     taking: Channel,
     giving: Channel,
     window: Option<Window>,
@@ -174,7 +179,10 @@ struct Window {
     consumer: Consumer,
     /// Messages that the consumer may still send: what it has sent and is settled makes room.
     room: u16,
+    /// The last delivery that is not settled, and the one before it: the broker takes back none
+    /// that it does not miss. Only the last one is ever settled.
     last: u64,
+    before: u64,
 }
 
 impl Walk {
@@ -188,6 +196,7 @@ impl Walk {
             match timeout(PULSE, window.consumer.next()).await {
                 Ok(Some(Ok(delivery))) => {
                     window.room -= 1;
+                    window.before = window.last;
                     window.last = delivery.delivery_tag;
                     self.ahead -= 1;
                     return Ok(Some(DeadMessage::new(delivery, &self.names)));
@@ -195,7 +204,7 @@ impl Walk {
                 Ok(Some(Err(error))) => return Err(Fault::of("connection lost", error).into()),
                 Ok(None) => return Err(Fault::new("the broker ended the walk").into()),
                 // Somebody who is none of us may have taken what was counted.
-                Err(_) if ready(&self.link, &self.names.dead).await?.unwrap_or(0) == 0 => break,
+                Err(_) if self.ready_dead().await? == 0 => break,
                 Err(_) => {}
             }
         }
@@ -226,6 +235,7 @@ impl Walk {
         self.settled += 1;
         if let Some(window) = &mut self.window {
             window.room += 1;
+            window.last = window.before;
         }
         Ok(())
     }
@@ -245,7 +255,7 @@ impl Walk {
         // Whoever walks next is to find everything.
         let left = self.found.saturating_sub(self.settled);
         let until = Instant::now() + RETURN_TIMEOUT;
-        while ready(&self.link, &self.names.dead).await?.is_some_and(|ready| ready < left) {
+        while self.ready_dead().await? < left {
             if Instant::now() >= until {
                 break;
             }
@@ -253,6 +263,11 @@ impl Walk {
         }
         self.link.close().await;
         Ok(())
+    }
+
+    async fn ready_dead(&mut self) -> Result<u32, Fault> {
+        let ready = ready(&self.link, &mut self.asking, &self.names.dead).await?;
+        Ok(ready.unwrap_or(0))
     }
 
     /// The window that messages come through, a new one where the last is used up.
@@ -268,7 +283,7 @@ impl Walk {
                 FieldTable::default(),
             );
             let consumer = rpc("basic.consume", call).await?;
-            self.window = Some(Window { consumer, room: WINDOW, last: 0 });
+            self.window = Some(Window { consumer, room: WINDOW, last: 0, before: 0 });
         }
         Ok(self.window.as_mut().expect("it was opened above"))
     }
@@ -281,10 +296,8 @@ impl Walk {
         // What was sent to us and not looked at, so that it goes back in its place.
         while let Some(Ok(delivery)) = window.consumer.next().await {
             window.last = delivery.delivery_tag;
-            window.room = window.room.saturating_sub(1);
         }
-        // The broker takes it ill to be given back what it has not lent.
-        if window.room < WINDOW {
+        if window.last > 0 {
             self.ends.push(window.last);
         }
         Ok(())
@@ -292,22 +305,39 @@ impl Walk {
 }
 
 /// Messages that are ready in a queue; `None` if there is no such queue.
-async fn ready(link: &Link, queue: &str) -> Result<Option<u32>, Fault> {
-    Ok(look(link, queue).await?.map(|queue| queue.message_count()))
+async fn ready(link: &Link, asking: &mut Channel, queue: &str) -> Result<Option<u32>, Fault> {
+    Ok(look(link, asking, queue).await?.map(|queue| queue.message_count()))
 }
 
-async fn look(link: &Link, queue: &str) -> Result<Option<Queue>, Fault> {
-    // A queue that is missing closes the channel that asked.
-    let channel = open_channel(link.connection()).await?;
+async fn look(link: &Link, asking: &mut Channel, queue: &str) -> Result<Option<Queue>, Fault> {
     let options = QueueDeclareOptions { passive: true, ..Default::default() };
-    let call = channel.queue_declare(short(queue), options, FieldTable::default());
+    let call = asking.queue_declare(short(queue), options, FieldTable::default());
     match rpc("queue.declare", call).await {
-        Ok(found) => {
-            rpc("channel.close", channel.close(200, "seen".into())).await?;
-            Ok(Some(found))
+        Ok(found) => Ok(Some(found)),
+        Err(fault) if is_not_found(&fault) => {
+            // The broker has closed the channel that asked.
+            *asking = open_anew(link).await?;
+            Ok(None)
         }
-        Err(fault) if is_not_found(&fault) => Ok(None),
         Err(fault) => Err(fault),
+    }
+}
+
+/// Opens a channel after the broker has closed another. lapin gives it the same number, and may
+/// take the end of the old one for its own: a first answer shows that it has not.
+async fn open_anew(link: &Link) -> Result<Channel, Fault> {
+    let until = Instant::now() + RETURN_TIMEOUT;
+    loop {
+        let answered = async {
+            let channel = open_channel(link.connection()).await?;
+            let qos = channel.basic_qos(WINDOW, BasicQosOptions { global: false });
+            rpc("basic.qos", qos).await.map(|()| channel)
+        };
+        match answered.await {
+            Err(_) if link.connected() && Instant::now() < until => {}
+            opened => return opened,
+        }
+        tokio::time::sleep(AGAIN).await;
     }
 }
 

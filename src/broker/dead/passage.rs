@@ -45,7 +45,7 @@ impl Walk {
     pub async fn finish_others(&mut self) -> Result<bool, DeadError> {
         let mut left = Vec::new();
         for passage in self.passages() {
-            if ready(&self.link, &passage).await?.is_some_and(|ready| ready > 0) {
+            if ready(&self.link, &mut self.asking, &passage).await?.is_some_and(|ready| ready > 0) {
                 while let Some(copy) = self.take(&passage).await? {
                     left.push(copy);
                 }
@@ -70,10 +70,10 @@ impl Walk {
     ///
     /// # Errors
     /// The connection is lost.
-    pub async fn on_their_way(&self) -> Result<u32, DeadError> {
+    pub async fn on_their_way(&mut self) -> Result<u32, DeadError> {
         let mut count = 0;
         for passage in self.passages() {
-            count += ready(&self.link, &passage).await?.unwrap_or(0);
+            count += ready(&self.link, &mut self.asking, &passage).await?.unwrap_or(0);
         }
         Ok(count)
     }
@@ -86,7 +86,7 @@ impl Walk {
     async fn passage_to(&mut self, target: &str) -> Result<String, DeadError> {
         let passage = passage(target);
         if !self.targets.contains(target) {
-            if ready(&self.link, target).await?.is_none() {
+            if ready(&self.link, &mut self.asking, target).await?.is_none() {
                 return Err(DeadError(format!(
                     "there is no queue {target} to put messages back to: `callvault run` makes it"
                 )));
