@@ -38,6 +38,11 @@ impl Lifecycle {
         self.drain.cancelled().await;
     }
 
+    /// Whether it was asked to.
+    pub fn is_draining(&self) -> bool {
+        self.drain.is_cancelled()
+    }
+
     /// Resolves when the process should end at once.
     pub async fn leaving(&self) {
         self.leave.cancelled().await;

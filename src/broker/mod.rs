@@ -8,6 +8,8 @@
 mod check;
 mod connection;
 mod consumer;
+mod copy;
+mod dead;
 mod dial;
 mod epoch;
 mod publisher;
@@ -33,6 +35,7 @@ use topology::{Plan, Topology};
 
 pub use check::check;
 pub use consumer::Deliveries;
+pub use dead::{DeadError, DeadMessage, DeadQueue, Walk};
 pub use publisher::{PublishError, Publisher};
 pub use settle::{Delivery, Disposition, Settled};
 pub use state::State;

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Shared;
 use super::connection::{Backoff, Fault, Link, PULSE, open_channel, rpc};
-use super::settle::PERSISTENT;
+use super::copy::PERSISTENT;
 use super::status::{Side, Wish};
 use crate::crash::{self, Point};
 use crate::event::Event;
@@ -294,7 +294,10 @@ impl Lane {
     }
 }
 
-async fn confirmed(channel: &Channel, message: &Message<'_>) -> lapin::Result<Confirmation> {
+pub(super) async fn confirmed(
+    channel: &Channel,
+    message: &Message<'_>,
+) -> lapin::Result<Confirmation> {
     let Route { exchange, routing_key, mandatory, ours } = message.route;
     let options = BasicPublishOptions { mandatory, immediate: false };
     let properties = message.properties.clone();
@@ -307,12 +310,12 @@ async fn confirmed(channel: &Channel, message: &Message<'_>) -> lapin::Result<Co
     confirm.await
 }
 
-fn is_not_found(fault: &Fault) -> bool {
+pub(super) fn is_not_found(fault: &Fault) -> bool {
     matches!(fault.cause().map(lapin::Error::kind), Some(ErrorKind::ProtocolError(error))
         if matches!(error.kind(), AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND)))
 }
 
 /// AMQP's short strings end at 255 bytes; lapin panics on longer ones.
-fn short(text: &str) -> ShortString {
+pub(super) fn short(text: &str) -> ShortString {
     ShortString::from(&text[..text.floor_char_boundary(255)])
 }

@@ -9,18 +9,14 @@ use jiff::Timestamp;
 use lapin::BasicProperties;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
 use lapin::types::{FieldTable, ShortString};
-use sha2::{Digest, Sha256};
 
 use super::epoch::Member;
 use super::publisher::{Message, PublishError, Route};
 use super::state::{State, Verdict, copied_headers};
-use super::{Publisher, QueueName, Shared};
+use super::{Publisher, QueueName, Shared, copy};
 use crate::clock;
 use crate::crash::{self, Point};
 use crate::failure::Reason;
-
-/// Written to disk, AMQP's delivery mode 2.
-pub(super) const PERSISTENT: u8 = 2;
 
 /// What becomes of a message.
 #[derive(Debug)]
@@ -185,8 +181,6 @@ impl Delivery {
         }
     }
 
-    /// The original's properties but for what would harm the copy: `user_id` of another closes the
-    /// channel, `expiration` would let it die in a retry queue.
     fn copied_properties(&self, state: &State, verdict: &Verdict<'_>) -> BasicProperties {
         let original = &self.message.properties;
         let none = FieldTable::default();
@@ -195,45 +189,12 @@ impl Delivery {
         if !whole {
             tracing::warn!("a message's own headers are too large for its copy; left out");
         }
-        let mut copy = BasicProperties::default()
-            .with_headers(headers)
-            .with_delivery_mode(PERSISTENT)
-            .with_message_id(self.id().into());
-        let take =
-            |value: &Option<ShortString>, with: fn(BasicProperties, ShortString) -> _, to| {
-                match value {
-                    Some(value) => with(to, value.clone()),
-                    None => to,
-                }
-            };
-        copy = take(original.content_type(), BasicProperties::with_content_type, copy);
-        copy = take(original.content_encoding(), BasicProperties::with_content_encoding, copy);
-        copy = take(original.correlation_id(), BasicProperties::with_correlation_id, copy);
-        copy = take(original.reply_to(), BasicProperties::with_reply_to, copy);
-        copy = take(original.kind(), BasicProperties::with_type, copy);
-        copy = take(original.app_id(), BasicProperties::with_app_id, copy);
-        if let Some(priority) = *original.priority() {
-            copy = copy.with_priority(priority);
-        }
-        if let Some(timestamp) = *original.timestamp() {
-            copy = copy.with_timestamp(timestamp);
-        }
-        copy
+        copy::properties(original, self.body(), headers)
     }
 
-    /// Its own id, or one that the same message gets each time: after a crash between copy and
-    /// ack, two copies can be told to be one message.
+    /// The id that its copies carry.
     pub fn id(&self) -> String {
-        let properties = &self.message.properties;
-        if let Some(id) = properties.message_id() {
-            return id.to_string();
-        }
-        let mut hash = Sha256::new();
-        hash.update(self.message_type().unwrap_or_default());
-        hash.update([0]);
-        hash.update(properties.timestamp().unwrap_or_default().to_be_bytes());
-        hash.update(self.body());
-        hex::encode(hash.finalize())
+        copy::message_id(&self.message.properties, self.body()).to_string()
     }
 }
 

@@ -48,16 +48,13 @@ impl State {
     /// Reads the headers of a message that was delivered from `queue`.
     pub(super) fn parse(headers: &FieldTable, queue: &str, names: &Names, now: Timestamp) -> Self {
         let first_seen = text(headers, FIRST_SEEN).and_then(|at| at.parse::<Timestamp>().ok());
-        let redrive = text(headers, REDRIVE)
-            .filter(|id| (1..=MAX_REDRIVE).contains(&id.len()))
-            .filter(|id| id.bytes().all(|byte| byte.is_ascii_graphic()));
         Self {
             attempts: count(headers, ATTEMPTS),
             step: count(headers, STEP),
             first_seen: first_seen.map(|at| at.min(now)),
             crashes: count(headers, CRASHES),
             origin: Some(origin(headers, queue, names)),
-            redrive: redrive.map(str::to_owned),
+            redrive: redrive_of(headers),
         }
     }
 
@@ -65,6 +62,36 @@ impl State {
     #[must_use]
     pub fn seen(&self, now: Timestamp) -> Self {
         Self { first_seen: self.first_seen.or(Some(now)), ..self.clone() }
+    }
+}
+
+/// The header `callvault-redrive`, if it can be ours.
+pub(super) fn redrive_of(headers: &FieldTable) -> Option<String> {
+    text(headers, REDRIVE)
+        .filter(|id| (1..=MAX_REDRIVE).contains(&id.len()))
+        .filter(|id| id.bytes().all(|byte| byte.is_ascii_graphic()))
+        .map(str::to_owned)
+}
+
+/// What the headers of a dead message say of its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Death {
+    pub reason: Option<String>,
+    /// Explains the reason.
+    pub detail: Option<String>,
+    pub attempts: u32,
+    pub at: Option<Timestamp>,
+}
+
+impl Death {
+    pub(super) fn parse(headers: &FieldTable) -> Self {
+        let owned = |name| text(headers, name).map(str::to_owned);
+        Self {
+            reason: owned(REASON),
+            detail: owned(DETAIL),
+            attempts: count(headers, ATTEMPTS),
+            at: text(headers, DEAD_AT).and_then(|at| at.parse().ok()),
+        }
     }
 }
 
@@ -108,17 +135,32 @@ pub(super) fn copied_headers(
     if let Some(at) = verdict.dead_at {
         put(DEAD_AT, words(&at.to_string()));
     }
+    let whole = keep_theirs(&mut ours, original);
+    (ours, whole)
+}
+
+/// The headers of a message that starts anew: the original's, and of ours the redrive alone.
+pub(super) fn redriven_headers(original: &FieldTable, redrive: &str) -> FieldTable {
+    let mut headers = FieldTable::default();
+    let redrive = AMQPValue::LongString(LongString::from(redrive.as_bytes().to_vec()));
+    headers.insert(REDRIVE.into(), redrive);
+    keep_theirs(&mut headers, original);
+    headers
+}
+
+/// Adds what of the original belongs on its copy, if it fits.
+fn keep_theirs(headers: &mut FieldTable, original: &FieldTable) -> bool {
     let kept: Vec<_> =
         original.inner().iter().filter(|(name, _)| survives(name.as_str())).collect();
     let size =
         kept.iter().map(|(name, value)| name.as_str().len() + 2 + bytes(value)).sum::<usize>();
     if size > MAX_HEADERS {
-        return (ours, false);
+        return false;
     }
     for (name, value) in kept {
-        ours.insert(name.clone(), value.clone());
+        headers.insert(name.clone(), value.clone());
     }
-    (ours, true)
+    true
 }
 
 /// Whether a header of the original belongs on its copy.

@@ -13,7 +13,7 @@ use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, ErrorKind};
 
-pub(super) use plan::{Item, Names, Plan};
+pub(super) use plan::{Item, Names, Plan, passage};
 
 use super::connection::{Fault, open_channel, rpc};
 
@@ -109,6 +109,11 @@ impl Topology {
         close(&channel).await;
         if missing.is_empty() { Ok(()) } else { Err(self.plan.missing(&missing)) }
     }
+}
+
+/// Declares one thing.
+pub(super) async fn make(channel: &Channel, item: &Item) -> Result<(), Fault> {
+    declare(channel, item, false).await.map_err(|refusal| refusal.into_fault(item))
 }
 
 async fn close(channel: &Channel) {

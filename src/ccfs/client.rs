@@ -26,12 +26,15 @@ use super::answer::{Head, Verdict, by_status, clock_note, judge};
 use super::codes::Codes;
 use super::connect::{ClientError, Endpoint, endpoints};
 use super::download::{Body, Download, root_cause, silent};
-use super::signature::{ToSign, authorization};
+use super::signature::{ToSign, authorization, canonical};
 use super::transport::Transport;
 use super::{PATH, json};
 
 /// The vendor's own spelling; it is signed letter for letter.
 const CONTENT_TYPE: &str = "application/json;charset=UTF-8";
+
+/// The headers that are signed.
+const SIGNED: [&str; 3] = ["content-length", "content-type", "host"];
 
 /// One tenant's way to CC-FS; cheap to clone, clones share their connections.
 #[derive(Clone)]
@@ -63,6 +66,21 @@ pub struct SignedRequest {
     /// With the `Authorization`; its signature is good for minutes and is no secret.
     pub headers: Vec<(&'static str, HeaderValue)>,
     pub body: Bytes,
+}
+
+impl SignedRequest {
+    /// The text that is signed, for comparing with what the other side computes.
+    pub fn canonical(&self) -> String {
+        let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
+        let signed: Vec<_> = self
+            .headers
+            .iter()
+            .filter(|(name, _)| SIGNED.contains(name))
+            .map(|(name, value)| (*name, text(value)))
+            .collect();
+        let headers: Vec<_> = signed.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        canonical(&ToSign { method: "POST", path: PATH, headers: &headers, body: &self.body })
+    }
 }
 
 impl Client {
@@ -134,8 +152,8 @@ impl Client {
     ) -> Result<SignedRequest, SecretError> {
         let host = endpoint.host.to_str().unwrap_or_default();
         let length = body.len().to_string();
-        let headers =
-            [("content-length", length.as_str()), ("content-type", CONTENT_TYPE), ("host", host)];
+        let values = [length.as_str(), CONTENT_TYPE, host];
+        let headers: [_; 3] = std::array::from_fn(|at| (SIGNED[at], values[at]));
         let request = ToSign { method: "POST", path: PATH, headers: &headers, body: &body };
         let secret_key = self.0.secret_key.read()?;
         let signed = authorization(&self.0.access_key, secret_key.expose_secret(), now, &request);

@@ -30,20 +30,26 @@ pub fn authorization(
     at: Timestamp,
     request: &ToSign<'_>,
 ) -> String {
-    let mut names: Vec<String> =
-        request.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
-    names.sort_unstable();
-    let names = names.join(";");
+    let names = names(request);
     let timestamp = at.strftime("%Y-%m-%dT%H:%M:%SZ");
     let prefix = format!("auth-v2/{access_key}/{timestamp}/{names}");
     // The hex text of the first HMAC, not its bytes, is the key of the second.
     let signing_key = hmac_hex(secret_key.as_bytes(), prefix.as_bytes());
-    let signature = hmac_hex(signing_key.as_bytes(), canonical(request, &names).as_bytes());
+    let signature = hmac_hex(signing_key.as_bytes(), canonical(request).as_bytes());
     format!("{prefix}/{signature}")
 }
 
+/// The names of the signed headers, in their order.
+fn names(request: &ToSign<'_>) -> String {
+    let mut names: Vec<String> =
+        request.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
+    names.sort_unstable();
+    names.join(";")
+}
+
 /// The request in the one form that both sides compute.
-fn canonical(request: &ToSign<'_>, names: &str) -> String {
+pub fn canonical(request: &ToSign<'_>) -> String {
+    let names = names(request);
     let mut headers: Vec<String> = request
         .headers
         .iter()

@@ -2,9 +2,12 @@
 
 mod check;
 pub mod config;
+mod dead;
 mod healthcheck;
 mod heap;
+mod pages;
 mod run;
+mod sign;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -12,7 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::config::{Loaded, Mistakes};
 
@@ -24,6 +28,7 @@ use crate::config::{Loaded, Mistakes};
   callvault check --config callvault.toml        what works, and what to do about what does not
   callvault run --config callvault.toml          archive until told to stop
   CALLVAULT__LOG__LEVEL=debug callvault run --config callvault.toml
+  callvault dead list --config callvault.toml    what failed for good, and why
 
 Any key but those of tenants can be set by the environment: CALLVAULT__SECTION__KEY.
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.")]
@@ -66,6 +71,43 @@ enum Command {
     /// the configuration is wrong.
     #[command(after_help = "Example:\n  callvault healthcheck --config callvault.toml")]
     Healthcheck,
+    /// Look at what failed for good; put it back, or drop it.
+    #[command(after_help = "Example:\n  callvault dead list --config callvault.toml")]
+    #[command(disable_help_subcommand = true)]
+    Dead {
+        #[command(subcommand)]
+        command: dead::Dead,
+    },
+    /// Print the signed request for one recording as a curl command.
+    ///
+    /// Sends nothing. The command asks the tenant's first endpoint, as the worker would, prints the
+    /// answer's head and writes its body to the file `recording`. Its signature holds the time of
+    /// signing and is good for minutes: sign anew for another try. The secret key is not in it, and
+    /// yet whoever has it can ask for this recording as long as it is good.
+    #[command(after_help = "Examples:
+  callvault sign --tenant acme --call-id 1777093663-792075
+  callvault sign --tenant acme --file-name X:/4/0/20260425/512/1629533.V3 --verbose
+  callvault sign --tenant acme --call-id 1777093663-792075 | sh")]
+    Sign(sign::Sign),
+    /// Print a script that completes callvault's command lines in a shell.
+    ///
+    /// Needs no configuration.
+    #[command(after_help = "Examples:
+  callvault completions bash > /etc/bash_completion.d/callvault
+  callvault completions zsh > \"${fpath[1]}/_callvault\"
+  callvault completions fish > ~/.config/fish/completions/callvault.fish")]
+    Completions { shell: Shell },
+    /// Print the manual page.
+    ///
+    /// Needs no configuration.
+    #[command(after_help = "Examples:
+  callvault man | man -l -
+  callvault man --dir /usr/local/share/man/man1")]
+    Man {
+        /// Write the pages of all commands into this folder instead.
+        #[arg(long, value_name = "FOLDER")]
+        dir: Option<PathBuf>,
+    },
 }
 
 /// Why a command did not do what it was asked.
@@ -80,6 +122,10 @@ pub enum Error {
     NotReady(#[from] healthcheck::NotReady),
     #[error(transparent)]
     Run(#[from] run::RunError),
+    #[error(transparent)]
+    Dead(#[from] dead::Undone),
+    #[error("cannot write manual pages to {}: {error}; name a folder that is there", folder.display())]
+    Pages { folder: PathBuf, error: io::Error },
     #[error("cannot write to stdout: {0}; the output is not whole")]
     Output(#[from] io::Error),
 }
@@ -89,7 +135,11 @@ impl Error {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Configuration(_) | Self::Setup(_) => ExitCode::from(2),
-            Self::NotReady(_) | Self::Run(_) | Self::Output(_) => ExitCode::FAILURE,
+            Self::NotReady(_)
+            | Self::Run(_)
+            | Self::Dead(_)
+            | Self::Pages { .. }
+            | Self::Output(_) => ExitCode::FAILURE,
         }
     }
 }
@@ -103,13 +153,25 @@ pub fn run(cli: Cli) -> Result<ExitCode, Error> {
         heap::share();
     }
     let file = cli.config.filter(|file| !file.as_os_str().is_empty());
-    let loaded = load(file.as_deref())?;
+    // Not every command needs it.
+    let loaded = || load(file.as_deref());
     match cli.command {
-        Command::Run => return run::run(loaded),
-        Command::Check(options) => return check::run(loaded, &options),
-        Command::Config => say(&config::run(&loaded))?,
+        Command::Run => return run::run(loaded()?),
+        Command::Check(options) => return check::run(loaded()?, &options),
+        Command::Config => say(&config::run(&loaded()?))?,
         Command::Healthcheck => {
-            say(&format!("{}\n", healthcheck::run(loaded.config.http.listen)?))?;
+            say(&format!("{}\n", healthcheck::run(loaded()?.config.http.listen)?))?;
+        }
+        Command::Dead { command } => return dead::run(&loaded()?.config.broker, command),
+        Command::Sign(asked) => {
+            let signed = sign::run(&loaded()?.config, &asked)?;
+            eprint!("{}", signed.notes);
+            say(&signed.command)?;
+        }
+        Command::Completions { shell } => say(&pages::completions(Cli::command(), shell))?,
+        Command::Man { dir: None } => say(&pages::man(Cli::command()))?,
+        Command::Man { dir: Some(folder) } => {
+            pages::all(Cli::command(), &folder).map_err(|error| Error::Pages { folder, error })?;
         }
     }
     Ok(ExitCode::SUCCESS)

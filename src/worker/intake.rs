@@ -129,10 +129,11 @@ impl Intake {
     }
 }
 
-/// Redelivered and retried messages and dumps may ask for what is already stored (contract 3).
+/// Redelivered, retried and redriven messages and dumps may ask for what is already stored (contract 3).
 fn seen_before(delivery: &Delivery, message_type: MessageType) -> bool {
     delivery.redelivered
         || delivery.state().first_seen.is_some()
+        || delivery.state().redrive.is_some()
         || message_type != MessageType::CallCompleted
 }
 

@@ -2,16 +2,18 @@
 
 mod config;
 mod ends;
+mod pages;
+mod sign;
 mod usage;
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
 use crate::support::worker::binary;
 
 /// The least that `run` starts with; nothing of it answers.
-const LEAST: &str = r#"[broker]
+pub const LEAST: &str = r#"[broker]
 url = "amqp://guest:guest@127.0.0.1:1/%2f"
 [ccfs]
 endpoints = ["https://ccfs.example.com:28443"]
@@ -26,29 +28,44 @@ secret_key = "SK"
 "#;
 
 /// How a command ended.
-struct Ended {
-    code: i32,
-    stdout: String,
-    stderr: String,
+pub struct Ended {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    pub fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("it writes UTF-8");
+        Self {
+            code: output.status.code().expect("it ends by itself"),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        }
+    }
 }
 
 /// A folder of its own with a `callvault.toml`, in which commands are run.
-struct Desk(tempfile::TempDir);
+pub struct Desk(tempfile::TempDir);
 
 impl Desk {
-    fn new(config: &str) -> Self {
+    pub fn new(config: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::write(folder.path().join("callvault.toml"), config).expect("it can be written");
         Self(folder)
     }
 
-    fn file(&self, name: &str, text: &str) -> PathBuf {
+    pub fn folder(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.path().join(name);
         fs::write(&path, text).expect("it can be written");
         path
     }
 
-    fn command(&self, line: &str, environment: &[(&str, &str)]) -> Command {
+    pub fn command(&self, line: &str, environment: &[(&str, &str)]) -> Command {
         let mut command = Command::new(binary());
         command.args(line.split_whitespace()).current_dir(self.0.path()).stdin(Stdio::null());
         // Nothing of whoever runs the tests: no CALLVAULT_…, no colours, no back traces.
@@ -56,25 +73,20 @@ impl Desk {
         command
     }
 
-    fn run_with(&self, line: &str, environment: &[(&str, &str)]) -> Ended {
+    pub fn run_with(&self, line: &str, environment: &[(&str, &str)]) -> Ended {
         let output = self.command(line, environment).output().expect("the binary can be started");
-        let text = |bytes| String::from_utf8(bytes).expect("it writes UTF-8");
-        let ended = Ended {
-            code: output.status.code().expect("it ends by itself"),
-            stdout: text(output.stdout),
-            stderr: text(output.stderr),
-        };
+        let ended = Ended::of(&output);
         assert!(!ended.stdout.contains('\u{1b}'), "colours in a pipe: {:?}", ended.stdout);
         assert!(!ended.stderr.contains('\u{1b}'), "colours in a pipe: {:?}", ended.stderr);
         ended
     }
 
-    fn run(&self, line: &str) -> Ended {
+    pub fn run(&self, line: &str) -> Ended {
         self.run_with(line, &[])
     }
 
     /// What a command that ends well prints.
-    fn printed(&self, line: &str, environment: &[(&str, &str)]) -> String {
+    pub fn printed(&self, line: &str, environment: &[(&str, &str)]) -> String {
         let ended = self.run_with(line, environment);
         assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{line}");
         // Editors drop blanks at ends of lines, from snapshots too.
@@ -82,7 +94,7 @@ impl Desk {
     }
 
     /// What a command that fails with `code` says; it prints nothing else.
-    fn told(&self, line: &str, environment: &[(&str, &str)], code: i32) -> String {
+    pub fn told(&self, line: &str, environment: &[(&str, &str)], code: i32) -> String {
         let ended = self.run_with(line, environment);
         assert_eq!((ended.code, ended.stdout.as_str()), (code, ""), "{line}: {}", ended.stderr);
         ended.stderr

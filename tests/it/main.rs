@@ -11,6 +11,7 @@ mod broker;
 mod ccfs;
 mod check;
 mod cli;
+mod dead;
 mod crash;
 mod confirms;
 mod deadline;

@@ -161,11 +161,26 @@ fn waiting(delay: Duration) -> FieldTable {
     arguments
 }
 
+/// The queue that a redriven message passes on its way to `target`: rejected there, it goes on.
+pub(in crate::broker) fn passage(target: &str) -> Item {
+    let mut arguments = dead_lettering(endless());
+    arguments.insert("x-dead-letter-routing-key".into(), words(target));
+    queue(&format!("{target}.redrive"), arguments)
+}
+
 fn words(text: &str) -> AMQPValue {
     AMQPValue::LongString(LongString::from(text.as_bytes().to_vec()))
 }
 
 impl Item {
+    /// The name of the exchange or queue; of a binding that of its queue.
+    pub(in crate::broker) fn name(&self) -> &str {
+        match self {
+            Self::Exchange { name, .. } | Self::Queue { name, .. } => name,
+            Self::Binding { queue, .. } => queue,
+        }
+    }
+
     /// Bindings cannot be asked for over AMQP.
     pub(in crate::broker) fn can_be_looked_up(&self) -> bool {
         !matches!(self, Self::Binding { .. })

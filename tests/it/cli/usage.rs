@@ -17,6 +17,10 @@ fn help_says_what_there_is() {
       check        Try broker, CC-FS and store as the worker would, and say what to do about what fails
       config       Print the effective configuration with its sources, secrets masked
       healthcheck  Ask a running worker whether it is ready; for images without a shell
+      dead         Look at what failed for good; put it back, or drop it
+      sign         Print the signed request for one recording as a curl command
+      completions  Print a script that completes callvault's command lines in a shell
+      man          Print the manual page
 
     Options:
           --config <FILE>  The configuration, a TOML file [env: CALLVAULT_CONFIG=]
@@ -28,6 +32,7 @@ fn help_says_what_there_is() {
       callvault check --config callvault.toml        what works, and what to do about what does not
       callvault run --config callvault.toml          archive until told to stop
       CALLVAULT__LOG__LEVEL=debug callvault run --config callvault.toml
+      callvault dead list --config callvault.toml    what failed for good, and why
 
     Any key but those of tenants can be set by the environment: CALLVAULT__SECTION__KEY.
     Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.

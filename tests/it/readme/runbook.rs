@@ -8,6 +8,7 @@ use callvault::config;
 use callvault::failure::Reason;
 
 use super::{code_spans, commands, text};
+use crate::cli::Desk;
 use crate::support::broker::node;
 use crate::support::ccfs::Reply;
 use crate::support::worker::Worker;
@@ -91,7 +92,8 @@ async fn the_permissions_that_the_runbook_gives_are_enough() {
     // One is retried and then archived, one is dead, two come of a dump.
     let id = "1777093663-1";
     world.ccfs.script_for("ak-acme", id, [Reply::code("0399999"), Reply::wav(640)]);
-    world.ccfs.script_for("ak-acme", "1777093663-2", [Reply::code("0300004")]);
+    let refused = [Reply::code("0300004"), Reply::code("0300004")];
+    world.ccfs.script_for("ak-acme", "1777093663-2", refused);
     world.call(id).await;
     world.call("1777093663-2").await;
     world
@@ -105,6 +107,13 @@ async fn the_permissions_that_the_runbook_gives_are_enough() {
     types.sort_unstable();
     let archived = "recording.archived";
     assert_eq!(types, ["dump.expanded", archived, archived, archived, "recording.failed"]);
+    // Put back, it dies again for the same reason.
+    let desk = Desk::new(&config);
+    for line in ["dead list --reason ccfs", "dead redrive --tenant acme"] {
+        let ended = desk.run(&format!("{line} --config callvault.toml"));
+        assert_eq!(ended.code, 0, "{line}: {}", ended.stderr);
+    }
+    assert_eq!(world.event().await.json()["type"], "recording.failed");
     let dead = world.take("dead").await;
     // What the runbook says of the headers of a dead message.
     let section = runbook.split("\n## The dead queue\n").nth(1).expect("the section is there");

@@ -20,7 +20,7 @@ pub(super) fn tls() -> Tls {
 }
 
 fn certificates() -> (String, rustls::ServerConfig) {
-    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
     let mut params = CertificateParams::new(Vec::<String>::new()).expect("no names");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -28,7 +28,10 @@ fn certificates() -> (String, rustls::ServerConfig) {
     let ca = CertifiedIssuer::self_signed(params, key).expect("a CA");
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
     let key = KeyPair::generate().expect("a key");
-    let server = CertificateParams::new(names).expect("names").signed_by(&key, &ca);
+    let mut server = CertificateParams::new(names).expect("names");
+    // OpenSSL takes a certificate for self-signed whose name is that of its issuer.
+    server.distinguished_name.push(DnType::CommonName, "localhost");
+    let server = server.signed_by(&key, &ca);
     let chain = vec![server.expect("a certificate").der().clone()];
     let key = rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

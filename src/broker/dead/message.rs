@@ -1,0 +1,129 @@
+//! A dead message as a person looks at it. Pure.
+
+use jiff::Timestamp;
+use lapin::message::Delivery;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::broker::copy;
+use crate::broker::state::{Death, State};
+use crate::broker::topology::Names;
+use crate::clock;
+
+/// Digits of [`DeadMessage::id`]: 48 bits, so that of a million messages no two are likely to
+/// have the same.
+const ID_DIGITS: usize = 12;
+
+/// A message of the dead queue, in hand until its walk ends.
+pub struct DeadMessage {
+    /// Its name among the dead: of what it is and when it died, so the same at every look, and
+    /// another if it dies again.
+    pub id: String,
+    pub message_id: String,
+    /// The queue that it came from, by its full name.
+    pub origin: String,
+    pub death: Death,
+    pub(super) delivery: Delivery,
+}
+
+impl DeadMessage {
+    pub(super) fn new(delivery: Delivery, names: &Names) -> Self {
+        let none = FieldTable::default();
+        let headers = delivery.properties.headers().as_ref().unwrap_or(&none);
+        let message_id = copy::message_id(&delivery.properties, &delivery.data).to_string();
+        let state = State::parse(headers, &names.dead, names, clock::now());
+        let death = Death::parse(headers);
+        let id = id_of(&message_id, death.at);
+        Self {
+            id,
+            message_id,
+            origin: state.origin.unwrap_or_else(|| names.jobs.clone()),
+            death,
+            delivery,
+        }
+    }
+
+    pub fn body(&self) -> &[u8] {
+        &self.delivery.data
+    }
+
+    /// The AMQP property `type`.
+    pub fn message_type(&self) -> Option<&str> {
+        self.delivery.properties.kind().as_ref().map(ShortString::as_str)
+    }
+
+    /// The AMQP property `content_type`.
+    pub fn content_type(&self) -> Option<&str> {
+        self.delivery.properties.content_type().as_ref().map(ShortString::as_str)
+    }
+
+    /// The AMQP properties that are set, by name, but for the headers.
+    pub fn properties(&self) -> Vec<(&'static str, Value)> {
+        let text = |value: &Option<ShortString>| value.as_ref().map(|text| text.as_str().into());
+        let of = &self.delivery.properties;
+        let all = [
+            ("message_id", text(of.message_id())),
+            ("type", text(of.kind())),
+            ("content_type", text(of.content_type())),
+            ("content_encoding", text(of.content_encoding())),
+            ("correlation_id", text(of.correlation_id())),
+            ("reply_to", text(of.reply_to())),
+            ("app_id", text(of.app_id())),
+            ("user_id", text(of.user_id())),
+            ("timestamp", of.timestamp().map(|seconds| moment(seconds).into())),
+            ("priority", of.priority().map(Value::from)),
+            ("delivery_mode", of.delivery_mode().map(Value::from)),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+
+    /// Its headers, in the order of their names, but for the broker's count of our looks.
+    pub fn headers(&self) -> serde_json::Map<String, Value> {
+        let headers = self.delivery.properties.headers().as_ref();
+        let mut headers = headers.map(object).unwrap_or_default();
+        headers.remove("x-delivery-count");
+        headers
+    }
+}
+
+fn id_of(message_id: &str, died: Option<Timestamp>) -> String {
+    let mut hash = Sha256::new();
+    hash.update(message_id);
+    hash.update([0]);
+    hash.update(died.map(|at| at.to_string()).unwrap_or_default());
+    let mut id = hex::encode(hash.finalize());
+    id.truncate(ID_DIGITS);
+    id
+}
+
+fn moment(seconds: u64) -> String {
+    let at = i64::try_from(seconds).ok().and_then(|at| Timestamp::from_second(at).ok());
+    at.map_or_else(|| seconds.to_string(), |at| at.to_string())
+}
+
+fn object(table: &FieldTable) -> serde_json::Map<String, Value> {
+    table.inner().iter().map(|(name, value)| (name.to_string(), json(value))).collect()
+}
+
+fn json(value: &AMQPValue) -> Value {
+    match value {
+        AMQPValue::Boolean(flag) => (*flag).into(),
+        AMQPValue::ShortShortInt(n) => (*n).into(),
+        AMQPValue::ShortShortUInt(n) => (*n).into(),
+        AMQPValue::ShortInt(n) => (*n).into(),
+        AMQPValue::ShortUInt(n) => (*n).into(),
+        AMQPValue::LongInt(n) => (*n).into(),
+        AMQPValue::LongUInt(n) => (*n).into(),
+        AMQPValue::LongLongInt(n) => (*n).into(),
+        AMQPValue::Float(n) => (*n).into(),
+        AMQPValue::Double(n) => (*n).into(),
+        AMQPValue::ShortString(text) => text.as_str().into(),
+        AMQPValue::LongString(text) => String::from_utf8_lossy(text.as_bytes()).into(),
+        AMQPValue::ByteArray(bytes) => hex::encode(bytes.as_slice()).into(),
+        AMQPValue::Timestamp(seconds) => moment(*seconds).into(),
+        AMQPValue::FieldArray(values) => values.as_slice().iter().map(json).collect(),
+        AMQPValue::FieldTable(table) => object(table).into(),
+        AMQPValue::DecimalValue(_) | AMQPValue::Void => Value::Null,
+    }
+}

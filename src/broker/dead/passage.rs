@@ -1,0 +1,138 @@
+//! Putting a dead message back through the passage before its target, and ending what was cut off.
+
+use std::collections::HashSet;
+
+use lapin::message::Delivery;
+use lapin::options::{BasicGetOptions, BasicQosOptions, BasicRejectOptions};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Confirmation};
+
+use super::{DeadError, DeadMessage, WINDOW, Walk, ready};
+use crate::broker::connection::{Fault, rpc};
+use crate::broker::copy;
+use crate::broker::publisher::{Message, Route, confirmed, short};
+use crate::broker::state::{redrive_of, redriven_headers};
+use crate::broker::topology::{make, passage};
+
+impl Walk {
+    /// Puts a message back to where it came from, as if it had never been tried.
+    ///
+    /// # Errors
+    /// Its queue is gone, or the connection is lost; the message stays among the dead, or is let go
+    /// by whoever acts next.
+    pub async fn redrive(&mut self, message: DeadMessage) -> Result<(), DeadError> {
+        let passage = self.passage_to(&message.origin).await?;
+        let answer = rpc("publish", confirmed(&self.giving, &copy_for(&passage, &message))).await;
+        let refused = match answer? {
+            Confirmation::Ack(None) => {
+                self.drop_one(message).await?;
+                self.hear().await?;
+                return Ok(self.let_go(&passage).await?);
+            }
+            Confirmation::Ack(Some(_)) => "is gone",
+            Confirmation::Nack(_) => "takes no more: look for a length limit set by a policy",
+            Confirmation::NotRequested => "is asked without confirms: report it",
+        };
+        Err(DeadError(format!("{passage} {refused}; the message is still in {}", self.names.dead)))
+    }
+
+    /// Lets go what a redrive that was killed has left on its way; whether there was something.
+    ///
+    /// If so this walk has found what it was for: end it, and begin another.
+    ///
+    /// # Errors
+    /// The connection is lost; whoever acts next ends it.
+    pub async fn finish_others(&mut self) -> Result<bool, DeadError> {
+        let mut left = Vec::new();
+        for passage in self.passages() {
+            if ready(&self.link, &mut self.asking, &passage).await?.is_some_and(|ready| ready > 0) {
+                while let Some(copy) = self.take(&passage).await? {
+                    left.push(copy);
+                }
+            }
+        }
+        let mut originals: HashSet<String> = left.iter().filter_map(id_of).collect();
+        while !originals.is_empty() {
+            let Some(message) = self.next().await? else { break };
+            if originals.remove(&message.id) {
+                self.drop_one(message).await?;
+            }
+        }
+        self.hear().await?;
+        let some = !left.is_empty();
+        for copy in left {
+            reject(&copy).await?;
+        }
+        Ok(some)
+    }
+
+    /// Messages that a redrive that was killed has left on their way.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub async fn on_their_way(&mut self) -> Result<u32, DeadError> {
+        let mut count = 0;
+        for passage in self.passages() {
+            count += ready(&self.link, &mut self.asking, &passage).await?.unwrap_or(0);
+        }
+        Ok(count)
+    }
+
+    fn passages(&self) -> [String; 2] {
+        [&self.names.jobs, &self.names.bulk].map(|target| passage(target).name().to_owned())
+    }
+
+    /// The passage to a queue, made if need be; once a walk.
+    async fn passage_to(&mut self, target: &str) -> Result<String, DeadError> {
+        let passage = passage(target);
+        if !self.targets.contains(target) {
+            if ready(&self.link, &mut self.asking, target).await?.is_none() {
+                return Err(DeadError(format!(
+                    "there is no queue {target} to put messages back to: `callvault run` makes it"
+                )));
+            }
+            make(&self.giving, &passage).await?;
+            self.targets.insert(target.to_owned());
+        }
+        Ok(passage.name().to_owned())
+    }
+
+    /// Waits until the broker knows of all acknowledgements: it hears one thing after the other.
+    async fn hear(&self) -> Result<(), Fault> {
+        rpc("basic.qos", self.taking.basic_qos(WINDOW, BasicQosOptions { global: false })).await
+    }
+
+    async fn let_go(&self, passage: &str) -> Result<(), Fault> {
+        match self.take(passage).await? {
+            Some(copy) => reject(&copy).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn take(&self, passage: &str) -> Result<Option<Delivery>, Fault> {
+        let call = self.giving.basic_get(short(passage), BasicGetOptions::default());
+        Ok(rpc("basic.get", call).await?.map(|message| message.delivery))
+    }
+}
+
+fn copy_for<'a>(passage: &'a str, message: &'a DeadMessage) -> Message<'a> {
+    let none = FieldTable::default();
+    let original: &BasicProperties = &message.delivery.properties;
+    let headers = redriven_headers(original.headers().as_ref().unwrap_or(&none), &message.id);
+    Message {
+        route: Route { exchange: "", routing_key: passage, mandatory: true, ours: true },
+        body: message.body(),
+        properties: copy::properties(original, message.body(), headers),
+    }
+}
+
+/// The original's id, which the copy carries.
+fn id_of(copy: &Delivery) -> Option<String> {
+    redrive_of(copy.properties.headers().as_ref()?)
+}
+
+/// The broker moves it on to its target.
+async fn reject(copy: &Delivery) -> Result<(), Fault> {
+    let call = copy.acker.reject(BasicRejectOptions { requeue: false });
+    rpc("basic.reject", call).await.map(drop)
+}

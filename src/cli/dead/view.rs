@@ -1,0 +1,103 @@
+//! How dead messages are shown: a table, lines of JSON, or one with everything that it carries.
+
+use serde_json::{Value, json};
+
+use crate::broker::DeadMessage;
+use crate::request::{self, CallId, Echo, Hints, RequestId, TenantId};
+
+/// The columns; what is longer pushes the others to the right.
+const HEADER: [&str; 6] = ["WHEN", "TENANT", "CALL", "REASON", "ATTEMPTS", "ID"];
+
+/// Whose message it is, as far as it can be read.
+pub struct Whose {
+    pub tenant: Option<TenantId>,
+    call_id: Option<CallId>,
+    request_id: Option<RequestId>,
+}
+
+impl Whose {
+    pub fn of(message: &DeadMessage) -> Self {
+        let hints =
+            Hints { message_type: message.message_type(), content_type: message.content_type() };
+        let echo = match request::parse(message.body(), hints) {
+            Ok(request) => Echo::from(&request),
+            Err(rejected) => rejected.echo,
+        };
+        Self { tenant: echo.tenant, call_id: echo.call_id, request_id: echo.request_id }
+    }
+}
+
+pub fn header() -> String {
+    columns(HEADER)
+}
+
+/// A line of the table. It shows no field of the body but tenant and call id.
+pub fn row(message: &DeadMessage, whose: &Whose) -> String {
+    let died = message.death.at.map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+    let attempts = message.death.attempts.to_string();
+    let reason = message.death.reason.as_deref().map(harmless);
+    columns([
+        died.as_deref().unwrap_or("-"),
+        whose.tenant.as_ref().map_or("-", TenantId::as_str),
+        whose.call_id.as_ref().map_or("-", CallId::as_str),
+        reason.as_deref().unwrap_or("-"),
+        &attempts,
+        &message.id,
+    ])
+}
+
+fn columns([died, tenant, call, reason, attempts, id]: [&str; 6]) -> String {
+    format!("{died:20}  {tenant:12}  {call:25}  {reason:20}  {attempts:>8}  {id}\n")
+}
+
+/// The same for scripts, an object a line.
+pub fn json_row(message: &DeadMessage, whose: &Whose) -> String {
+    format!("{}\n", facts(message, whose))
+}
+
+fn facts(message: &DeadMessage, whose: &Whose) -> Value {
+    json!({
+        "id": message.id,
+        "messageId": message.message_id,
+        "deadAt": message.death.at.map(|at| at.to_string()),
+        "tenant": whose.tenant,
+        "callId": whose.call_id,
+        "requestId": whose.request_id,
+        "reason": message.death.reason,
+        "detail": message.death.detail,
+        "attempts": message.death.attempts,
+        "queue": message.origin,
+    })
+}
+
+/// All of one message: properties, headers, an empty line, the body.
+pub fn whole(message: &DeadMessage) -> String {
+    let properties = message.properties().into_iter().map(|(name, value)| (name.to_owned(), value));
+    let mut text = String::new();
+    for (name, value) in properties.chain(message.headers()) {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        text += &format!("{name}: {}\n", harmless(&value));
+    }
+    let body = String::from_utf8_lossy(message.body());
+    let lines = body.lines().map(|line| format!("{}\n", harmless(line)));
+    text + "\n" + &lines.collect::<String>()
+}
+
+/// The same for scripts: the body byte for byte, in hex where it is not UTF-8.
+pub fn whole_json(message: &DeadMessage, whose: &Whose) -> String {
+    let mut all = facts(message, whose);
+    let properties = message.properties().into_iter().map(|(name, value)| (name.to_owned(), value));
+    all["properties"] = Value::Object(properties.collect());
+    all["headers"] = Value::Object(message.headers());
+    match std::str::from_utf8(message.body()) {
+        Ok(text) => all["body"] = text.into(),
+        Err(_) => all["bodyHex"] = hex::encode(message.body()).into(),
+    }
+    format!("{all:#}\n")
+}
+
+/// Strangers wrote it, and a terminal obeys control characters.
+fn harmless(text: &str) -> String {
+    let shown = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
+    text.chars().map(shown).collect()
+}
