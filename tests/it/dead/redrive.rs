@@ -133,7 +133,7 @@ async fn assert_all_back(world: &World, calls: usize) {
     let subjects: BTreeSet<_> = events.iter().map(|event| event["subject"].to_string()).collect();
     assert!(events.iter().all(|event| event["type"] == "recording.archived"));
     assert_eq!(subjects.len(), calls, "each call once");
-    assert_eq!(world.ccfs.requests().len(), calls);
+    assert_eq!(world.store.s3().keys(&world.bucket, "acme/").await.len(), calls);
     assert_eq!((world.depth("dead").await, world.rabbit.ready(&world.events).await), (0, 0));
     for passage in ["jobs.redrive", "bulk.redrive"] {
         let queue = world.queue(passage);
