@@ -14,8 +14,8 @@ use crate::support::world::World;
 /// The other's CC-FS is somewhere else: it takes this long to its first byte.
 const DISTANCE: Duration = Duration::from_millis(100);
 
-/// What the other has in the queue or at work, which is more than it may have at work.
-const OUTSTANDING: usize = 96;
+/// What the other has in the queue or at work: never so little that it has to wait for more.
+const OUTSTANDING: usize = 1000;
 
 /// How much to do.
 pub struct Sizes {
