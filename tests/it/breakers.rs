@@ -35,6 +35,11 @@ async fn while_the_store_is_down_consuming_pauses_and_nothing_dies() {
     .await;
     let (_, body) = worker.get("/readyz").await;
     assert!(body.contains("store.unreachable"), "{body}");
+    eventually("nobody consumes", SOON, || async {
+        let consumers = world.rabbit.consumers(&world.queue("jobs")).await;
+        (consumers == 0).then_some(())
+    })
+    .await;
     let open = worker.metric("callvault_breaker_open", &["target=\"store:"]).await;
     assert_eq!(open, 1.0);
 
