@@ -154,7 +154,8 @@ async fn open(
     .await
 }
 
-fn is_refusal(error: &lapin::Error) -> bool {
+/// The broker does not let this user do it.
+pub(super) fn is_refusal(error: &lapin::Error) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(error)
         if matches!(error.kind(), AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)))
 }

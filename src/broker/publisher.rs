@@ -71,7 +71,7 @@ pub(super) struct Lanes {
     repaired: tokio::sync::Mutex<Option<Instant>>,
 }
 
-struct Lane {
+pub(super) struct Lane {
     link: Arc<Link>,
     idle: Mutex<Vec<Channel>>,
 }
@@ -119,7 +119,7 @@ async fn mind_alarms(shared: &Shared, link: &Link) -> Infallible {
     }
 }
 
-enum Answer {
+pub(super) enum Answer {
     Confirmed,
     /// `mandatory`, and no queue took it.
     Returned,
@@ -221,7 +221,7 @@ impl Publisher {
     }
 
     /// The open connection, as soon as there is one.
-    async fn lane(&self) -> Arc<Lane> {
+    pub(super) async fn lane(&self) -> Arc<Lane> {
         let mut open = self.shared.lanes.open.subscribe();
         let lane = open.wait_for(Option::is_some).await.ok().and_then(|lane| lane.clone());
         match lane {
@@ -231,7 +231,12 @@ impl Publisher {
         }
     }
 
-    async fn publish_once(&self, lane: &Lane, message: &Message<'_>) -> Result<Answer, Fault> {
+    /// Publishes on a channel of its own and waits for the confirm.
+    pub(super) async fn publish_once(
+        &self,
+        lane: &Lane,
+        message: &Message<'_>,
+    ) -> Result<Answer, Fault> {
         let Ok(_place) = self.shared.lanes.places.acquire().await else {
             return Err(Fault::new("the pool of channels is closed"));
         };

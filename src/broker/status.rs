@@ -122,6 +122,12 @@ impl Board {
         news
     }
 
+    /// What is wrong with the connection that publishes, as far as it is known.
+    pub(super) fn publishing(&self) -> String {
+        let fault = self.0.borrow().links[Side::Publish as usize].fault.clone();
+        fault.unwrap_or_else(|| "it is connected, and silent".to_owned())
+    }
+
     /// The connection is open, but something on it does not work.
     pub(super) fn trouble(&self, side: Side, fault: String) {
         self.change(|status| status.links[side as usize].fault = Some(fault));

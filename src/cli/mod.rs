@@ -1,11 +1,17 @@
 //! The commands: the only places that build clients and see the configuration whole.
 
+mod ask;
 mod check;
 pub mod config;
 mod dead;
+mod dump;
 mod healthcheck;
 mod heap;
+mod keys;
 mod pages;
+mod progress;
+mod reconcile;
+mod rows;
 mod run;
 mod sign;
 
@@ -18,7 +24,10 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::broker::RequestError;
 use crate::config::{Loaded, Mistakes};
+use crate::failure::Failure;
+use crate::index::IndexError;
 
 /// Archives call recordings: RabbitMQ messages in, recordings from Huawei CC-FS to S3, events out.
 #[derive(Debug, Parser)]
@@ -27,6 +36,7 @@ use crate::config::{Loaded, Mistakes};
   callvault config --config callvault.toml       what is in force, and where it comes from
   callvault check --config callvault.toml        what works, and what to do about what does not
   callvault run --config callvault.toml          archive until told to stop
+  callvault dump --tenant acme --index package.zip
   CALLVAULT__LOG__LEVEL=debug callvault run --config callvault.toml
   callvault dead list --config callvault.toml    what failed for good, and why
 
@@ -65,6 +75,30 @@ enum Command {
     /// Connects to nothing. Exit 2 with all mistakes at once where it is wrong.
     #[command(after_help = "Example:\n  callvault config --config callvault.toml")]
     Config,
+    /// Ask for recordings: by name, or all of a recording index.
+    ///
+    /// Publishes requests of at most a thousand recordings, which workers archive behind live
+    /// calls. An index may be of any size, in UTF-8 or GBK; its times are those of the tenant's
+    /// time zone. A row that cannot be used is reported on stderr with its line. A dump may be
+    /// repeated, also after it was killed: what is stored is not fetched again. Exit 0 when all was
+    /// asked for, 1 when not, 2 for wrong usage or configuration.
+    #[command(after_help = "Examples:
+  callvault dump --tenant acme --call-id 1777093663-792075
+  callvault dump --tenant acme --index package.zip --dry-run
+  callvault dump --tenant acme --index package.zip --request-id audit-2026")]
+    Dump(dump::Dump),
+    /// Compare a recording index with the bucket: what is missing, what is empty.
+    ///
+    /// Lists the days of the index instead of asking for each recording. One is present if any key
+    /// of its day is its own: by call id, by file name or by both, whatever the extension. Rows
+    /// that cannot be used are reported on stderr. With --enqueue what is missing is asked for; an
+    /// empty object is in the way of another, until callvault dump --force. Needs s3:ListBucket.
+    /// Exit 0 when all is there, 1 when not, 2 for wrong usage or configuration.
+    #[command(after_help = "Examples:
+  callvault reconcile --tenant acme --index package.zip
+  callvault reconcile --tenant acme --index package.zip --enqueue
+  callvault reconcile --tenant acme --index package.zip --json | jq .missing")]
+    Reconcile(reconcile::Reconcile),
     /// Ask a running worker whether it is ready; for images without a shell.
     ///
     /// Asks /readyz on http.listen of the same configuration. Exit 0 when ready, 1 when not, 2 when
@@ -121,6 +155,16 @@ pub enum Error {
     #[error(transparent)]
     NotReady(#[from] healthcheck::NotReady),
     #[error(transparent)]
+    Requests(#[from] RequestError),
+    #[error("--index {0}: {1}")]
+    Index(PathBuf, IndexError),
+    #[error("a temporary file: {0}; make room, or set TMPDIR to where there is")]
+    Spool(io::Error),
+    #[error("{0}; the report is not whole")]
+    Store(Failure),
+    #[error("{0} of what was to be asked for could not be, for the reasons above")]
+    BadRows(u64),
+    #[error(transparent)]
     Run(#[from] run::RunError),
     #[error(transparent)]
     Dead(#[from] dead::Undone),
@@ -136,9 +180,14 @@ impl Error {
         match self {
             Self::Configuration(_) | Self::Setup(_) => ExitCode::from(2),
             Self::NotReady(_)
-            | Self::Run(_)
             | Self::Dead(_)
             | Self::Pages { .. }
+            | Self::Requests(_)
+            | Self::Index(..)
+            | Self::BadRows(_)
+            | Self::Spool(_)
+            | Self::Store(_)
+            | Self::Run(_)
             | Self::Output(_) => ExitCode::FAILURE,
         }
     }
@@ -158,6 +207,8 @@ pub fn run(cli: Cli) -> Result<ExitCode, Error> {
     match cli.command {
         Command::Run => return run::run(loaded()?),
         Command::Check(options) => return check::run(loaded()?, &options),
+        Command::Dump(dump) => return work(dump::run(&loaded()?.config, dump)),
+        Command::Reconcile(told) => return work(reconcile::run(&loaded()?.config, told)),
         Command::Config => say(&config::run(&loaded()?))?,
         Command::Healthcheck => {
             say(&format!("{}\n", healthcheck::run(loaded()?.config.http.listen)?))?;
@@ -175,6 +226,24 @@ pub fn run(cli: Cli) -> Result<ExitCode, Error> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs what needs a runtime, to its end.
+fn work(command: impl Future<Output = Result<ExitCode, Error>>) -> Result<ExitCode, Error> {
+    // A second installation can only be the same provider: it is the only one that is linked.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(run::RunError::from)?;
+    let ended = match runtime.block_on(command) {
+        // A reader who has seen enough (`| head`) is no error.
+        Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            Ok(ExitCode::SUCCESS)
+        }
+        ended => ended,
+    };
+    // Who has failed does not wait for standard input.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Writes the answer of a command. A reader who has seen enough (`| head`) is no error.

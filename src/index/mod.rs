@@ -24,6 +24,8 @@ pub use source::{Index, IndexError};
 pub struct Entry {
     pub at: Position,
     pub row: Result<Row, BadRow>,
+    /// How much of [`Index::size`] has been read.
+    pub read: u64,
 }
 
 /// Where in the index.

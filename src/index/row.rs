@@ -60,6 +60,13 @@ impl Row {
         }
     }
 
+    /// The recording with all its names.
+    pub fn whole(self) -> Wanted {
+        let Self { call_id, file_name, cc_id, call_begin, call_end } = self;
+        let (call_id, file_name) = (call_id.ok(), file_name.ok());
+        Wanted { call_id, file_name, cc_id, call_begin, call_end, ..Wanted::default() }
+    }
+
     /// The recording, asked for by one of its names.
     ///
     /// # Errors

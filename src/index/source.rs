@@ -41,11 +41,15 @@ trait Seekable: Read + Seek + Send {}
 impl<T: Read + Seek + Send> Seekable for T {}
 
 /// An index that is open.
-pub struct Index(Source);
+pub struct Index {
+    source: Source,
+    size: Option<u64>,
+}
 
 enum Source {
     Table(Box<dyn Read + Send>),
-    Package(ZipArchive<Box<dyn Seekable>>),
+    /// With the places in it of what is to be read.
+    Package(ZipArchive<Box<dyn Seekable>>, Vec<usize>),
 }
 
 impl Index {
@@ -75,7 +79,7 @@ impl Index {
         let head = head(&mut source).map_err(IndexError::Open)?;
         let mut whole = io::Cursor::new(head.clone()).chain(source);
         if head != ZIP {
-            return Ok(Self(Source::Table(Box::new(whole))));
+            return Ok(Self { source: Source::Table(Box::new(whole)), size: None });
         }
         let mut spool = tempfile::tempfile().map_err(IndexError::Spool)?;
         io::copy(&mut whole, &mut spool).map_err(IndexError::Spool)?;
@@ -89,15 +93,32 @@ impl Index {
     pub fn seekable(mut source: impl Read + Seek + Send + 'static) -> Result<Self, IndexError> {
         let start = source.rewind();
         let head = start.and_then(|()| head(&mut source)).map_err(IndexError::Open)?;
-        source.seek(SeekFrom::Start(0)).map_err(IndexError::Open)?;
+        let size = source.seek(SeekFrom::End(0)).map_err(IndexError::Open)?;
+        source.rewind().map_err(IndexError::Open)?;
         if head != ZIP {
-            return Ok(Self(Source::Table(Box::new(source))));
+            return Ok(Self { source: Source::Table(Box::new(source)), size: Some(size) });
         }
         let source: Box<dyn Seekable> = Box::new(source);
         let mut package = ZipArchive::new(source).map_err(IndexError::Package)?;
         // Off by default: that an entry is what the table of contents says.
         package.validate_header_consistency().map_err(IndexError::Package)?;
-        Ok(Self(Source::Package(package)))
+        let (mut files, mut size) = (Vec::new(), 0);
+        for at in 0..package.len() {
+            let file = package.by_index_raw(at).map_err(IndexError::Package)?;
+            if holds_recordings(&file.name().map_err(IndexError::Package)?) {
+                files.push(at);
+                size += file.size();
+            }
+        }
+        if files.is_empty() {
+            return Err(IndexError::NoRecords);
+        }
+        Ok(Self { source: Source::Package(package, files), size: Some(size) })
+    }
+
+    /// Bytes of CSV, where they are known.
+    pub fn size(&self) -> Option<u64> {
+        self.size
     }
 
     /// Hands every row to `visit`, until it has had enough; their times are those of `zone`.
@@ -109,25 +130,22 @@ impl Index {
         zone: &TimeZone,
         mut visit: impl FnMut(Entry) -> ControlFlow<()>,
     ) -> Result<(), IndexError> {
-        let mut package = match self.0 {
-            Source::Table(table) => return read_table(table, None, zone, &mut visit).map(drop),
-            Source::Package(package) => package,
+        let (mut package, files) = match self.source {
+            Source::Table(table) => return read_table(table, None, 0, zone, &mut visit).map(drop),
+            Source::Package(package, files) => (package, files),
         };
-        let mut found = false;
-        for at in 0..package.len() {
+        let mut before = 0;
+        for at in files {
             let file = package.by_index(at).map_err(IndexError::Package)?;
-            let name = file.name().map_err(IndexError::Package)?.into_owned();
-            if !holds_recordings(&name) {
-                continue;
-            }
-            found = true;
             // Names in an archive are anybody's; what a terminal would obey is not shown to it.
-            let shown: Arc<str> = name.escape_debug().to_string().into();
-            if read_table(file, Some(shown), zone, &mut visit)?.is_break() {
-                return Ok(());
+            let name = file.name().map_err(IndexError::Package)?.escape_debug().to_string();
+            let size = file.size();
+            if read_table(file, Some(name.into()), before, zone, &mut visit)?.is_break() {
+                break;
             }
+            before += size;
         }
-        if found { Ok(()) } else { Err(IndexError::NoRecords) }
+        Ok(())
     }
 }
 
@@ -143,6 +161,7 @@ fn holds_recordings(path: &str) -> bool {
 fn read_table(
     source: impl Read,
     file: Option<Arc<str>>,
+    before: u64,
     zone: &TimeZone,
     visit: &mut impl FnMut(Entry) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, IndexError> {
@@ -161,7 +180,8 @@ fn read_table(
         let Some(found) = next else { return Ok(ControlFlow::Continue(())) };
         let fields = found.fields.and_then(|fields| encoding.decode(fields));
         let row = fields.and_then(|fields| Row::read(&fields, zone));
-        if visit(Entry { at: at(found.line), row }).is_break() {
+        let entry = Entry { at: at(found.line), row, read: before + table.taken() };
+        if visit(entry).is_break() {
             return Ok(ControlFlow::Break(()));
         }
     }

@@ -28,6 +28,7 @@ pub(super) struct Table<R> {
     ended: bool,
     /// That the next row begins in, from 1.
     line: u64,
+    taken: u64,
 }
 
 /// A row as it was found.
@@ -38,7 +39,12 @@ pub(super) struct Found {
 }
 
 impl<R: Read> Table<R> {
-    /// Where the next row begins.
+    /// Bytes before the next row.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// The line that the next row begins in.
     pub(super) fn line(&self) -> u64 {
         self.line
     }
@@ -52,6 +58,7 @@ impl<R: Read> Table<R> {
             start: 0,
             ended: false,
             line: 1,
+            taken: 0,
         }
     }
 
@@ -134,6 +141,7 @@ impl<R: Read> Table<R> {
     fn take(&mut self, bytes: usize) {
         let lines = self.rest()[..bytes].iter().filter(|byte| **byte == b'\n').count();
         self.line += lines as u64;
+        self.taken += bytes as u64;
         self.start += bytes;
     }
 

@@ -68,6 +68,7 @@ label!(
         CompleteMultipart => "complete_multipart",
         AbortMultipart => "abort_multipart",
         ListMultipart => "list_multipart",
+        List => "list",
     }
 );
 

@@ -1,5 +1,7 @@
 //! Where a recording belongs: its name, its key, the template of keys (contract 3).
 
+mod pattern;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -11,6 +13,8 @@ use super::date::When;
 use super::format::split_extension;
 use crate::failure::{Failure, Reason};
 use crate::request::{CcId, FileName, TenantId, Wanted};
+
+pub use pattern::KeyPattern;
 
 /// Everything outside `A–Z a–z 0–9 . _ -`.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'-');
@@ -47,7 +51,8 @@ pub fn locate(
     Ok(Place { when, name })
 }
 
-fn name_of(wanted: &Wanted) -> Option<String> {
+/// Its name, percent-encoded; `None` where nothing names it.
+pub fn name_of(wanted: &Wanted) -> Option<String> {
     let call_id = wanted.call_id.as_ref().map(|id| encode(id.as_str()));
     let file = wanted.file_name.as_ref().map(file_part);
     let name = match (call_id, file) {
@@ -202,6 +207,18 @@ impl KeyTemplate {
         place: &Place,
         extension: &str,
     ) -> Result<ObjectKey, Failure> {
+        ObjectKey::new(self.render(tenant, cc_id, wanted, place, &encode(extension)))
+    }
+
+    /// The key with `extension` as it is to stand in it.
+    fn render(
+        &self,
+        tenant: &TenantId,
+        cc_id: &CcId,
+        wanted: &Wanted,
+        place: &Place,
+        extension: &str,
+    ) -> String {
         let date = place.when.date;
         let pieces = self.0.iter().map(|piece| match piece {
             Piece::Literal(text) => Cow::Borrowed(text.as_str()),
@@ -214,12 +231,12 @@ impl KeyTemplate {
                 Field::CallId => encode(wanted.call_id.as_ref().map_or("-", |id| id.as_str())),
                 Field::Name => Cow::Borrowed(place.name.as_str()),
                 Field::CcId => encode(cc_id.as_str()),
-                Field::Extension => encode(extension),
+                Field::Extension => Cow::Borrowed(extension),
             },
         });
         let whole: String = pieces.collect();
         let segments: Vec<&str> = whole.split('/').map(undotted).collect();
-        ObjectKey::new(segments.join("/"))
+        segments.join("/")
     }
 
     fn uses(&self, field: Field) -> bool {

@@ -10,6 +10,6 @@ mod zip;
 
 pub use date::When;
 pub use format::{Format, HEAD_BYTES, Sniffed, extension, likely_extensions, sniff, sniff_whole};
-pub use key::{KeyTemplate, ObjectKey, Place, locate};
+pub use key::{KeyPattern, KeyTemplate, ObjectKey, Place, locate, name_of};
 pub use proof::{Framing, Proof};
 pub use wav::Audio;

@@ -153,15 +153,22 @@ impl DumpRequest {
                 tenant: &self.tenant,
                 request_id: &self.request_id,
                 force: self.force,
-                call_id: wanted.call_id.as_ref(),
-                file_name: wanted.file_name.as_ref(),
-                cc_id: wanted.cc_id.as_ref(),
-                call_begin: wanted.call_begin.map(|time| time.to_string()),
-                call_end: wanted.call_end.map(|time| time.to_string()),
-                metadata: &wanted.metadata,
+                recording: wanted.into(),
             };
             serde_json::to_vec(&item).expect("strings and a bool always serialise")
         })
+    }
+
+    /// The message that asks for this dump.
+    pub fn body(&self) -> Vec<u8> {
+        let dump = Dump {
+            r#type: MessageType::DumpRequested.as_str(),
+            tenant: &self.tenant,
+            request_id: &self.request_id,
+            force: self.force,
+            recordings: self.recordings.iter().map(Recording::from).collect(),
+        };
+        serde_json::to_vec(&dump).expect("strings and a bool always serialise")
     }
 }
 
@@ -173,6 +180,25 @@ struct Item<'a> {
     tenant: &'a TenantId,
     request_id: &'a RequestId,
     force: bool,
+    #[serde(flatten)]
+    recording: Recording<'a>,
+}
+
+/// The body of a `recording.dump-requested`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Dump<'a> {
+    r#type: &'static str,
+    tenant: &'a TenantId,
+    request_id: &'a RequestId,
+    force: bool,
+    recordings: Vec<Recording<'a>>,
+}
+
+/// A recording in either.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Recording<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     call_id: Option<&'a CallId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -185,6 +211,19 @@ struct Item<'a> {
     call_end: Option<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     metadata: &'a BTreeMap<String, String>,
+}
+
+impl<'a> From<&'a Wanted> for Recording<'a> {
+    fn from(wanted: &'a Wanted) -> Self {
+        Self {
+            call_id: wanted.call_id.as_ref(),
+            file_name: wanted.file_name.as_ref(),
+            cc_id: wanted.cc_id.as_ref(),
+            call_begin: wanted.call_begin.map(|time| time.to_string()),
+            call_end: wanted.call_end.map(|time| time.to_string()),
+            metadata: &wanted.metadata,
+        }
+    }
 }
 
 /// Reads a message.

@@ -270,6 +270,28 @@ fn a_dump_is_expanded_into_items_that_say_the_same() {
 }
 
 #[test]
+fn a_dump_is_written_as_it_is_read_and_a_thousand_of_the_longest_names_fit() {
+    let longest = |c: char, most: usize| c.to_string().repeat(most);
+    let wanted = Wanted {
+        call_id: CallId::new(longest('𠀀', 25)).ok(),
+        file_name: FileName::new(longest('𠀀', 225)).ok(),
+        cc_id: CcId::new(longest('"', 64)).ok(),
+        call_begin: Some("2026-04-25T05:07:43Z".parse().unwrap()),
+        call_end: Some("2026-04-25T05:12:44.123456789Z".parse().unwrap()),
+        metadata: BTreeMap::new(),
+    };
+    let dump = DumpRequest {
+        tenant: TenantId::new("acme").unwrap(),
+        request_id: RequestId::new(longest('𠀀', 128)).unwrap(),
+        force: true,
+        recordings: vec![wanted; 1000],
+    };
+    let body = dump.body();
+    assert!(body.len() < MAX_BODY / 2, "{} bytes", body.len());
+    assert_eq!(parse(&body, NO_HINTS).unwrap(), Request::Dump(dump));
+}
+
+#[test]
 fn a_dump_of_one_recording_is_done_in_place() {
     let dump = dump(parse_json(&dump_of(json!([{ "callId": "A" }]))).unwrap());
     let single = dump.into_single().unwrap();

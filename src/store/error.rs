@@ -232,6 +232,7 @@ fn verb(operation: StoreOperation) -> &'static str {
         StoreOperation::CompleteMultipart => "CompleteMultipartUpload",
         StoreOperation::AbortMultipart => "AbortMultipartUpload",
         StoreOperation::ListMultipart => "ListMultipartUploads",
+        StoreOperation::List => "ListObjectsV2",
     }
 }
 

@@ -9,6 +9,7 @@ mod checksum;
 mod client;
 mod credentials;
 mod error;
+mod list;
 mod look;
 mod metadata;
 mod multipart;
@@ -36,6 +37,7 @@ use credentials::Configured;
 use error::Refusal;
 
 pub use crate::config::MAX_PARTS;
+pub use list::{Listed, NextPage};
 pub use multipart::{Part, Upload};
 
 /// A SHA-256, as bytes.

@@ -1,8 +1,10 @@
 //! The program as its users start it: what it prints where, and how it ends.
 
 mod config;
+mod dump;
 mod ends;
 mod pages;
+mod reconcile;
 mod sign;
 mod usage;
 
@@ -59,7 +61,7 @@ impl Desk {
         self.0.path()
     }
 
-    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+    pub fn file(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.0.path().join(name);
         fs::write(&path, text).expect("it can be written");
         path
@@ -99,4 +101,23 @@ impl Desk {
         assert_eq!((ended.code, ended.stdout.as_str()), (code, ""), "{line}: {}", ended.stderr);
         ended.stderr
     }
+}
+
+/// A row of a recording index: a call that ended at noon, UTC, on this day.
+fn row(call_id: &str, day: &str, file_name: &str) -> String {
+    let (begin, end) = (format!("{day} 11:55:00"), format!("{day} 12:00:00"));
+    format!(
+        "dev,7,1,512,{call_id},+4915550123,5550199,{begin},{end},,0,0,{file_name},4,0,5,,17\r\n"
+    )
+}
+
+/// The ZIP package that an index comes in, with the calls beside it.
+fn package(files: &[(&str, String)]) -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, text) in files {
+        let options = zip::write::SimpleFileOptions::default();
+        zip.start_file(*name, options).expect("a file in a ZIP");
+        std::io::Write::write_all(&mut zip, text.as_bytes()).expect("memory can be written");
+    }
+    zip.finish().expect("memory can be written").into_inner()
 }

@@ -21,7 +21,7 @@ pub(in crate::broker) struct Names {
     pub suspect: String,
     pub dead: String,
     pub events: String,
-    calls: String,
+    pub calls: String,
     retry: String,
 }
 

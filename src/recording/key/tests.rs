@@ -27,6 +27,40 @@ fn key(template: &str, wanted: &Wanted, extension: &str) -> Result<String, Failu
 }
 
 #[test]
+fn a_pattern_is_the_key_but_for_the_extension_and_a_day_is_what_it_begins_with() {
+    let (tenant, cc_id) = (TenantId::new("acme").unwrap(), CcId::new("c/1").unwrap());
+    let wanted = wanted("1-1", "X:/4/0/20260425/512/1.V3");
+    let place = locate(&wanted, &TimeZone::UTC, None).unwrap();
+    let cases = [
+        (DEFAULT, "acme/2026/04/25/1-1_X_4_0_20260425_512_1.*", "acme/2026/04/25/"),
+        ("{ext}/{tenant}/{name}", "*/acme/1-1_X_4_0_20260425_512_1", ""),
+        (
+            "{tenant}/{cc_id}/{yyyy}-{mm}/{hh}/{dd}/{call_id}",
+            "acme/c%2F1/2026-04/05/25/1-1",
+            "acme/c%2F1/2026-04/",
+        ),
+        (
+            "a/{tenant}/x{yyyy}{mm}{dd}.{name}-{ext}",
+            "a/acme/x20260425.1-1_X_4_0_20260425_512_1-*",
+            "a/acme/x20260425.",
+        ),
+    ];
+    for (template, pattern, prefix) in cases {
+        let keys = KeyTemplate::parse(template).unwrap();
+        let found = keys.pattern(&tenant, &cc_id, &wanted, &place).unwrap();
+        assert_eq!(found.as_str(), pattern);
+        assert_eq!(found.stem(), pattern.strip_suffix(".*"));
+        assert_eq!(found.with("v 3"), key(template, &wanted, "v 3").unwrap());
+        assert_eq!(keys.day_prefix(&tenant, &cc_id, place.when), prefix);
+        assert!(found.as_str().starts_with(prefix));
+    }
+    // Without a name in the template all that are asked for by file name would share a key.
+    let nameless = KeyTemplate::parse("{tenant}/{call_id}.{ext}").unwrap();
+    let by_file = Wanted { call_id: None, ..wanted };
+    assert!(nameless.pattern(&tenant, &cc_id, &by_file, &place).is_err());
+}
+
+#[test]
 fn names_of_recordings() {
     let cases = [
         ("1777093663-792075", "", "1777093663-792075"),

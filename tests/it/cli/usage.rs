@@ -16,6 +16,8 @@ fn help_says_what_there_is() {
       run          The worker: archive until told to stop
       check        Try broker, CC-FS and store as the worker would, and say what to do about what fails
       config       Print the effective configuration with its sources, secrets masked
+      dump         Ask for recordings: by name, or all of a recording index
+      reconcile    Compare a recording index with the bucket: what is missing, what is empty
       healthcheck  Ask a running worker whether it is ready; for images without a shell
       dead         Look at what failed for good; put it back, or drop it
       sign         Print the signed request for one recording as a curl command
@@ -31,6 +33,7 @@ fn help_says_what_there_is() {
       callvault config --config callvault.toml       what is in force, and where it comes from
       callvault check --config callvault.toml        what works, and what to do about what does not
       callvault run --config callvault.toml          archive until told to stop
+      callvault dump --tenant acme --index package.zip
       CALLVAULT__LOG__LEVEL=debug callvault run --config callvault.toml
       callvault dead list --config callvault.toml    what failed for good, and why
 
@@ -75,6 +78,101 @@ fn help_says_what_there_is() {
 
     Example:
       callvault config --config callvault.toml
+    ");
+    assert_snapshot!(desk.printed("dump --help", &[]), @r"
+    Ask for recordings: by name, or all of a recording index.
+
+    Publishes requests of at most a thousand recordings, which workers archive behind live calls. An
+    index may be of any size, in UTF-8 or GBK; its times are those of the tenant's time zone. A row that
+    cannot be used is reported on stderr with its line. A dump may be repeated, also after it was
+    killed: what is stored is not fetched again. Exit 0 when all was asked for, 1 when not, 2 for wrong
+    usage or configuration.
+
+    Usage: callvault dump [OPTIONS] --tenant <ID> <--call-id <ID>...|--file-name <NAME>...|--index <FILE>>
+
+    Options:
+          --tenant <ID>
+              Whose recordings; a tenant of the configuration
+
+          --call-id <ID>...
+              Calls to ask for; the epoch seconds that an id begins with give the day
+
+          --file-name <NAME>...
+              Recordings to ask for by original_file_name; the day stands in the path
+
+          --index <FILE>
+              A recording index: its CSV, the ZIP package it comes in, or - for either on standard input
+
+          --by <BY>
+              The name that rows of the index are asked for by; live calls have keys by call id
+
+              [default: call-id]
+              [possible values: call-id, file-name]
+
+          --config <FILE>
+              The configuration, a TOML file
+
+              [env: CALLVAULT_CONFIG=]
+
+          --force
+              Store again over what is there
+
+          --dry-run
+              Print the keys the recordings would get, and ask for nothing; * is for what CC-FS sends
+
+          --request-id <ID>
+              What events say they belong to [default: dump- and the time]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Examples:
+      callvault dump --tenant acme --call-id 1777093663-792075
+      callvault dump --tenant acme --index package.zip --dry-run
+      callvault dump --tenant acme --index package.zip --request-id audit-2026
+    ");
+    assert_snapshot!(desk.printed("reconcile --help", &[]), @r"
+    Compare a recording index with the bucket: what is missing, what is empty.
+
+    Lists the days of the index instead of asking for each recording. One is present if any key of its
+    day is its own: by call id, by file name or by both, whatever the extension. Rows that cannot be
+    used are reported on stderr. With --enqueue what is missing is asked for; an empty object is in the
+    way of another, until callvault dump --force. Needs s3:ListBucket. Exit 0 when all is there, 1 when
+    not, 2 for wrong usage or configuration.
+
+    Usage: callvault reconcile [OPTIONS] --tenant <ID> --index <FILE>
+
+    Options:
+          --tenant <ID>
+              Whose recordings; a tenant of the configuration
+
+          --index <FILE>
+              A recording index: its CSV, the ZIP package it comes in, or - for either on standard input
+
+          --enqueue
+              Ask for what is missing, as callvault dump does
+
+          --by <BY>
+              The name that missing recordings are asked for by
+
+              [default: call-id]
+              [possible values: call-id, file-name]
+
+          --json
+              Report as JSON
+
+          --config <FILE>
+              The configuration, a TOML file
+
+              [env: CALLVAULT_CONFIG=]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Examples:
+      callvault reconcile --tenant acme --index package.zip
+      callvault reconcile --tenant acme --index package.zip --enqueue
+      callvault reconcile --tenant acme --index package.zip --json | jq .missing
     ");
     assert_snapshot!(desk.printed("healthcheck --help", &[]), @r"
     Ask a running worker whether it is ready; for images without a shell.

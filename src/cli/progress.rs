@@ -1,0 +1,105 @@
+//! How far a long command has come: a bar on a terminal, plain lines elsewhere; on stderr.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::time::Instant;
+
+/// How often a bar is drawn, and how often a line is written.
+const DRAW_EVERY: Duration = Duration::from_millis(100);
+const WRITE_EVERY: Duration = Duration::from_secs(10);
+
+pub struct Progress {
+    /// Only on a terminal.
+    bar: Option<ProgressBar>,
+    /// What `read` comes to at the end, where that is known.
+    size: Option<u64>,
+    began: Instant,
+    told: Instant,
+}
+
+impl Progress {
+    pub fn new(size: Option<u64>) -> Self {
+        let bar = io::stderr().is_terminal().then(|| bar(size));
+        let now = Instant::now();
+        Self { bar, size, began: now, told: now }
+    }
+
+    /// So many rows are done, with so much of the size read.
+    pub fn at(&mut self, rows: u64, read: u64) {
+        let every = if self.bar.is_some() { DRAW_EVERY } else { WRITE_EVERY };
+        if self.told.elapsed() < every {
+            return;
+        }
+        self.told = Instant::now();
+        let text = told(rows, read, self.size, self.began.elapsed());
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(read);
+                bar.set_message(text);
+            }
+            None => self.say(&text),
+        }
+    }
+
+    /// A line that stays, above the bar.
+    pub fn say(&self, line: &str) {
+        let write = || {
+            // Nobody is left to be told that stderr is closed.
+            let _ = writeln!(io::stderr().lock(), "{line}");
+        };
+        match &self.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn end(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar(size: Option<u64>) -> ProgressBar {
+    let (bar, style) = match size {
+        Some(size) => (ProgressBar::new(size), "{bar:30} {percent:>3} %  {msg}"),
+        None => (ProgressBar::new_spinner(), "{spinner} {msg}"),
+    };
+    bar.set_draw_target(ProgressDrawTarget::stderr());
+    bar.with_style(ProgressStyle::with_template(style).expect("the template is a constant"))
+}
+
+/// Rows, rate, and time left as far as the past tells it.
+fn told(rows: u64, read: u64, size: Option<u64>, elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs_f64().max(0.001);
+    let mut text = format!("{rows} rows, {:.0}/s", rows as f64 / seconds);
+    if let Some(size) = size.filter(|_| read > 0) {
+        let left = seconds * size.saturating_sub(read) as f64 / read as f64;
+        let (minutes, seconds) = (left as u64 / 60, left as u64 % 60);
+        text += &match minutes {
+            0 => format!(", {seconds} s left"),
+            1..60 => format!(", {minutes} min {seconds} s left"),
+            _ => format!(", {} h {} min left", minutes / 60, minutes % 60),
+        };
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rate_and_time_left_are_told() {
+        let at = |read, size, seconds| told(5000, read, size, Duration::from_secs(seconds));
+        assert_eq!(at(10, None, 10), "5000 rows, 500/s");
+        assert_eq!(at(0, Some(100), 10), "5000 rows, 500/s");
+        assert_eq!(at(50, Some(100), 10), "5000 rows, 500/s, 10 s left");
+        assert_eq!(at(10, Some(100), 10), "5000 rows, 500/s, 1 min 30 s left");
+        assert_eq!(at(1, Some(1000), 10), "5000 rows, 500/s, 2 h 46 min left");
+        assert_eq!(at(100, Some(100), 0), "5000 rows, 5000000/s, 0 s left");
+    }
+}

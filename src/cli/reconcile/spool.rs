@@ -1,0 +1,238 @@
+//! The rows of an index in the order of their days, in memory that does not grow with the index.
+//!
+//! An external merge sort: rows go to a temporary file in sorted runs, which are merged when they
+//! are read back. The file has no name and is gone with this process.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::index::Position;
+use crate::request::{BadName, CallId, CcId, FileName, Wanted};
+
+/// What is sorted in memory before it goes to the file, in bytes.
+const RUN: usize = 8 * 1024 * 1024;
+/// What of a run is in memory while runs are merged.
+const AHEAD: usize = 32 * 1024;
+
+/// A row as it waits for its day.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Waiting {
+    /// What the keys of its day begin with. First, since rows are sorted by it.
+    pub prefix: String,
+    file: Option<String>,
+    line: u64,
+    call_id: Option<String>,
+    file_name: Option<String>,
+    cc_id: Option<String>,
+    call_begin: Option<i64>,
+    call_end: Option<i64>,
+}
+
+impl Waiting {
+    pub fn new(prefix: String, at: &Position, wanted: Wanted) -> Self {
+        let seconds = |time: Option<Timestamp>| time.map(Timestamp::as_second);
+        Self {
+            prefix,
+            file: at.file.as_deref().map(str::to_owned),
+            line: at.line,
+            call_id: wanted.call_id.map(|id| id.to_string()),
+            file_name: wanted.file_name.map(|name| name.to_string()),
+            cc_id: wanted.cc_id.map(|id| id.to_string()),
+            call_begin: seconds(wanted.call_begin),
+            call_end: seconds(wanted.call_end),
+        }
+    }
+
+    pub fn at(&self) -> Position {
+        Position { file: self.file.as_deref().map(Arc::from), line: self.line }
+    }
+
+    /// The recording with all that the row says of it.
+    pub fn wanted(&self) -> Wanted {
+        fn again<T>(text: &Option<String>, new: fn(String) -> Result<T, BadName>) -> Option<T> {
+            text.as_ref().map(|text| new(text.clone()).expect("it was good in the row"))
+        }
+        let time = |seconds: Option<i64>| {
+            let time = |seconds| Timestamp::from_second(seconds).expect("it was a time in the row");
+            seconds.map(time)
+        };
+        Wanted {
+            call_id: again(&self.call_id, CallId::new),
+            file_name: again(&self.file_name, FileName::new),
+            cc_id: again(&self.cc_id, CcId::new),
+            call_begin: time(self.call_begin),
+            call_end: time(self.call_end),
+            ..Wanted::default()
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let texts = [&self.file, &self.call_id, &self.file_name, &self.cc_id];
+        let texts = texts.into_iter().flatten().map(String::len);
+        size_of::<Self>() + self.prefix.len() + texts.sum::<usize>()
+    }
+}
+
+/// Takes rows in any order.
+pub struct Spool {
+    file: BufWriter<File>,
+    /// Where each run ends in the file.
+    ends: Vec<u64>,
+    written: u64,
+    run: Vec<Waiting>,
+    bytes: usize,
+}
+
+impl Spool {
+    /// # Errors
+    /// There can be no temporary file.
+    pub fn new() -> io::Result<Self> {
+        let file = BufWriter::new(tempfile::tempfile()?);
+        Ok(Self { file, ends: Vec::new(), written: 0, run: Vec::new(), bytes: 0 })
+    }
+
+    /// # Errors
+    /// The temporary file cannot be written.
+    pub fn push(&mut self, row: Waiting) -> io::Result<()> {
+        self.bytes += row.bytes();
+        self.run.push(row);
+        if self.bytes < RUN { Ok(()) } else { self.write_run() }
+    }
+
+    /// The rows, by prefix and then by line.
+    ///
+    /// # Errors
+    /// The temporary file cannot be written, or be read again.
+    pub fn sorted(mut self) -> io::Result<Sorted> {
+        self.write_run()?;
+        let file = Arc::new(self.file.into_inner().map_err(|error| error.into_error())?);
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let mut runs: Vec<_> = starts
+            .zip(&self.ends)
+            .map(|(at, end)| Run { file: Arc::clone(&file), at, end: *end })
+            .map(|run| BufReader::with_capacity(AHEAD, run))
+            .collect();
+        let mut next = BinaryHeap::new();
+        for (number, run) in runs.iter_mut().enumerate() {
+            next.extend(read_row(run)?.map(|row| Reverse((row, number))));
+        }
+        Ok(Sorted { runs, next })
+    }
+
+    fn write_run(&mut self) -> io::Result<()> {
+        self.run.sort_unstable();
+        for row in self.run.drain(..) {
+            let line = serde_json::to_vec(&row).map_err(io::Error::other)?;
+            self.file.write_all(&line)?;
+            self.file.write_all(b"\n")?;
+            self.written += line.len() as u64 + 1;
+        }
+        self.ends.push(self.written);
+        self.bytes = 0;
+        Ok(())
+    }
+}
+
+/// A part of the file that is sorted.
+struct Run {
+    file: Arc<File>,
+    at: u64,
+    end: u64,
+}
+
+impl Read for Run {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+        let most = buffer.len().min(left);
+        let read = self.file.read_at(&mut buffer[..most], self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+/// Gives rows back in order.
+pub struct Sorted {
+    runs: Vec<BufReader<Run>>,
+    /// The first row of each run that has one left.
+    next: BinaryHeap<Reverse<(Waiting, usize)>>,
+}
+
+impl Sorted {
+    /// The next rows of one prefix, at most `most`; none at the end.
+    ///
+    /// # Errors
+    /// The temporary file cannot be read.
+    pub fn batch(&mut self, most: usize) -> io::Result<Vec<Waiting>> {
+        let mut batch: Vec<Waiting> = Vec::new();
+        while let Some(Reverse((row, run))) = self.next.pop() {
+            let other = batch.first().is_some_and(|first| first.prefix != row.prefix);
+            if other || batch.len() == most {
+                self.next.push(Reverse((row, run)));
+                break;
+            }
+            batch.push(row);
+            self.next.extend(read_row(&mut self.runs[run])?.map(|row| Reverse((row, run))));
+        }
+        Ok(batch)
+    }
+}
+
+fn read_row(run: &mut BufReader<Run>) -> io::Result<Option<Waiting>> {
+    let mut line = Vec::new();
+    match run.read_until(b'\n', &mut line)? {
+        0 => Ok(None),
+        _ => serde_json::from_slice(&line).map(Some).map_err(io::Error::other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_back_by_day_and_line_in_batches() {
+        let mut spool = Spool::new().unwrap();
+        let day = |n: u64| format!("acme/2026/01/{:02}/", n % 31 + 1);
+        let rows = 90_000;
+        for line in 0..rows {
+            let row = Wanted {
+                call_id: CallId::new(format!("1777093663-{line}")).ok(),
+                file_name: FileName::new(format!("X:/{}/{line}.V3", "long/".repeat(30))).ok(),
+                cc_id: CcId::new("1").ok(),
+                call_end: Timestamp::from_second(1_777_093_663).ok(),
+                ..Wanted::default()
+            };
+            // Downwards, so that each run has rows of every day.
+            let at = Position { file: Some("r".into()), line: rows - line };
+            spool.push(Waiting::new(day(rows - line), &at, row)).unwrap();
+        }
+        assert!(spool.ends.len() > 1, "more than one run");
+        let mut sorted = spool.sorted().unwrap();
+        let (mut last, mut seen, mut batches) = ((String::new(), 0), 0, 0);
+        loop {
+            let batch = sorted.batch(1000).unwrap();
+            let Some(first) = batch.first() else { break };
+            assert!(batch.len() <= 1000 && batch.iter().all(|row| row.prefix == first.prefix));
+            for row in &batch {
+                assert_eq!(row.prefix, day(row.line));
+                let wanted = row.wanted();
+                let call = format!("1777093663-{}", rows - row.line);
+                assert_eq!(wanted.call_id.unwrap().as_str(), call);
+                assert_eq!(wanted.call_end.unwrap().as_second(), 1_777_093_663);
+                let now = (row.prefix.clone(), row.line);
+                assert!(now > last, "{now:?} after {last:?}");
+                last = now;
+                seen += 1;
+            }
+            batches += 1;
+        }
+        assert_eq!((seen, batches), (rows, 93));
+    }
+}

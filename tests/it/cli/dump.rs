@@ -1,0 +1,187 @@
+//! `callvault dump`: what it asks for, what it shows, what it refuses.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::process::Stdio;
+
+use callvault::request::{self, Hints, Request};
+use insta::assert_snapshot;
+use lapin::types::FieldTable;
+
+use super::{Desk, LEAST, package, row};
+use crate::support::broker::node;
+use crate::support::unique;
+use crate::support::world::World;
+
+const DAY: &str = "2026-04-25";
+
+fn rows(from: u32, count: u32) -> String {
+    (from..from + count).map(|n| row(&format!("1777093663-{n}"), DAY, "")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_is_asked_for_in_requests_of_at_most_a_thousand() {
+    let world = World::new().await;
+    let desk = Desk::new(&world.config(&[]));
+    let bad = "not,a,row\r\n".to_owned() + &row("", DAY, "X:/4/0/20260425/512/1.V3");
+    desk.file(
+        "package.zip",
+        package(&[
+            ("20260425_call_1.csv", "not,an,index\r\n".to_owned()),
+            ("20260425_record_1.csv", rows(0, 1500) + &bad),
+            ("20260425_record_2.csv", rows(1500, 1000)),
+        ]),
+    );
+    // No worker was ever here: the command sees to the queues, as a worker would.
+    let line = "dump --config callvault.toml --tenant acme --index package.zip --request-id audit";
+    let ended = desk.run(line);
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    assert_eq!(ended.stdout, "asked for 2500 recordings in 3 requests, audit\n");
+    assert_snapshot!(ended.stderr, @r"
+    20260425_record_1.csv, line 1501: has 3 columns, not 18
+    20260425_record_1.csv, line 1502: call_id must have 1 to 25 characters, has 0
+    callvault: 2 of what was to be asked for could not be, for the reasons above
+    ");
+
+    let mut ids = BTreeSet::new();
+    let mut calls = BTreeSet::new();
+    for message in world.rabbit.take_many(&world.queue("jobs"), 3).await {
+        assert_eq!(message.exchange, world.calls);
+        assert_eq!(message.routing_key, "recording.dump-requested.acme");
+        assert_eq!(*message.properties.delivery_mode(), Some(2), "it outlives the broker");
+        assert!(message.properties.message_id().is_some());
+        let hints = Hints { message_type: None, content_type: None };
+        let Ok(Request::Dump(dump)) = request::parse(&message.body, hints) else {
+            panic!("no dump: {:?}", String::from_utf8_lossy(&message.body));
+        };
+        assert!(dump.recordings.len() <= 1000 && !dump.force);
+        ids.insert(dump.request_id.to_string());
+        for wanted in dump.recordings {
+            assert_eq!((wanted.file_name, wanted.cc_id.unwrap().as_str()), (None, "1"));
+            assert_eq!(wanted.call_end.unwrap().to_string(), "2026-04-25T12:00:00Z");
+            calls.insert(wanted.call_id.unwrap().to_string());
+        }
+        assert!(!String::from_utf8_lossy(&message.body).contains("5550"), "a phone number");
+    }
+    assert_eq!(ids, ["audit", "audit.2", "audit.3"].map(str::to_owned).into());
+    assert_eq!(calls.len(), 2500);
+    assert_eq!(world.depth("jobs").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_are_asked_for_in_one_request() {
+    let world = World::new().await;
+    let desk = Desk::new(&world.config(&[]));
+    let ended = desk.run(
+        "dump --config callvault.toml --tenant acme --force --call-id 1777093663-1 1777093663-2 \
+         --file-name X:/4/0/20260425/512/1.V3",
+    );
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+    let (asked, request_id) = ended.stdout.trim_end().split_once(", ").expect("an id");
+    assert_eq!(asked, "asked for 3 recordings in 1 request");
+    let message = world.take("jobs").await.json();
+    assert_eq!(message["requestId"], request_id);
+    assert!(request_id.starts_with("dump-2"), "a time: {request_id}");
+    assert_eq!(message["force"], true);
+    let recordings = serde_json::json!([
+        { "callId": "1777093663-1" }, { "callId": "1777093663-2" },
+        { "fileName": "X:/4/0/20260425/512/1.V3" },
+    ]);
+    assert_eq!(message["recordings"], recordings);
+}
+
+#[test]
+fn a_dry_run_shows_keys_and_needs_no_broker() {
+    let desk =
+        Desk::new(&LEAST.replace("id = \"acme\"", "id = \"acme\"\ntime_zone = \"Asia/Tokyo\""));
+    let index = row("1777093663-1", DAY, "X:/4/0/20260424/512/1.V3")
+        + &row("no-date", "", "x.V3").replace(" 11:55:00", "").replace(" 12:00:00", "")
+        + &row("", DAY, r"X:\17\0\20260425\15470\2.V3");
+    let index = File::open(desk.file("index", index)).expect("it was written");
+    let line = "dump --config callvault.toml --tenant acme --dry-run --index -";
+    let dry = |by: &str, index: &File| {
+        let index = index.try_clone().expect("a second handle");
+        std::io::Seek::rewind(&mut &index).expect("a file");
+        let mut command = desk.command(&format!("{line} --by {by}"), &[]);
+        let output = command.stdin(Stdio::from(index)).output().expect("it starts");
+        assert_eq!(output.status.code(), Some(1));
+        let text = |bytes| String::from_utf8(bytes).expect("it writes UTF-8");
+        text(output.stdout) + &text(output.stderr)
+    };
+    assert_snapshot!(dry("call-id", &index), @r"
+    acme/2026/04/25/1777093663-1.*
+    line 2: the day of the call is in none of callEnd, callBegin, fileName, callId and the AMQP timestamp
+    line 3: call_id must have 1 to 25 characters, has 0
+    callvault: 2 of what was to be asked for could not be, for the reasons above
+    ");
+    assert_snapshot!(dry("file-name", &index), @r"
+    acme/2026/04/25/X_4_0_20260424_512_1.*
+    acme/2026/04/25/X_17_0_20260425_15470_2.*
+    line 2: the day of the call is in none of callEnd, callBegin, fileName, callId and the AMQP timestamp
+    callvault: 1 of what was to be asked for could not be, for the reasons above
+    ");
+}
+
+#[test]
+fn what_cannot_be_asked_for_is_said_with_what_to_do() {
+    let desk = Desk::new(LEAST);
+    desk.file("calls.zip", package(&[("20260425_call_1.csv", String::new())]));
+    desk.file("wide.csv", b"\xff\xfed\0e\0v\0");
+    let told = |line: &str, code| desk.told(&format!("{line} --config callvault.toml"), &[], code);
+    assert_snapshot!(told("dump --tenant nobody --call-id 1777093663-1", 2), @"callvault: --tenant nobody: is not in the configuration; it has acme");
+    assert_snapshot!(told("dump --tenant acme --index nowhere.csv", 2), @"callvault: --index nowhere.csv: cannot be opened: No such file or directory (os error 2); name a readable file, or - for standard input");
+    assert_snapshot!(told("dump --tenant acme --index calls.zip", 2), @"callvault: --index calls.zip: has no …_record_N.csv in it; give the package as CC-FS made it, or the CSV itself");
+    assert_snapshot!(told("dump --tenant acme --index wide.csv --dry-run", 1), @"callvault: --index wide.csv: line 1: is UTF-16; save it as UTF-8 or GBK");
+    assert_snapshot!(told("dump --tenant acme --call-id 1777093663-1", 1), @"callvault: cannot work with the broker: connection refused by 127.0.0.1:1; mend that, or [broker] in the configuration");
+    assert_snapshot!(told("dump --tenant acme", 2), @r"
+    error: the following required arguments were not provided:
+      <--call-id <ID>...|--file-name <NAME>...|--index <FILE>>
+
+    Usage: callvault dump --tenant <ID> --config <FILE> <--call-id <ID>...|--file-name <NAME>...|--index <FILE>>
+
+    For more information, try '--help'.
+    ");
+    let long = "x".repeat(118);
+    let told = told(&format!("dump --tenant acme --call-id 1 --request-id {long}"), 2);
+    assert!(told.contains("must have 1 to 117 characters, has 118"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_no_queue_takes_is_an_error_and_no_loss() {
+    let world = World::new().await;
+    let line = "dump --config callvault.toml --tenant acme --call-id 1777093663-1";
+    let unmade = Desk::new(&world.config(&[("broker", "declare = false")]));
+    let told = unmade.told(line, &[], 1);
+    assert!(told.contains("topology missing: queue ") && told.contains("rabbitmqadmin"), "{told}");
+
+    assert_eq!(Desk::new(&world.config(&[])).run(line).code, 0);
+    let key = "recording.dump-requested.#";
+    let (jobs, calls) = (world.queue("jobs"), &world.calls);
+    let unbound = world.rabbit.channel().queue_unbind(
+        jobs.as_str().into(),
+        calls.as_str().into(),
+        key.into(),
+        FieldTable::default(),
+    );
+    unbound.await.expect("it was bound");
+    let told = unmade.told(line, &[], 1).replace(calls.as_str(), "calls");
+    assert_snapshot!(told, @r#"callvault: no queue takes "recording.dump-requested.acme" from the exchange calls: have a worker declare its queues (broker.declare), or bind its jobs queue with recording.dump-requested.#"#);
+    assert_eq!(world.depth("jobs").await, 1, "the first");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_publish_is_told_at_once() {
+    let world = World::new().await;
+    let node = node().await;
+    let (user, prefix) = (unique("reader"), &world.prefix);
+    node.ctl(&["add_user", &user, "pw"]).await;
+    // All that a worker needs, but no write permission to the exchange of calls.
+    let write = format!("^({prefix}\\..*|{}|amq\\.default)$", world.events_exchange);
+    node.ctl(&["set_permissions", "-p", "/", &user, ".*", &write, ".*"]).await;
+    let (_, host) = world.amqp.split_once('@').expect("a user in the URL");
+    let amqp = format!("amqp://{user}:pw@{host}");
+    let config = world.config_at(&amqp, &world.ccfs.url(), world.store.s3().endpoint(), &[]);
+    let line = "dump --config callvault.toml --tenant acme --call-id 1777093663-1";
+    let told = Desk::new(&config).told(line, &[], 1);
+    assert!(told.contains("ACCESS_REFUSED") && told.contains(&world.calls), "{told}");
+}

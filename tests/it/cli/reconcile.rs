@@ -1,0 +1,183 @@
+//! `callvault reconcile`, and a backfill from the index to the bucket.
+
+use std::collections::BTreeSet;
+
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use super::{Desk, LEAST, row};
+use crate::support::ccfs::Reply;
+use crate::support::eventually;
+use crate::support::world::{SOON, World};
+
+const DAY: &str = "2026-04-25";
+const FILE: &str = "X:/4/0/20260425/512/1.V3";
+const FILE_PART: &str = "X_4_0_20260425_512_1";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_key_of_a_recording_on_its_day_will_do() {
+    let world = World::new().await;
+    let desk = Desk::new(&world.config(&[]));
+    let s3 = world.store.s3();
+    let put = async |key: &str, body: &str| {
+        s3.put(&world.bucket, key, body.as_bytes(), &[]).await;
+    };
+    put("acme/2026/04/25/1-1.wav", "x").await;
+    put(&format!("acme/2026/04/25/{FILE_PART}.mp3"), "x").await;
+    put(&format!("acme/2026/04/25/1-3_{FILE_PART}.zip"), "x").await;
+    put("acme/2026/04/25/1-4/1.wav", "x").await;
+    // Empty, but for one of two; another day; another tenant; another name.
+    put("acme/2026/04/25/1-5.wav", "").await;
+    put("acme/2026/04/25/1-6.wav", "").await;
+    put("acme/2026/04/25/1-6.zip", "x").await;
+    put("acme/2026/04/26/1-7.wav", "x").await;
+    put("globex/2026/04/25/1-7.wav", "x").await;
+    put("acme/2026/04/25/1-77.wav", "x").await;
+    let none = "X:/4/0/20260425/512/9.V3";
+    let index = row("1-1", DAY, none)
+        + &row("1-2", DAY, FILE)
+        + "not,a,row\r\n"
+        + &row("1-3", DAY, FILE)
+        + &row("1-4", DAY, none)
+        + &row("1-5", DAY, none)
+        + &row("1-6", DAY, none)
+        + &row("1-7", DAY, none)
+        + &row("1-8", "2026-04-24", "");
+    desk.file("record.csv", index);
+
+    let line = "reconcile --config callvault.toml --tenant acme --index record.csv";
+    let ended = desk.run(line);
+    assert_eq!((ended.code, ended.stderr.as_str()), (1, "line 3: has 3 columns, not 18\n"));
+    assert_snapshot!(ended.stdout, @r"
+    missing  acme/2026/04/24/1-8.*  (line 9)
+    empty    acme/2026/04/25/1-5.*  (line 6)
+    missing  acme/2026/04/25/1-7.*  (line 8)
+    9 rows: 5 present, 2 missing, 1 empty, 1 not usable
+    ");
+    let ended = desk.run(&format!("{line} --json"));
+    assert_eq!(ended.code, 1);
+    let report: Value = serde_json::from_str(&ended.stdout).expect("one JSON document");
+    let expected = json!({
+        "tenant": "acme", "bucket": world.bucket,
+        "recordings": [
+            { "state": "missing", "line": 9, "callId": "1-8", "key": "acme/2026/04/24/1-8.*" },
+            { "state": "empty", "line": 6, "callId": "1-5", "fileName": none,
+              "key": "acme/2026/04/25/1-5.*" },
+            { "state": "missing", "line": 8, "callId": "1-7", "fileName": none,
+              "key": "acme/2026/04/25/1-7.*" },
+        ],
+        "rows": 9, "present": 5, "missing": 2, "empty": 1, "bad": 1,
+    });
+    assert_eq!(report, expected);
+
+    desk.file("record.csv", row("1-1", DAY, ""));
+    assert_eq!(desk.printed(line, &[]), "1 rows: 1 present, 0 missing, 0 empty, 0 not usable\n");
+    let whole = desk.printed(&format!("{line} --json"), &[]);
+    let whole: Value = serde_json::from_str(&whole).expect("one JSON document");
+    assert_eq!(whole["recordings"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_other_templates_are_found_too() {
+    let world = World::new().await;
+    let s3 = world.store.s3();
+    // The extension first, none at all, and no day to list.
+    let cases = [
+        (
+            "{ext}/{tenant}/{yyyy}{mm}{dd}/{hh}/{name}",
+            "v3/acme/20260425/12/1-1_X_4_0_20260425_512_1",
+        ),
+        ("{tenant}/{yyyy}-{mm}-{dd}.{hh}.{call_id}", "acme/2026-04-25.12.1-1"),
+        ("all/{tenant}/{cc_id}/{name}-{ext}", "all/acme/1/1-1-zip"),
+    ];
+    for (template, key) in cases {
+        let desk = Desk::new(&world.config(&[("store", &format!("key = \"{template}\""))]));
+        desk.file("record.csv", row("1-1", DAY, FILE));
+        let line = "reconcile --config callvault.toml --tenant acme --index record.csv";
+        let ended = desk.run(line);
+        assert_eq!(ended.code, 1, "{template}: {}{}", ended.stdout, ended.stderr);
+        s3.put(&world.bucket, key, b"x", &[]).await;
+        let ended = desk.run(line);
+        assert_eq!(ended.code, 0, "{template}: {}{}", ended.stdout, ended.stderr);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_does_not_list_is_an_error() {
+    let world = World::new().await;
+    let config = world.config(&[]).replace(&world.bucket, "no-such-bucket");
+    let desk = Desk::new(&config);
+    desk.file("record.csv", row("1-1", DAY, FILE));
+    let told =
+        desk.told("reconcile --config callvault.toml --tenant acme --index record.csv", &[], 1);
+    assert_snapshot!(told, @"callvault: store.NoSuchBucket: ListObjectsV2 in bucket no-such-bucket: status 404, store.NoSuchBucket; the report is not whole");
+    let told = Desk::new(LEAST).told("reconcile --config callvault.toml --tenant acme", &[], 2);
+    assert!(told.contains("--index <FILE>"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_dumped_is_all_there_although_a_worker_was_killed() {
+    const ROWS: usize = 1100;
+    let world = World::new().await;
+    world.ccfs.default_reply(Reply::wav(2048));
+    let config = world.config(&[]);
+    let desk = Desk::new(&config);
+    let days = ["2026-04-24", DAY];
+    let index: String = (0..ROWS)
+        .map(|n| {
+            let day = days[usize::from(n >= 500)];
+            row(&format!("1777093663-{n}"), day, &format!("X:/4/0/20260425/512/{n}.V3"))
+        })
+        .collect();
+    desk.file("record.csv", index);
+    let reconcile = "reconcile --config callvault.toml --tenant acme --index record.csv";
+    let found = |ended: &super::Ended| ended.stdout.lines().last().unwrap_or_default().to_owned();
+
+    let mut killed = world.worker(&[]).await;
+    let worker = world.worker(&[]).await;
+    let dump = "dump --config callvault.toml --tenant acme --index record.csv --request-id year";
+    let asked = desk.run(dump);
+    // On a busy machine stderr may have a line of progress.
+    assert_eq!(asked.code, 0, "{}", asked.stderr);
+    assert_eq!(asked.stdout, "asked for 1100 recordings in 2 requests, year\n");
+    let archived = ["outcome=\"archived\""];
+    killed.metric_reaches("callvault_jobs_total", &archived, 100.0).await;
+    killed.kill();
+    // Each is announced, what the dead worker had not acknowledged perhaps twice.
+    let mut stored = BTreeSet::new();
+    while stored.len() < ROWS {
+        for event in world.rabbit.take_many(&world.events, 1.max(ROWS - stored.len())).await {
+            let event = event.json();
+            if event["type"] == "recording.archived" {
+                stored.insert(event["subject"].to_string());
+            }
+        }
+    }
+    let ended = desk.run(reconcile);
+    assert_eq!(found(&ended), "1100 rows: 1100 present, 0 missing, 0 empty, 0 not usable");
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+
+    // Somebody deletes one, somebody empties another: the one can be asked for.
+    let client = world.store.s3().client();
+    let gone = "acme/2026/04/25/1777093663-1050.wav";
+    client.delete_object().bucket(&world.bucket).key(gone).send().await.expect("deleted");
+    world.store.s3().put(&world.bucket, "acme/2026/04/24/1777093663-7.wav", b"", &[]).await;
+    let ended = desk.run(&format!("{reconcile} --enqueue"));
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    let stdout = ended.stdout.lines().map(|line| match line.split_once(", reconcile-2") {
+        Some((asked, _)) => format!("{asked}, [id]\n"),
+        None => format!("{line}\n"),
+    });
+    assert_snapshot!(stdout.collect::<String>(), @r"
+    empty    acme/2026/04/24/1777093663-7.*  (line 8)
+    missing  acme/2026/04/25/1777093663-1050.*  (line 1051)
+    1100 rows: 1098 present, 1 missing, 1 empty, 0 not usable
+    asked for 1 recording in 1 request, [id]
+    ");
+    let back = || async { world.store.s3().object(&world.bucket, gone).await };
+    eventually("it is back", SOON, back).await;
+    let ended = desk.run(&format!("{reconcile} --json"));
+    let report: Value = serde_json::from_str(&ended.stdout).expect("one JSON document");
+    assert_eq!((&report["missing"], &report["empty"]), (&json!(0), &json!(1)));
+    worker.stop().await;
+}
