@@ -38,7 +38,7 @@ fn completions_and_pages_need_no_configuration() {
     assert!(told.contains("possible values: bash"), "{told}");
 
     // bash itself completes with it.
-    let script = desk.file("completion.sh", &desk.printed("completions bash", &[]));
+    let script = desk.file("completion.sh", desk.printed("completions bash", &[]));
     let ask = "COMP_WORDS=(callvault dead re); COMP_CWORD=2; \
                _callvault callvault re dead; echo ${COMPREPLY[@]}";
     let source = format!("source {}; {ask}", script.display());
