@@ -5,9 +5,6 @@ use tokio::time::{Duration, Instant};
 /// As many requests in a row without an answer make a tenant a silent one.
 const SILENT_AFTER: u32 = 3;
 
-/// How long an answer speaks for a tenant.
-const TRUST: Duration = Duration::from_mins(1);
-
 /// A tenant at its limit of which nothing is heard for so long keeps the others waiting.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -41,11 +38,6 @@ impl Standing {
         self.unanswered >= SILENT_AFTER
     }
 
-    /// Nothing is known of it: what it gets may be held until it times out.
-    pub fn on_trial(&self, now: Instant) -> bool {
-        self.heard.is_none_or(|heard| now.duration_since(heard) >= TRUST)
-    }
-
     /// What it has under way does not get on.
     pub fn keeps_waiting(&self, now: Instant) -> bool {
         self.heard.max(self.asked).is_some_and(|last| now.duration_since(last) >= GRACE)
@@ -69,16 +61,6 @@ mod tests {
         assert!(standing.is_silent());
         standing.answered(now);
         assert!(!standing.is_silent());
-    }
-
-    #[test]
-    fn an_answer_ends_the_trial_for_a_minute() {
-        let now = Instant::now();
-        let mut standing = Standing::default();
-        assert!(standing.on_trial(now));
-        standing.answered(now);
-        assert!(!standing.on_trial(now + TRUST / 2));
-        assert!(standing.on_trial(now + TRUST));
     }
 
     #[test]

@@ -130,7 +130,7 @@ impl<T> Waiting<T> {
     fn admit_from(&mut self, lane: Lane, now: Instant) -> Option<(Place, T)> {
         let count = self.tenants.len();
         let index = (0..count).map(|offset| (self.turn + offset) % count).find(|&tenant| {
-            !self.tenants[tenant].queue(lane).is_empty() && !self.is_at_its_limit(tenant, now)
+            !self.tenants[tenant].queue(lane).is_empty() && !self.is_at_its_limit(tenant)
         })?;
         self.turn = (index + 1) % count;
         let tenant = &mut self.tenants[index];
@@ -167,7 +167,7 @@ impl<T> Waiting<T> {
         let ready: usize = others.into_iter().map(waiting).sum();
         let most = held_back.into_iter().max_by_key(|&tenant| waiting(tenant))?;
         // The surplus of the window is there so that the next is at hand when a place is free.
-        if ready >= self.window - self.places || leaving >= self.parked_at_once(most, now) {
+        if ready >= self.window - self.places || leaving >= self.parked_at_once(most) {
             return None;
         }
         // The last to come: whoever has waited longer keeps its turn.
@@ -177,9 +177,9 @@ impl<T> Waiting<T> {
 
     /// How many deliveries of a tenant are parked at once. One that does not answer is passed over
     /// quickly; one that is slow, throttled or limited, and may be alone, gives way gently.
-    fn parked_at_once(&self, tenant: usize, now: Instant) -> usize {
+    fn parked_at_once(&self, tenant: usize) -> usize {
         let standing = &self.tenants[tenant].standing;
-        if standing.is_silent() || standing.on_trial(now) { self.silent_places() } else { 1 }
+        if standing.is_silent() { self.silent_places() } else { 1 }
     }
 
     fn send_away(&mut self, lane: Lane) -> Place {
@@ -237,18 +237,14 @@ impl<T> Waiting<T> {
         queues.flat_map(std::mem::take).map(|entry| entry.item).collect()
     }
 
-    /// The places that `tenant` may hold, once it has answered.
+    /// The places that `tenant` may hold.
     pub fn limit(&self, tenant: usize) -> usize {
         let Tenant { pace, standing, .. } = &self.tenants[tenant];
         if standing.is_silent() { pace.limit().min(self.silent_places()) } else { pace.limit() }
     }
 
-    fn is_at_its_limit(&self, tenant: usize, now: Instant) -> bool {
-        let Tenant { standing, in_flight, .. } = &self.tenants[tenant];
-        // Of several tenants each shows first that it answers; `nobody` has no servers.
-        let on_trial = self.are_several() && tenant != self.nobody() && standing.on_trial(now);
-        let limit = self.limit(tenant);
-        *in_flight >= if on_trial { limit.min(self.silent_places()) } else { limit }
+    fn is_at_its_limit(&self, tenant: usize) -> bool {
+        self.tenants[tenant].in_flight >= self.limit(tenant)
     }
 
     /// Whether what waits of `tenant` is kept from free places, and for more than a moment: it may
@@ -256,7 +252,7 @@ impl<T> Waiting<T> {
     fn is_held_back(&self, tenant: usize, now: Instant) -> bool {
         let standing = &self.tenants[tenant].standing;
         let lastingly = self.limit(tenant) < self.share || standing.keeps_waiting(now);
-        lastingly && self.is_at_its_limit(tenant, now)
+        lastingly && self.is_at_its_limit(tenant)
     }
 
     fn are_several(&self) -> bool {

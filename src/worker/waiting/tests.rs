@@ -16,10 +16,7 @@ fn waiting(concurrency: usize, ceilings: &[usize]) -> Waiting<u32> {
         job_deadline: Duration::ZERO,
         drain_timeout: Duration::ZERO,
     };
-    let mut waiting = Waiting::new(&settings, concurrency + SURPLUS, ceilings);
-    // Whoever is on trial says so.
-    (0..ceilings.len()).for_each(|tenant| answer(&mut waiting, tenant));
-    waiting
+    Waiting::new(&settings, concurrency + SURPLUS, ceilings)
 }
 
 fn answer(waiting: &mut Waiting<u32>, tenant: usize) {
@@ -97,20 +94,6 @@ fn a_silent_tenant_holds_an_eighth_until_it_is_answered() {
     assert_eq!(waiting.limit(0), 2);
     waiting.learn(0, Lesson::Answered, now);
     assert_eq!(waiting.limit(0), 12);
-}
-
-#[tokio::test(start_paused = true)]
-async fn of_several_tenants_one_that_has_not_answered_yet_holds_an_eighth() {
-    let mut waiting = waiting(16, &[0, 0]);
-    time::advance(Duration::from_mins(1)).await;
-    arrive(&mut waiting, 0, Lane::Live, &[1, 2, 3, 4]);
-    assert_eq!(admitted(&mut waiting), [1, 2]);
-    answer(&mut waiting, 0);
-    assert_eq!(admitted(&mut waiting), [3, 4]);
-    let mut single = self::waiting(16, &[0]);
-    time::advance(Duration::from_mins(1)).await;
-    arrive(&mut single, 0, Lane::Live, &[1, 2, 3, 4]);
-    assert_eq!(admitted(&mut single).len(), 4, "a single tenant is in nobody's way");
 }
 
 #[test]
@@ -206,16 +189,6 @@ async fn a_tenant_that_stalls_midway_makes_way_one_at_a_time() {
     answer(&mut waiting, 0);
     arrive(&mut waiting, 0, Lane::Live, &[21]);
     assert_eq!(parked(&mut waiting).1, NONE, "it gets on");
-}
-
-#[tokio::test(start_paused = true)]
-async fn on_trial_it_makes_way_only_once_it_keeps_others_waiting() {
-    let mut waiting = full_of_one();
-    time::advance(Duration::from_mins(1)).await;
-    assert_eq!(admitted(&mut waiting), [1, 2]);
-    assert_eq!(parked(&mut waiting).1, NONE, "an answer takes a moment");
-    time::advance(Duration::from_secs(2)).await;
-    assert_eq!(parked(&mut waiting).1, [20, 19]);
 }
 
 #[test]
