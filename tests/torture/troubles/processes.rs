@@ -57,6 +57,9 @@ async fn kill_one_of_two(field: &Field, mut rng: Rng) -> String {
             field.fleet.kill(place).await;
             field.fleet.start(place).await;
             kills += 1;
+            // Whoever is killed has worked: on a busy machine nothing would ever be done, and who
+            // is in hand at so many deaths is suspect, by contract.
+            field.fleet.ready(place).await;
         }
     };
     tokio::select! {
