@@ -139,7 +139,7 @@ impl Field {
     }
 
     /// A recording that takes its time: something is in hand at any moment.
-    fn slow_call(&self, tenant: &'static str, rng: &mut Rng) -> Call {
+    pub fn slow_call(&self, tenant: &'static str, rng: &mut Rng) -> Call {
         let pause = Duration::from_millis(rng.u64(50..400));
         self.scripted(tenant, Reply::wav(16_000).pieces(4_000, pause))
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use fastrand::Rng;
 use futures_util::FutureExt;
 
+use crate::support::ccfs::Reply;
 use crate::support::link::Weather;
+use crate::support::world::TENANTS;
 
 use super::super::Scenario;
 use super::super::field::Field;
@@ -69,6 +71,9 @@ async fn during_work(
     for _ in 0..times {
         let calls = field.mixed(rng, calls);
         field.ask(&calls).await;
+        // In hand when it comes.
+        let slow: Vec<_> = (0..8).map(|n| field.slow_call(TENANTS[n % 2], rng)).collect();
+        field.ask(&slow).await;
         tokio::time::sleep(Duration::from_millis(rng.u64(..300))).await;
         trouble(rng).await;
     }
@@ -129,7 +134,7 @@ async fn torn(field: &Field, mut rng: Rng) -> String {
     let times = field.scale.of(40);
     during_work(field, &mut rng, (times, 25), async |rng| {
         // A frame of an event is some 700 bytes long: hardly ever is this its end.
-        field.links.broker.lock().await.set(Weather::Torn(rng.usize(1..30_000)));
+        field.links.broker.lock().await.set(Weather::Torn(rng.usize(1..6_000)));
         tokio::time::sleep(Duration::from_millis(rng.u64(100..1000))).await;
         field.links.broker.lock().await.restore().await;
     })
@@ -147,9 +152,12 @@ async fn byte_by_byte(field: &Field, mut rng: Rng) -> String {
 
 async fn memory_alarm(field: &Field, mut rng: Rng) -> String {
     field.start_workers(2).await;
-    // More than the workers can have in hand.
     let calls = field.mixed(&mut rng, field.scale.of(400));
     field.ask(&calls).await;
+    // These come down and are stored while nothing can be said of them.
+    let long = Reply::wav(16_000).pieces(4_000, Duration::from_millis(1500));
+    let long: Vec<_> = (0..24).map(|n| field.scripted(TENANTS[n % 2], long.clone())).collect();
+    field.ask(&long).await;
     field.node.memory_alarm(true).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
     field.fleet.kill(0).await;

@@ -47,6 +47,8 @@ pub const ALL: [Scenario; 5] = [
 ];
 
 async fn kill_one_of_two(field: &Field, mut rng: Rng) -> String {
+    // Few at once, so that there is work for many kills.
+    field.configure(&[("worker", "concurrency = 6")]).await;
     field.start_workers(2).await;
     let calls = field.mixed(&mut rng, field.scale.of(2000));
     let mut kills = 0;
@@ -177,7 +179,7 @@ async fn duplicates(field: &Field, mut rng: Rng) -> String {
         let call = field.call(TENANTS[rng.usize(..2)], word, extension);
         field.ask_times(&call, times).await;
     }
-    format!("{} calls, {times} times each", words.len())
+    format!("{times} times each, a long one {long} times")
 }
 
 /// The broker takes the connections of workers that upload for dead and sends their messages to
