@@ -1,13 +1,12 @@
-//! CC-FS answers wrongly, slowly or not at all: for a while, or to one recording for good.
+//! CC-FS answers wrongly, slowly or not at all: for a while, or to some recordings for good.
 
-use std::time::Duration;
+mod slow;
 
 use fastrand::Rng;
 use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::support::ccfs::{Framing, Recording, Reply, Sizes, ZipFault};
-use crate::support::link::Weather;
 use crate::support::world::TENANTS;
 
 use super::super::Scenario;
@@ -37,31 +36,31 @@ pub const ALL: [Scenario; 8] = [
         name: "ccfs-stalled",
         about: "CC-FS falls silent before or within an answer, a while or for good",
         short: false,
-        run: |field, rng| stalled(field, rng).boxed_local(),
+        run: |field, rng| slow::stalled(field, rng).boxed_local(),
     },
     Scenario {
         name: "ccfs-dripping",
         about: "recordings come in drops; some would take longer than a job may",
         short: false,
-        run: |field, rng| dripping(field, rng).boxed_local(),
+        run: |field, rng| slow::dripping(field, rng).boxed_local(),
     },
     Scenario {
         name: "ccfs-clock",
         about: "the clock of CC-FS is off: 401 to everything, several times",
         short: false,
-        run: |field, rng| clock(field, rng).boxed_local(),
+        run: |field, rng| slow::clock(field, rng).boxed_local(),
     },
     Scenario {
         name: "ccfs-down",
         about: "CC-FS is down for a minute: refuses, then says nothing",
         short: false,
-        run: |field, rng| down(field, rng).boxed_local(),
+        run: |field, rng| slow::down(field, rng).boxed_local(),
     },
     Scenario {
         name: "ccfs-1-gib",
         about: "a recording of 1 GiB, in chunks, of which the first try is cut",
         short: false,
-        run: |field, rng| gibibyte(field, rng).boxed_local(),
+        run: |field, rng| slow::gibibyte(field, rng).boxed_local(),
     },
 ];
 
@@ -228,7 +227,7 @@ async fn codes(field: &Field, mut rng: Rng) -> String {
     /// More often than a message has attempts: none of these counts.
     const PATIENT: usize = 8;
     /// When CC-FS will be believed that it has none.
-    const WINDOW: SignedDuration = SignedDuration::from_secs(40);
+    const WINDOW: SignedDuration = SignedDuration::from_secs(25);
     let end: Timestamp = CALL_END.parse().expect("RFC 3339");
     let window = callvault::clock::now().duration_since(end) + WINDOW;
     let window = format!("not_ready_window = \"{}s\"", window.as_secs());
@@ -267,102 +266,4 @@ async fn codes(field: &Field, mut rng: Rng) -> String {
     rng.shuffle(&mut calls);
     field.work_off(&calls).await;
     format!("{} recordings", calls.len())
-}
-
-async fn stalled(field: &Field, mut rng: Rng) -> String {
-    field.configure(&[MORTAL[0], MORTAL[1], ("ccfs", "read_timeout = \"1s\"")]).await;
-    field.start_workers(2).await;
-    let mut calls = field.mixed(&mut rng, field.scale.of(60));
-    for _ in 0..field.scale.of(20) {
-        let whole = small(&mut rng);
-        let length = whole.0.content("").length();
-        let silent = match rng.u32(..3) {
-            0 => Reply::hang(),
-            _ => whole.0.clone().stall_at(rng.u64(..length)),
-        };
-        calls.push(match rng.u32(..4) {
-            0 => stays(field, &mut rng, silent, "ccfs.timeout"),
-            _ => heals(field, &mut rng, [silent], whole),
-        });
-    }
-    rng.shuffle(&mut calls);
-    field.work_off(&calls).await;
-    format!("{} recordings", calls.len())
-}
-
-async fn dripping(field: &Field, mut rng: Rng) -> String {
-    let keys = [
-        ("worker", "job_deadline = \"12s\""),
-        ("retry", "max_attempts = 3"),
-        ("retry", "breaker_failures = 100000"),
-    ];
-    field.configure(&keys).await;
-    field.start_workers(2).await;
-    let (drops, endless) = (field.scale.of(60), field.scale.of(4));
-    let mut calls = Vec::new();
-    for _ in 0..drops {
-        let framing = [Framing::Length, Framing::Chunked, Framing::Close][rng.usize(..3)];
-        let (piece, pause) = [(1, 1), (100, 20), (4000, 500)][rng.usize(..3)];
-        let bytes = if piece == 1 { 1200 } else { piece as u64 * rng.u64(2..5) };
-        let whole = Reply::wav(bytes).framing(framing).pieces(piece, Duration::from_millis(pause));
-        calls.push(heals(field, &mut rng, [], (whole, "wav")));
-    }
-    for _ in 0..endless {
-        let drops = Reply::wav(32_000).pieces(200, Duration::from_millis(500));
-        calls.push(stays(field, &mut rng, drops, "job.deadline"));
-    }
-    field.work_off(&calls).await;
-    format!("{drops} recordings in drops, {endless} without end")
-}
-
-async fn clock(field: &Field, mut rng: Rng) -> String {
-    // Refusals are no attempts.
-    field.configure(&[("retry", "max_attempts = 3")]).await;
-    field.start_workers(2).await;
-    let times = field.scale.of(4);
-    for _ in 0..times {
-        let calls = field.mixed(&mut rng, 60);
-        let off = SignedDuration::from_mins(rng.i64(6..600));
-        field.world.ccfs.clock_offset(if rng.bool() { off } else { -off });
-        field.ask(&calls).await;
-        tokio::time::sleep(Duration::from_secs(4)).await;
-        field.world.ccfs.clock_offset(SignedDuration::ZERO);
-        tokio::time::sleep(Duration::from_millis(rng.u64(..1500))).await;
-    }
-    format!("{times} times")
-}
-
-async fn down(field: &Field, mut rng: Rng) -> String {
-    // An outage uses up no attempts, once the breaker is open.
-    field.configure(&[("retry", "max_attempts = 12")]).await;
-    field.start_workers(2).await;
-    let half = field.scale.lasting(Duration::from_secs(30));
-    let calls = field.mixed(&mut rng, field.scale.of(300));
-    let (before, during) = calls.split_at(calls.len() / 2);
-    field.ask(before).await;
-    field.links.ccfs.lock().await.close().await;
-    field.ask(during).await;
-    tokio::time::sleep(half).await;
-    field.links.ccfs.lock().await.restore().await;
-    field.links.ccfs.lock().await.set(Weather::BlackHole);
-    tokio::time::sleep(half).await;
-    field.links.ccfs.lock().await.restore().await;
-    format!("twice {half:?}")
-}
-
-async fn gibibyte(field: &Field, mut rng: Rng) -> String {
-    const BYTES: u64 = 1 << 30;
-    field
-        .configure(&[("worker", "job_deadline = \"10m\""), ("worker", "memory = \"16MiB\"")])
-        .await;
-    field.start_workers(1).await;
-    let whole = Reply::wav(BYTES).framing(Framing::Chunked);
-    let cut = whole.clone().cut_at(rng.u64(PART..4 * PART));
-    let long = heals(field, &mut rng, [cut], (whole, "wav"));
-    // Others go on beside it.
-    let small = field.mixed(&mut rng, field.scale.of(40));
-    field.ask(&[long]).await;
-    field.work_off(&small).await;
-    field.quiet(Duration::from_secs(600)).await;
-    "beside small ones".to_owned()
 }

@@ -16,25 +16,25 @@ use super::super::ledger::Call;
 pub const ALL: [Scenario; 7] = [
     Scenario {
         name: "store-errors",
-        about: "500, 503 SlowDown and 403 to some requests of every kind, 60 times",
+        about: "500, 503 SlowDown and 403 to some requests of every kind, 40 times",
         short: true,
         run: |field, rng| errors(field, rng).boxed_local(),
     },
     Scenario {
         name: "store-refuses",
-        about: "403, 503 SlowDown or 500 to everything, for 8 s each",
+        about: "403, 503 SlowDown or 500 to everything, for 6 s each",
         short: false,
         run: |field, rng| refuses(field, rng).boxed_local(),
     },
     Scenario {
         name: "store-resets",
-        about: "connections are reset before, within and after what is sent, 60 times",
+        about: "connections are reset before, within and after what is sent, 40 times",
         short: true,
         run: |field, rng| resets(field, rng).boxed_local(),
     },
     Scenario {
         name: "store-silent",
-        about: "the store takes a request and never answers, 12 times",
+        about: "the store takes a request and never answers, 8 times",
         short: false,
         run: |field, rng| silent(field, rng).boxed_local(),
     },
@@ -94,7 +94,7 @@ async fn while_storing(
 
 async fn errors(field: &Field, mut rng: Rng) -> String {
     field.start_workers(2).await;
-    let times = field.scale.of(60);
+    let times = field.scale.of(40);
     while_storing(field, &mut rng, times, async |rng| {
         let fault = [BROKEN, BUSY, DENIED][rng.usize(..3)].clone();
         // A request is sent three times before its error counts.
@@ -113,7 +113,7 @@ async fn refuses(field: &Field, mut rng: Rng) -> String {
         let calls = [field.mixed(&mut rng, field.scale.of(60)), long(field, &mut rng, 2)].concat();
         OPS.iter().for_each(|op| field.world.store.fault(*op, ALWAYS, fault.clone()));
         field.ask(&calls).await;
-        tokio::time::sleep(field.scale.lasting(Duration::from_secs(8))).await;
+        tokio::time::sleep(field.scale.lasting(Duration::from_secs(6))).await;
         field.world.store.heal();
         tokio::time::sleep(Duration::from_millis(rng.u64(..2000))).await;
     }
@@ -122,7 +122,7 @@ async fn refuses(field: &Field, mut rng: Rng) -> String {
 
 async fn resets(field: &Field, mut rng: Rng) -> String {
     field.start_workers(2).await;
-    let times = field.scale.of(60);
+    let times = field.scale.of(40);
     while_storing(field, &mut rng, times, async |rng| {
         let some = rng.u32(1..8);
         let (op, fault) = match rng.u32(..6) {
@@ -155,7 +155,7 @@ async fn silent(field: &Field, mut rng: Rng) -> String {
     ];
     field.configure(&keys).await;
     field.start_workers(2).await;
-    let times = field.scale.of(12);
+    let times = field.scale.of(8);
     while_storing(field, &mut rng, times, async |rng| {
         field.world.store.fault(OPS[rng.usize(..OPS.len())], rng.u32(1..4), Fault::Stall);
     })
