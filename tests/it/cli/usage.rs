@@ -109,11 +109,6 @@ fn help_says_what_there_is() {
               [default: call-id]
               [possible values: call-id, file-name]
 
-          --config <FILE>
-              The configuration, a TOML file
-
-              [env: CALLVAULT_CONFIG=]
-
           --force
               Store again over what is there
 
@@ -122,6 +117,11 @@ fn help_says_what_there_is() {
 
           --request-id <ID>
               What events say they belong to [default: dump- and the time]
+
+          --config <FILE>
+              The configuration, a TOML file
+
+              [env: CALLVAULT_CONFIG=]
 
       -h, --help
               Print help (see a summary with '-h')
