@@ -14,7 +14,6 @@ use super::connection::{Backoff, Fault};
 use super::copy::PERSISTENT;
 use super::dial::{Dialer, is_refusal};
 use super::publisher::{Answer, Message, Publisher, Route, short};
-
 use super::status::{Board, Wish};
 use super::topology::{Plan, Topology};
 use super::{Lanes, SHUTDOWN_TIMEOUT, Shared, supervise_publishing};
