@@ -60,7 +60,8 @@ fn says_nothing_of<'a>(texts: impl Iterator<Item = &'a [u8]>, detail: &str) {
     assert!(detail.is_ascii(), "{detail}");
     let mut numbers = detail.split(|c: char| !c.is_ascii_digit());
     assert!(numbers.all(|digits| digits.len() <= 5), "{detail}");
-    let ours = "call.completed recording.dump-requested recording.dump-item 2026-04-25 05:12:44";
+    let ours = "type must be call.completed, recording.dump-requested or recording.dump-item \
+                2026-04-25 05:12:44";
     for text in texts.filter(|text| text.len() >= 12 && !is_within(text, ours)) {
         assert!(!is_within(text, detail), "{detail}");
     }
