@@ -183,13 +183,16 @@ impl KeyTemplate {
     /// something other than the tenant first.
     pub fn prefix(&self, tenant: &TenantId) -> Option<String> {
         let at = self.0.iter().position(|piece| *piece == Piece::Field(Field::Tenant))?;
-        // The literal that follows sets `acme` apart from `acme2`.
-        let known = self.0.get(..=at + 1)?.iter().map(|piece| match piece {
+        let known = self.0.get(..=at)?.iter().map(|piece| match piece {
             Piece::Literal(text) => Some(text.as_str()),
             Piece::Field(Field::Tenant) => Some(tenant.as_str()),
             Piece::Field(_) => None,
         });
-        known.collect()
+        // The literal that follows sets `acme` apart from `acme2`. What it begins of another part
+        // may be dots, which are encoded where the whole part is.
+        let Piece::Literal(after) = self.0.get(at + 1)? else { return None };
+        let whole = after.rfind('/').map_or(after.len(), |slash| slash + 1);
+        known.chain([Some(&after[..whole])]).collect()
     }
 
     /// The key of a recording.

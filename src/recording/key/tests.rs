@@ -180,6 +180,7 @@ fn a_template_says_what_it_depends_on() {
         (DEFAULT, true, Some("acme/")),
         ("calls/{tenant}/{name}", false, Some("calls/acme/")),
         ("{yyyy}/{tenant}/{name}", false, None),
+        ("{tenant}/calls/.{call_id}", false, Some("acme/calls/")),
         ("calls/{name}", false, None),
     ];
     for (template, uses_extension, prefix) in cases {
