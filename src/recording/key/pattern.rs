@@ -70,6 +70,8 @@ impl KeyTemplate {
         let known: String = known.collect();
         // The last segment goes on in the key.
         let (whole, begun) = known.rsplit_once('/').unwrap_or(("", &known));
+        // Dots may become a part of dots alone, which is encoded.
+        let begun = if begun.bytes().all(|byte| byte == b'.') { "" } else { begun };
         let whole = whole.split('/').filter(|segment| !segment.is_empty()).map(undotted);
         whole.map(|segment| format!("{segment}/")).collect::<String>() + begun
     }

@@ -44,6 +44,7 @@ fn a_pattern_is_the_key_but_for_the_extension_and_a_day_is_what_it_begins_with()
             "a/acme/x20260425.1-1_X_4_0_20260425_512_1-*",
             "a/acme/x20260425.",
         ),
+        ("{tenant}/.{call_id}", "acme/.1-1", "acme/"),
     ];
     for (template, pattern, prefix) in cases {
         let keys = KeyTemplate::parse(template).unwrap();
