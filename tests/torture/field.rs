@@ -37,6 +37,9 @@ const BASE: [(&str, &str); 10] = [
     ("retry", "breaker_window = \"1s\""),
     ("log", "level = \"info\""),
 ];
+/// However many workers die meanwhile, a scenario's messages are worked off within this time.
+const SETTLED: Duration = Duration::from_mins(10);
+
 /// The queues that are empty when all is quiet.
 const QUEUES: [&str; 6] = ["jobs", "bulk", "suspect", "retry.100ms", "retry.200ms", "retry.500ms"];
 
@@ -201,9 +204,8 @@ impl Field {
     /// Asks for each, and waits until no message waits for a worker.
     pub async fn work_off(&self, calls: &[Call]) {
         self.ask(calls).await;
-        while self.waiting().await > 0 {
-            tokio::time::sleep(Duration::from_millis(250)).await;
-        }
+        let none = async || (self.waiting().await == 0).then_some(());
+        eventually("nothing waits for a worker", SETTLED, none).await;
     }
 
     /// Asks for the same recording several times over.
