@@ -53,6 +53,8 @@ impl Reason {
     pub const JOB_CRASHED: Self = Self::fixed("job.crashed");
     /// Parked: its tenant has all in flight that it may have.
     pub const JOB_NO_PLACE: Self = Self::fixed("job.no_place");
+    /// Parked: no temporary file for a ZIP that is to be unpacked.
+    pub const JOB_NO_DISK: Self = Self::fixed("job.no_disk");
     /// With `broker.events_mandatory`: no queue takes the event.
     pub const EVENT_UNROUTABLE: Self = Self::fixed("event.unroutable");
 
@@ -77,6 +79,7 @@ impl Reason {
         Self::JOB_PANICKED,
         Self::JOB_CRASHED,
         Self::JOB_NO_PLACE,
+        Self::JOB_NO_DISK,
         Self::EVENT_UNROUTABLE,
     ];
 

@@ -73,8 +73,10 @@ pub enum Conditional {
 /// What is stored of a ZIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ZipMode {
-    /// The ZIP itself. (`unpack` is refused until it is built.)
+    /// The ZIP itself.
     Keep,
+    /// Each entry as an object of its own.
+    Unpack,
 }
 
 /// Server-side encryption.
@@ -119,7 +121,8 @@ pub(super) fn read(s: &mut Section<'_, '_>) -> Option<Store> {
         ("never", Conditional::Never),
     ];
     let conditional = s.choice("conditional", "auto", &conditionals);
-    let zip = s.text("zip", Some("keep"), zip);
+    let zips = [("keep", ZipMode::Keep), ("unpack", ZipMode::Unpack)];
+    let zip = s.choice("zip", "keep", &zips);
     let storage_class = s.optional("storage_class", storage_class);
     let sse = sse(s);
     let tags = s.table("tags", tag);
@@ -227,17 +230,6 @@ fn bucket(text: &str) -> Result<String, Wrong> {
 fn check_key_template(text: &str) -> Result<(), Wrong> {
     let fix = "the default is {tenant}/{yyyy}/{mm}/{dd}/{name}.{ext}";
     KeyTemplate::parse(text).map(drop).map_err(|what| Wrong::new(what, fix))
-}
-
-fn zip(text: &str) -> Result<ZipMode, Wrong> {
-    match text {
-        "keep" => Ok(ZipMode::Keep),
-        "unpack" => Err(Wrong::new("\"unpack\" is not built yet", "write \"keep\"")),
-        other => {
-            let what = format!("{} is not one of its values", quoted(other));
-            Err(Wrong::new(what, "write \"keep\""))
-        }
-    }
 }
 
 fn storage_class(text: &str) -> Result<String, Wrong> {

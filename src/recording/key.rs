@@ -1,5 +1,6 @@
 //! Where a recording belongs: its name, its key, the template of keys (contract 3).
 
+mod folder;
 mod pattern;
 
 use std::borrow::Cow;
@@ -14,10 +15,11 @@ use super::format::split_extension;
 use crate::failure::{Failure, Reason};
 use crate::request::{CcId, FileName, TenantId, Wanted};
 
+pub use folder::KeyFolder;
 pub use pattern::KeyPattern;
 
 /// Everything outside `A–Z a–z 0–9 . _ -`.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'-');
+pub(super) const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'-');
 
 /// S3's limit of a key, in bytes.
 const MAX_KEY: usize = 1024;
@@ -85,7 +87,7 @@ fn encode(text: &str) -> Cow<'_, str> {
 }
 
 /// A path segment `.` or `..` would be resolved away by some clients of the store.
-fn undotted(segment: &str) -> &str {
+pub(super) fn undotted(segment: &str) -> &str {
     match segment {
         "." => "%2E",
         ".." => "%2E%2E",

@@ -1,6 +1,7 @@
 //! What a recording is: its format by first bytes, the proof that it is whole, its object key.
 //! Pure; knows neither CC-FS nor the store.
 
+mod archive;
 mod date;
 mod format;
 mod key;
@@ -8,8 +9,9 @@ mod proof;
 mod wav;
 mod zip;
 
+pub use archive::{Archive, Entry, MAX_ENTRIES};
 pub use date::When;
 pub use format::{Format, HEAD_BYTES, Sniffed, extension, likely_extensions, sniff, sniff_whole};
-pub use key::{KeyPattern, KeyTemplate, ObjectKey, Place, locate, name_of};
+pub use key::{KeyFolder, KeyPattern, KeyTemplate, ObjectKey, Place, locate, name_of};
 pub use proof::{Framing, Proof};
 pub use wav::Audio;

@@ -69,7 +69,7 @@ impl Proof {
         }
         match self.content {
             Content::Wav(walk) => walk.finish(self.framing).map(Some),
-            Content::Zip(tail) => tail.finish().map(|()| None),
+            Content::Zip(tail) => tail.finish().map(|_| None),
             Content::Other if self.framing == Framing::Close => Err(truncated(
                 "bytes of an unknown format that end with the connection cannot be proven whole",
             )),

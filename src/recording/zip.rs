@@ -18,7 +18,7 @@ const END64: usize = 56;
 /// Central directory header, without name, extra field and comment.
 const ENTRY: usize = 46;
 /// What is kept: all records at the end, with the longest comment.
-const WINDOW: usize = END + u16::MAX as usize + LOCATOR + END64;
+pub(super) const WINDOW: usize = END + u16::MAX as usize + LOCATOR + END64;
 
 /// Keeps the last bytes of a ZIP as it goes by.
 #[derive(Debug)]
@@ -32,6 +32,11 @@ impl ZipTail {
         Self { total: 0, tail: VecDeque::new() }
     }
 
+    /// A ZIP of `total` bytes of which the last [`WINDOW`] are known, or all.
+    pub fn ending(total: u64, tail: &[u8]) -> Self {
+        Self { total, tail: tail.to_vec().into() }
+    }
+
     pub fn update(&mut self, bytes: &[u8]) {
         self.total += bytes.len() as u64;
         let bytes = &bytes[bytes.len().saturating_sub(WINDOW)..];
@@ -40,12 +45,12 @@ impl ZipTail {
         self.tail.extend(bytes);
     }
 
-    /// The verdict at the end of the body.
+    /// The verdict at the end of the body: where its directory is.
     ///
     /// # Errors
     /// `ccfs.truncated` where the end or its directory is missing, `ccfs.empty` for an archive of
     /// nothing, `ccfs.protocol` for a part of a split archive.
-    pub fn finish(mut self) -> Result<(), Failure> {
+    pub fn finish(mut self) -> Result<Directory, Failure> {
         let tail = self.tail.make_contiguous();
         let window = Window { start: self.total - tail.len() as u64, bytes: tail };
         let mut fault = truncated("the ZIP has no end record");
@@ -59,7 +64,7 @@ impl ZipTail {
                 Ok(directory) if directory.entries == 0 => {
                     return Err(empty("the ZIP has no entries"));
                 }
-                Ok(_) => return Ok(()),
+                Ok(directory) => return Ok(directory),
                 Err(refused) => fault = refused,
             }
         }
@@ -74,10 +79,12 @@ struct Window<'a> {
 }
 
 /// What an end record says of the central directory.
-struct Directory {
+#[derive(Debug)]
+pub struct Directory {
     offset: u64,
-    size: u64,
-    entries: u64,
+    /// Bytes.
+    pub size: u64,
+    pub entries: u64,
     /// Where the directory must end: at the record that describes it.
     end: u64,
 }

@@ -31,7 +31,7 @@ impl Store {
         self.list_page(prefix, page).await.map_err(|refusal| self.failure(refusal))
     }
 
-    async fn list_page(
+    pub(super) async fn list_page(
         &self,
         prefix: &str,
         page: Option<NextPage>,

@@ -39,6 +39,20 @@ impl Found {
         self.object.size
     }
 
+    /// Whether its metadata names this recording.
+    pub(super) fn names(&self, who: &Identity) -> bool {
+        metadata::names(&self.metadata, who)
+    }
+
+    /// Of how many objects it is one.
+    pub(super) fn entries(&self) -> Option<usize> {
+        metadata::entries(&self.metadata)
+    }
+
+    pub(super) fn into_object(self) -> StoredObject {
+        self.object
+    }
+
     /// The same recording if its hash says so, or without one if its size is equal and it does
     /// not name another recording (contract 3).
     fn is(&self, who: &Identity, size: u64, sha256: &Sha256Digest) -> bool {
@@ -46,7 +60,7 @@ impl Found {
             Some(hash) => *hash == hex::encode(sha256),
             None => {
                 let metadata = &self.metadata;
-                let other = !metadata::anonymous(metadata) && !metadata::names(metadata, who);
+                let other = !metadata::anonymous(metadata) && !self.names(who);
                 self.object.size == size && !other
             }
         }
@@ -65,7 +79,7 @@ impl Store {
         who: &Identity,
     ) -> Result<Option<StoredObject>, Failure> {
         match self.look(key).await {
-            Ok(Some(found)) if metadata::names(&found.metadata, who) => Ok(Some(found.object)),
+            Ok(Some(found)) if found.names(who) => Ok(Some(found.object)),
             Ok(_) => Ok(None),
             Err(refusal) if refusal.status() == Some(403) => Ok(None),
             Err(refusal) => Err(self.failure(refusal)),

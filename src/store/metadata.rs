@@ -4,12 +4,16 @@ use std::collections::HashMap;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::{Identity, Sha256Digest};
+use super::{Identity, NewObject, Sha256Digest};
 
 const TENANT: &str = "tenant";
 const CALL_ID: &str = "call-id";
 const FILE_NAME: &str = "file-name";
 const SHA256: &str = "sha256";
+/// How many objects an unpacked ZIP has become: a repeat can tell whether all of them are there.
+const ENTRIES: &str = "entries";
+/// Digits of the most entries.
+const ENTRIES_DIGITS: usize = 4;
 
 /// S3's limit of all names and values together, in bytes.
 const MOST: usize = 2048;
@@ -18,7 +22,8 @@ const MOST: usize = 2048;
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'-');
 
 /// The metadata of a new object; `sha256` where the whole content is known before it is sent.
-pub(super) fn write(who: &Identity, sha256: Option<&Sha256Digest>) -> HashMap<String, String> {
+pub(super) fn write(new: &NewObject, sha256: Option<&Sha256Digest>) -> HashMap<String, String> {
+    let NewObject { identity: who, entries, .. } = new;
     let mut metadata = HashMap::from([(TENANT.to_owned(), who.tenant.as_str().to_owned())]);
     if let Some(call_id) = &who.call_id {
         metadata.insert(CALL_ID.to_owned(), encode(call_id.as_str()));
@@ -26,7 +31,10 @@ pub(super) fn write(who: &Identity, sha256: Option<&Sha256Digest>) -> HashMap<St
     if let Some(sha256) = sha256 {
         metadata.insert(SHA256.to_owned(), hex::encode(sha256));
     }
-    if let Some(file_name) = encoded_file_name(who) {
+    if let Some(entries) = entries {
+        metadata.insert(ENTRIES.to_owned(), entries.to_string());
+    }
+    if let Some(file_name) = encoded_file_name(who, entries.is_some()) {
         metadata.insert(FILE_NAME.to_owned(), file_name);
     }
     metadata
@@ -34,17 +42,19 @@ pub(super) fn write(who: &Identity, sha256: Option<&Sha256Digest>) -> HashMap<St
 
 /// The file name where it fits. Whether it does must not depend on the `sha256`, which only some
 /// objects have, so room for that is always kept.
-fn encoded_file_name(who: &Identity) -> Option<String> {
+fn encoded_file_name(who: &Identity, unpacked: bool) -> Option<String> {
     let file_name = encode(who.file_name.as_ref()?.as_str());
     let call_id = who.call_id.as_ref().map_or(0, |id| CALL_ID.len() + encode(id.as_str()).len());
-    let others = TENANT.len() + who.tenant.as_str().len() + call_id + SHA256.len() + 64;
+    let entries = if unpacked { ENTRIES.len() + ENTRIES_DIGITS } else { 0 };
+    let others = TENANT.len() + who.tenant.as_str().len() + call_id + SHA256.len() + 64 + entries;
     (others + FILE_NAME.len() + file_name.len() <= MOST).then_some(file_name)
 }
 
 /// Whether the metadata names the same tenant, call-id and file-name.
 pub(super) fn names(metadata: &HashMap<String, String>, who: &Identity) -> bool {
     let said = |name| metadata.get(name).map(|value| decode(value));
-    let file_name = encoded_file_name(who).map(|name| decode(&name));
+    let unpacked = metadata.contains_key(ENTRIES);
+    let file_name = encoded_file_name(who, unpacked).map(|name| decode(&name));
     said(TENANT).as_deref() == Some(who.tenant.as_str())
         && said(CALL_ID).as_deref() == who.call_id.as_ref().map(|id| id.as_str())
         && said(FILE_NAME) == file_name
@@ -53,6 +63,11 @@ pub(super) fn names(metadata: &HashMap<String, String>, who: &Identity) -> bool 
 /// Whether the object says at all whose it is; one that another program stored may not.
 pub(super) fn anonymous(metadata: &HashMap<String, String>) -> bool {
     ![TENANT, CALL_ID, FILE_NAME].iter().any(|name| metadata.contains_key(*name))
+}
+
+/// How many objects the recording has become, where it was unpacked.
+pub(super) fn entries(metadata: &HashMap<String, String>) -> Option<usize> {
+    metadata.get(ENTRIES)?.parse().ok()
 }
 
 /// The hash of the content, as hex.
@@ -71,7 +86,17 @@ fn decode(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recording::ObjectKey;
     use crate::request::{CallId, FileName, TenantId};
+
+    fn write(who: &Identity, sha256: Option<&Sha256Digest>) -> HashMap<String, String> {
+        super::write(&new_object(who, None), sha256)
+    }
+
+    fn new_object(who: &Identity, entries: Option<usize>) -> NewObject {
+        let key = ObjectKey::new("key").unwrap();
+        NewObject { key, content_type: "", identity: who.clone(), entries, force: false }
+    }
 
     fn identity(call_id: Option<&str>, file_name: Option<&str>) -> Identity {
         Identity {
@@ -104,6 +129,22 @@ mod tests {
         let metadata = write(&fits, Some(&[1; 32]));
         let size: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
         assert!(metadata.contains_key("file-name") && size <= 2048, "{size}");
+    }
+
+    #[test]
+    fn an_entry_says_how_many_there_are_and_stays_within_2_kib() {
+        let mut left_out = 0;
+        for length in 140..180 {
+            let who = identity(Some("1"), Some(&"𐍈".repeat(length)));
+            let metadata = super::write(&new_object(&who, Some(1000)), Some(&[1; 32]));
+            assert_eq!(entries(&metadata), Some(1000));
+            assert!(names(&metadata, &who));
+            let size: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+            assert!(size <= 2048, "{size}");
+            left_out += u32::from(!metadata.contains_key("file-name"));
+        }
+        assert!((1..40).contains(&left_out), "{left_out}");
+        assert_eq!(entries(&write(&identity(Some("1"), None), None)), None);
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod multipart;
 mod put;
 mod signed_body;
 mod sweep;
+mod unpacked;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -57,6 +58,8 @@ pub struct NewObject {
     pub key: ObjectKey,
     pub content_type: &'static str,
     pub identity: Identity,
+    /// Of an entry of a ZIP: how many there are.
+    pub entries: Option<usize>,
     /// Overwrites what is there.
     pub force: bool,
 }

@@ -72,7 +72,7 @@ impl Store {
             .bucket(self.bucket())
             .key(new.key.as_str())
             .content_type(new.content_type)
-            .set_metadata(Some(metadata::write(&new.identity, None)))
+            .set_metadata(Some(metadata::write(&new, None)))
             .set_checksum_algorithm(crc.then_some(ChecksumAlgorithm::Crc64Nvme))
             .set_checksum_type(crc.then_some(ChecksumType::FullObject));
         let request = attributes::on_create(request, &self.0.settings);

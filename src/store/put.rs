@@ -90,7 +90,7 @@ impl Store {
             .bucket(self.bucket())
             .key(new.key.as_str())
             .content_type(new.content_type)
-            .set_metadata(Some(metadata::write(&new.identity, Some(sha256))))
+            .set_metadata(Some(metadata::write(new, Some(sha256))))
             .set_if_none_match(guard.if_none_match())
             .set_content_md5(proof.md5.clone())
             .set_checksum_crc64_nvme(proof.crc64nvme.clone())

@@ -220,9 +220,7 @@ impl Conclusion {
 
     fn done(done: &Done) -> Self {
         let outcome = match done {
-            Done::Archived(archived) if archived.object.already_there => {
-                JobOutcome::AlreadyArchived
-            }
+            Done::Archived(archived) if archived.already_there() => JobOutcome::AlreadyArchived,
             Done::Archived(_) => JobOutcome::Archived,
             Done::Expanded(_) => JobOutcome::Expanded,
         };

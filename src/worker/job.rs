@@ -6,18 +6,20 @@
 use std::sync::Arc;
 
 use super::Tools;
+use super::body::{Body, Coming};
 use super::gate::Pass;
-use super::source::{Meter, Source};
+use super::source::Source;
 use super::stage::Running;
 use super::tenant::Tenant;
 use super::transfer::{Target, Transferred, transfer};
+use super::unpack::{self, Shelf};
 use crate::ccfs::{Ask, Download};
 use crate::clock;
 use crate::crash::{self, Point};
 use crate::event::{self, ArchivedObject, Event};
 use crate::failure::{Class, Failure};
 use crate::metrics::{self, Stage};
-use crate::recording::{self, Audio, ObjectKey, Place};
+use crate::recording::{self, Entry, Format, KeyFolder, ObjectKey, Place};
 use crate::request::{CcId, Echo, RecordingRequest};
 use crate::store::{Identity, NewObject, StoredObject};
 
@@ -34,9 +36,17 @@ pub struct Job {
 
 /// What a job has archived.
 pub struct Archived {
-    pub object: StoredObject,
+    /// One, or those of an unpacked ZIP in the order of their keys.
+    pub objects: Vec<StoredObject>,
     /// Whether CC-FS was asked for it this time.
     pub downloaded: bool,
+}
+
+impl Archived {
+    /// Whether another try or message had stored all of it.
+    pub fn already_there(&self) -> bool {
+        self.objects.iter().all(|object| object.already_there)
+    }
 }
 
 impl Job {
@@ -58,21 +68,20 @@ impl Job {
             }
         }
         if let Some(found) = self.find(&mut store).await? {
-            let object = self.announce(tools, found, None).await?;
-            return Ok(Archived { object, downloaded: false });
+            let objects = self.announce(tools, found).await?;
+            return Ok(Archived { objects, downloaded: false });
         }
         let mut ccfs = self.tenant.ccfs_gate.enter()?;
         let source = self.fetch(tools, &mut ccfs).await?;
         let transferred = self.store(tools, source).await;
         ccfs.note(&transferred);
         store.note(&transferred);
-        let Transferred { stored, audio } = transferred?;
-        let object = self.announce(tools, stored, audio).await?;
-        Ok(Archived { object, downloaded: true })
+        let objects = self.announce(tools, transferred?).await?;
+        Ok(Archived { objects, downloaded: true })
     }
 
     /// Asks the store for what an earlier try or message has stored.
-    async fn find(&self, pass: &mut Pass) -> Result<Option<StoredObject>, Failure> {
+    async fn find(&self, pass: &mut Pass) -> Result<Option<Vec<Transferred>>, Failure> {
         if !self.seen_before || self.request.force {
             return Ok(None);
         }
@@ -89,74 +98,99 @@ impl Job {
                 pass.note(&answer);
             }
             if let Some(found) = answer? {
-                return Ok(Some(found));
+                return Ok(Some(vec![found.into()]));
             }
             asked = Some(key);
         }
-        Ok(None)
+        if !self.tenant.unpack {
+            return Ok(None);
+        }
+        let answer = self.tenant.store.find_unpacked(&self.folder(), &identity).await;
+        if !matches!(answer, Ok(None)) {
+            pass.note(&answer);
+        }
+        Ok(answer?.map(|found| found.into_iter().map(Transferred::from).collect()))
     }
 
     /// Asks CC-FS, which judges the answer by its status, header and first bytes.
     async fn fetch(&self, tools: &Tools, pass: &mut Pass) -> Result<Source, Failure> {
-        let Tenant { ccfs, store, max_size, label, .. } = &*self.tenant;
+        let Tenant { ccfs, store, max_size, label: tenant, .. } = &*self.tenant;
         let mut stage = Running::start(&tools.metrics, Stage::Download);
         let answer = ccfs.download(&self.ask()).await;
         pass.note(&answer);
-        tools.metrics.ccfs_response(*label, code(&answer));
+        tools.metrics.ccfs_response(*tenant, code(&answer));
         if answer.is_err() {
             stage.end(&answer);
         }
         let download = answer?;
         crash::point(Point::FirstByte);
-        let meter = Meter { metrics: Arc::clone(&tools.metrics), tenant: *label };
-        Ok(Source::new(download, stage, meter, store.part_size() as u64, *max_size))
+        let metrics = Arc::clone(&tools.metrics);
+        let coming = Coming { download, stage, metrics, tenant: *tenant };
+        Ok(Source::new(Body::Download(coming), store.part_size() as u64, *max_size))
     }
 
     /// Stores what comes, once it is proven whole.
-    async fn store(&self, tools: &Tools, source: Source) -> Result<Transferred, Failure> {
-        let format = source.format();
-        let extension = recording::extension(format, &self.request.wanted);
-        let new = NewObject {
-            key: self.key(&extension)?,
-            content_type: format.content_type(),
-            identity: self.identity(),
-            force: self.request.force,
-        };
-        let store = &self.tenant.store;
+    async fn store(&self, tools: &Tools, source: Source) -> Result<Vec<Transferred>, Failure> {
+        let Tenant { store, max_size, unpack, .. } = &*self.tenant;
         let (budget, metrics) = (&tools.budget, &tools.metrics);
-        transfer(source, Target { store, new, budget, metrics }).await
+        let format = source.format();
+        if format == Format::Zip && *unpack {
+            let (archive, entries) = unpack::take(source, budget, *max_size).await?;
+            let objects = self.objects(entries)?;
+            return archive.store(objects, Shelf { store, budget, metrics }).await;
+        }
+        let extension = recording::extension(format, &self.request.wanted);
+        let new = self.object(self.key(&extension)?, format, None);
+        Ok(vec![transfer(source, Target { store, new, budget, metrics }).await?])
     }
 
     /// Says that it is there, and returns once the broker has confirmed.
     async fn announce(
         &self,
         tools: &Tools,
-        stored: StoredObject,
-        audio: Option<Audio>,
-    ) -> Result<StoredObject, Failure> {
+        stored: Vec<Transferred>,
+    ) -> Result<Vec<StoredObject>, Failure> {
         let mut stage = Running::start(&tools.metrics, Stage::Announce);
-        let event = self.event(&stored, audio);
+        let event = self.event(&stored);
         let said = tools.publisher.event(&event).await;
         stage.end(&said);
         said?;
-        Ok(stored)
+        Ok(stored.into_iter().map(|each| each.stored).collect())
     }
 
-    fn event(&self, stored: &StoredObject, audio: Option<Audio>) -> Event {
+    fn event(&self, stored: &[Transferred]) -> Event {
         let now = clock::now();
-        let stored_before = stored.last_modified.filter(|_| stored.already_there);
+        let objects: Vec<_> = stored.iter().map(announced).collect();
+        let already_archived = stored.iter().all(|each| each.stored.already_there);
+        let last_modified = stored.iter().filter_map(|each| each.stored.last_modified).max();
         event::archived(&event::Archived {
             echo: &Echo::from(&self.request),
             tenant: &self.tenant.id,
             place: &self.place,
             cc_id: self.cc_id(),
             force: self.request.force,
-            objects: &[announced(stored, audio)],
-            already_archived: stored.already_there,
+            objects: &objects,
+            already_archived,
             attempts: self.attempts,
-            archived_at: stored_before.unwrap_or(now),
+            archived_at: last_modified.filter(|_| already_archived).unwrap_or(now),
             now,
         })
+    }
+
+    /// What each entry of a ZIP becomes.
+    fn objects(&self, entries: Vec<Entry>) -> Result<Vec<(Entry, NewObject)>, Failure> {
+        let (folder, count) = (self.folder(), entries.len());
+        let object = |entry: Entry| {
+            let new = self.object(folder.key(&entry.name)?, entry.format, Some(count));
+            Ok((entry, new))
+        };
+        entries.into_iter().map(object).collect()
+    }
+
+    fn object(&self, key: ObjectKey, format: Format, entries: Option<usize>) -> NewObject {
+        let content_type = format.content_type();
+        let force = self.request.force;
+        NewObject { key, content_type, identity: self.identity(), entries, force }
     }
 
     fn cc_id(&self) -> &CcId {
@@ -177,6 +211,11 @@ impl Job {
         keys.key(id, self.cc_id(), &self.request.wanted, &self.place, extension)
     }
 
+    fn folder(&self) -> KeyFolder {
+        let Tenant { id, keys, .. } = &*self.tenant;
+        keys.folder(id, self.cc_id(), &self.request.wanted, &self.place)
+    }
+
     fn identity(&self) -> Identity {
         let wanted = &self.request.wanted;
         Identity {
@@ -195,7 +234,7 @@ fn code(answer: &Result<Download, Failure>) -> &str {
     }
 }
 
-fn announced(stored: &StoredObject, audio: Option<Audio>) -> ArchivedObject {
+fn announced(Transferred { stored, audio }: &Transferred) -> ArchivedObject {
     ArchivedObject {
         bucket: stored.bucket.clone(),
         key: stored.key.clone(),
@@ -204,7 +243,7 @@ fn announced(stored: &StoredObject, audio: Option<Audio>) -> ArchivedObject {
         etag: stored.etag.clone(),
         version_id: stored.version_id.clone(),
         content_type: stored.content_type.clone(),
-        audio,
+        audio: audio.clone(),
     }
 }
 

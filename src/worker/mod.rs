@@ -2,6 +2,7 @@
 //!
 //! delivery → [`intake`] → a place from [`waiting`] → [`job`], the line → [`outcome`] → settle.
 
+mod body;
 mod breaker;
 mod conclude;
 mod dump;
@@ -20,6 +21,7 @@ mod suspects;
 mod sweep;
 mod tenant;
 mod transfer;
+mod unpack;
 mod waiting;
 
 use std::collections::HashMap;

@@ -81,15 +81,23 @@ impl Report<'_> {
     }
 
     fn archived(&self, tools: &Tools, tenant: TenantLabel, archived: &Archived, ended: JobOutcome) {
-        let object = &archived.object;
-        if !object.already_there {
-            tools.metrics.stored(tenant, object.size);
-            tools.metrics.recording_size(object.size);
+        let objects = &archived.objects;
+        let bytes = objects.iter().map(|object| object.size).sum();
+        let new = objects.iter().filter(|object| !object.already_there);
+        tools.metrics.stored(tenant, new.map(|object| object.size).sum());
+        if !archived.already_there() {
+            tools.metrics.recording_size(bytes);
         }
         if let Some(lag) = self.intake.echo.call_end.and_then(since) {
             tools.metrics.archive_lag(tenant, lag);
         }
-        line!(info, "archived", self, ended, key = %object.key, bytes = object.size);
+        match objects.as_slice() {
+            [object] => line!(info, "archived", self, ended, key = %object.key, bytes),
+            all => {
+                let first = all.first().map(|object| tracing::field::display(&object.key));
+                line!(info, "archived", self, ended, objects = all.len(), first, bytes);
+            }
+        }
     }
 
     fn expanded(&self, count: usize, ended: JobOutcome) {

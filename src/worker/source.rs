@@ -1,16 +1,12 @@
-//! A download cut into parts, hashed and proven as it passes.
-
-use std::sync::Arc;
+//! A body cut into parts, hashed and proven as it passes.
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+use super::body::Body;
 use super::memory::Room;
-use super::stage::Running;
-use crate::ccfs::Download;
 use crate::crash::{self, Point};
 use crate::failure::Failure;
-use crate::metrics::{Metrics, TenantLabel};
 use crate::recording::{Audio, Format, Framing, Proof};
 use crate::store::{MAX_PARTS, Sha256Digest};
 
@@ -33,17 +29,9 @@ pub struct Proven {
     pub audio: Option<Audio>,
 }
 
-/// Where the bytes of a tenant are counted.
-pub struct Meter {
-    pub metrics: Arc<Metrics>,
-    pub tenant: TenantLabel,
-}
-
-/// One download on its way into parts.
+/// One body on its way into parts.
 pub struct Source {
-    download: Download,
-    stage: Running,
-    meter: Meter,
+    body: Body,
     proof: Proof,
     /// The hash of all bytes handed out so far.
     whole: Sha256,
@@ -52,46 +40,40 @@ pub struct Source {
     carry: Bytes,
     size: u64,
     ended: bool,
+    failed: bool,
 }
 
 impl Source {
-    /// `stage` is the download's, running since the request; `part_size` and `max_size` in bytes.
-    pub fn new(
-        download: Download,
-        stage: Running,
-        meter: Meter,
-        part_size: u64,
-        max_size: u64,
-    ) -> Self {
-        let framing = download.framing();
+    /// `part_size` and `max_size` in bytes.
+    pub fn new(body: Body, part_size: u64, max_size: u64) -> Self {
+        let framing = body.framing();
         let longest = match framing {
             Framing::Length(length) => length,
             Framing::Chunked | Framing::Close => max_size,
         };
         Self {
-            proof: Proof::new(download.format(), framing),
-            download,
-            stage,
-            meter,
+            proof: Proof::new(body.format(), framing),
+            body,
             whole: Sha256::new(),
             part_size: part_size.max(longest.div_ceil(u64::from(MAX_PARTS))),
             carry: Bytes::new(),
             size: 0,
             ended: false,
+            failed: false,
         }
     }
 
     pub fn format(&self) -> Format {
-        self.download.format()
+        self.body.format()
     }
 
     pub fn ended(&self) -> bool {
         self.ended
     }
 
-    /// Whether it was the download that failed.
+    /// Whether it was the body that failed.
     pub fn failed(&self) -> bool {
-        self.stage.failed()
+        self.failed
     }
 
     /// What the next part may need: the rest of the Content-Length or a part, whichever is less.
@@ -102,7 +84,7 @@ impl Source {
     /// Bytes that have not been handed out, where the body's length is known.
     fn remaining(&self) -> Option<u64> {
         let handed_out = self.size - self.carry.len() as u64;
-        match self.download.framing() {
+        match self.body.framing() {
             Framing::Length(length) => Some(length.saturating_sub(handed_out)),
             Framing::Chunked | Framing::Close => None,
         }
@@ -111,7 +93,7 @@ impl Source {
     /// Reads one part, or less at the body's end.
     ///
     /// # Errors
-    /// What the download brought.
+    /// What CC-FS or the archive brought.
     pub async fn part(&mut self, mut room: Room) -> Result<Filled, Failure> {
         let first = self.size == 0;
         let unknown = if first { FIRST_BUFFER } else { self.part_size };
@@ -139,17 +121,12 @@ impl Source {
 
     /// Fetches the next chunk; false at the body's end.
     async fn more(&mut self) -> Result<bool, Failure> {
-        let chunk = self.download.chunk().await;
-        if chunk.is_err() {
-            self.stage.end(&chunk);
-        }
-        let Some(chunk) = chunk? else {
+        let chunk = self.body.chunk().await.inspect_err(|_| self.failed = true)?;
+        let Some(chunk) = chunk else {
             self.ended = true;
             return Ok(false);
         };
-        let bytes = chunk.len() as u64;
-        self.meter.metrics.downloaded(self.meter.tenant, bytes);
-        self.size += bytes;
+        self.size += chunk.len() as u64;
         self.proof.update(&chunk);
         self.carry = chunk;
         Ok(true)
@@ -160,9 +137,9 @@ impl Source {
     /// # Errors
     /// `ccfs.truncated` and its kin: nothing of it may become visible.
     pub fn proven(self) -> Result<Proven, Failure> {
-        let Self { proof, mut stage, whole, size, .. } = self;
+        let Self { proof, mut body, whole, size, .. } = self;
         let audio = proof.finish();
-        stage.end(&audio);
+        body.end(&audio);
         let audio = audio?;
         crash::point(Point::Proven);
         Ok(Proven { size, sha256: whole.finalize().into(), audio })

@@ -26,10 +26,6 @@ impl Running {
             self.metrics.stage(self.stage, result, self.started.elapsed());
         }
     }
-
-    pub fn failed(&self) -> bool {
-        matches!(self.ended, Some(StageResult::Error))
-    }
 }
 
 impl Drop for Running {

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use super::breaker::Threshold;
 use super::gate::{Gate, Server};
 use crate::ccfs;
-use crate::config::{self, Config};
+use crate::config::{self, Config, ZipMode};
 use crate::failure::{Failure, Reason};
 use crate::metrics::{Metrics, TenantLabel};
 use crate::recording::KeyTemplate;
@@ -25,6 +25,8 @@ pub struct Tenant {
     pub ccfs: ccfs::Client,
     pub ccfs_gate: Arc<Gate>,
     pub store: Store,
+    /// Whether each entry of a ZIP becomes an object of its own.
+    pub unpack: bool,
     /// Shared by all tenants of this endpoint and bucket.
     pub store_gate: Arc<Gate>,
     /// The largest recording, in bytes.
@@ -106,6 +108,7 @@ impl Tenant {
             keys: KeyTemplate::parse(&store.key).map_err(Unusable::Key)?,
             ccfs: ccfs::Client::new(ccfs, &settings.access_key, &settings.secret_key)?,
             ccfs_gate,
+            unpack: store.zip == ZipMode::Unpack,
             store: Store::new(store, Arc::clone(metrics)).await?,
             store_gate,
             max_size: ccfs.max_size,

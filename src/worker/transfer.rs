@@ -26,6 +26,13 @@ pub struct Transferred {
     pub audio: Option<Audio>,
 }
 
+/// An object that was there already: what is heard in it nobody has listened to this time.
+impl From<StoredObject> for Transferred {
+    fn from(stored: StoredObject) -> Self {
+        Self { stored, audio: None }
+    }
+}
+
 /// Where transfers go.
 pub struct Target<'a> {
     pub store: &'a Store,
@@ -38,8 +45,20 @@ pub struct Target<'a> {
 ///
 /// # Errors
 /// What CC-FS, the proof or the store brought; nothing is visible in the store then.
-pub async fn transfer(mut source: Source, target: Target<'_>) -> Result<Transferred, Failure> {
+pub async fn transfer(source: Source, target: Target<'_>) -> Result<Transferred, Failure> {
     let room = target.budget.reserve(source.room_for_next()).await;
+    transfer_in(room, source, target).await
+}
+
+/// The same, with room for the first part.
+///
+/// # Errors
+/// As of [`transfer`].
+pub async fn transfer_in(
+    room: Room,
+    mut source: Source,
+    target: Target<'_>,
+) -> Result<Transferred, Failure> {
     let first = source.part(room).await?;
     if !source.ended() {
         return in_parts(source, first, target).await;

@@ -85,7 +85,13 @@ fn key() -> ObjectKey {
 }
 
 fn new_object() -> NewObject {
-    NewObject { key: key(), content_type: "audio/wav", identity: who(), force: false }
+    NewObject {
+        key: key(),
+        content_type: "audio/wav",
+        identity: who(),
+        entries: None,
+        force: false,
+    }
 }
 
 /// Bytes that differ from place to place, so that swapped or lost parts show.

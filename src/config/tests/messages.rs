@@ -26,7 +26,7 @@ connect_timeout = "0s"
 0300099 = "later"
 [store]
 part_size = "1MiB"
-zip = "unpack"
+zip = "split"
 checksum = "crc32"
 key = "{tenant}/{year}/{name}"
 object_lock_days = 1
@@ -77,7 +77,7 @@ url = ""
       callvault.toml:13: ccfs.connect_timeout: must be above zero and at most 1h, is 0s; write a duration in that range
       callvault.toml:15: ccfs.result_codes.0300099: "later" is no class; write failure, unavailable, throttled, not_ready, refused or permanent
       callvault.toml:17: store.part_size: must be between 5MiB and 5GiB, is 1MiB; write a value in that range
-      callvault.toml:18: store.zip: "unpack" is not built yet; write "keep"
+      callvault.toml:18: store.zip: "split" is not one of its values; write "keep" or "unpack"
       callvault.toml:19: store.checksum: "crc32" is not one of its values; write "none" or "md5" or "crc64nvme"
       callvault.toml:20: store.key: has the unknown placeholder {year} (known: {tenant} {yyyy} {mm} {dd} {hh} {call_id} {name} {cc_id} {ext}); the default is {tenant}/{yyyy}/{mm}/{dd}/{name}.{ext}
       callvault.toml:23: retry.delays: must not be empty; name at least one

@@ -1,0 +1,258 @@
+//! What is in a ZIP: its entries, all of them proven before the first is handed out (contract 3,
+//! `zip = "unpack"`). Pure: it reads what it is given, and knows neither files nor the store.
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::ControlFlow;
+
+use percent_encoding::percent_encode;
+use zip::ZipArchive;
+use zip::read::ZipFile;
+use zip::result::ZipError;
+
+use super::format::{Format, HEAD_BYTES, Sniffed, sniff, sniff_whole};
+use super::key::{ENCODED, undotted};
+use super::proof::{Framing, Proof, empty, protocol};
+use super::wav::Audio;
+use super::zip::{WINDOW, ZipTail};
+use crate::failure::{Failure, Reason};
+
+/// The most entries of an archive, folders included: each becomes an object, and all of them stand
+/// in one event.
+pub const MAX_ENTRIES: u64 = 1_000;
+/// The most bytes of a central directory, which is read into memory.
+const MAX_DIRECTORY: u64 = 4 << 20;
+/// The most bytes that are made of one. Speech gives 2 or so and silence up to 1,032, deflate's
+/// most, hence what is allowed in any case: two hours of silence.
+const MAX_RATIO: u64 = 100;
+const ALWAYS_ALLOWED: u64 = 64 << 20;
+/// What is unpacked at a time.
+const PIECE: usize = 64 << 10;
+
+/// A ZIP that can be read anywhere.
+pub struct Archive<R> {
+    zip: ZipArchive<R>,
+    max_size: u64,
+}
+
+/// An entry that is whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    at: usize,
+    /// Its name as one segment of a key, percent-encoded: a path in it is none any more.
+    pub name: String,
+    /// Bytes, unpacked.
+    pub size: u64,
+    pub format: Format,
+    pub audio: Option<Audio>,
+}
+
+/// What the directory says of an entry.
+struct Listed {
+    name: String,
+    size: u64,
+}
+
+impl<R: Read + Seek> Archive<R> {
+    /// Opens an archive of which at most `max_size` bytes may come.
+    ///
+    /// # Errors
+    /// `ccfs.too_large` past one of the limits; `ccfs.protocol` where two headers say different
+    /// things of an entry, or entries share bytes or a name.
+    pub fn open(mut reader: R, max_size: u64) -> Result<Self, Failure> {
+        check_directory(&mut reader)?;
+        let mut zip = ZipArchive::new(reader).map_err(unusable)?;
+        // Off by default: that each entry is what the directory says, and no two overlap.
+        zip.validate_header_consistency().map_err(unusable)?;
+        Ok(Self { zip, max_size })
+    }
+
+    /// Unpacks every entry once, hands out nothing, and says what there is. `stop` is asked now
+    /// and then, and ends it early.
+    ///
+    /// # Errors
+    /// `ccfs.too_large` past a limit; else as of [`Proof::finish`]: an entry that is cut, empty or
+    /// not what its checksum says makes the archive unusable.
+    pub fn prove(&mut self, stop: impl Fn() -> bool) -> Result<Vec<Entry>, Failure> {
+        let listed = self.listed()?;
+        let mut entries = Vec::new();
+        for (at, listed) in listed {
+            let within = |failure| in_entry(at, failure);
+            let (format, audio) = self.prove_entry(at, &listed, &stop).map_err(within)?;
+            let Listed { name, size } = listed;
+            entries.push(Entry { at, name, size, format, audio });
+        }
+        if entries.is_empty() {
+            return Err(empty("the ZIP has folders only"));
+        }
+        Ok(entries)
+    }
+
+    /// Hands out the bytes of an entry, until `take` has had enough.
+    ///
+    /// # Errors
+    /// As of [`Archive::prove`].
+    pub fn read(
+        &mut self,
+        entry: &Entry,
+        mut take: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Failure> {
+        self.unpack(entry.at, &mut take).map_err(|failure| in_entry(entry.at, failure))
+    }
+
+    /// What it was made of.
+    pub fn into_inner(self) -> R {
+        self.zip.into_inner()
+    }
+
+    /// The entries that are no folders, and whether they may be unpacked at all.
+    fn listed(&mut self) -> Result<Vec<(usize, Listed)>, Failure> {
+        let mut listed = Vec::new();
+        let (mut packed, mut unpacked) = (0_u64, 0_u64);
+        for at in 0..self.zip.len() {
+            let file = self.zip.by_index_raw(at).map_err(unusable)?;
+            packed = packed.saturating_add(file.compressed_size());
+            unpacked = unpacked.saturating_add(file.size());
+            if let Some(entry) = Listed::read(&file).map_err(|failure| in_entry(at, failure))? {
+                listed.push((at, entry));
+            }
+        }
+        if unpacked > self.max_size {
+            let (most, is) = (self.max_size, unpacked);
+            let detail = format!("the ZIP unpacks to {is} bytes, ccfs.max_size is {most}");
+            return Err(Failure::permanent(Reason::CCFS_TOO_LARGE, detail));
+        }
+        if unpacked > packed.saturating_mul(MAX_RATIO).max(ALWAYS_ALLOWED) {
+            let detail = format!(
+                "the ZIP unpacks {packed} bytes to {unpacked}, over {MAX_RATIO} times as many; if \
+                 that is right, store it with zip = \"keep\""
+            );
+            return Err(Failure::permanent(Reason::CCFS_TOO_LARGE, detail));
+        }
+        Ok(listed)
+    }
+
+    fn prove_entry(
+        &mut self,
+        at: usize,
+        listed: &Listed,
+        stop: &impl Fn() -> bool,
+    ) -> Result<(Format, Option<Audio>), Failure> {
+        let mut head = Vec::new();
+        let mut proof = None;
+        let mut size = 0;
+        let framing = Framing::Length(listed.size);
+        self.unpack(at, &mut |bytes| {
+            size += bytes.len() as u64;
+            match &mut proof {
+                Some((_, proof)) => Proof::update(proof, bytes),
+                None => {
+                    head.extend_from_slice(bytes);
+                    if head.len() >= HEAD_BYTES {
+                        proof = Some(begun(&head, sniff(&head), framing));
+                        head.clear();
+                    }
+                }
+            }
+            if stop() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        if size != listed.size {
+            let should = listed.size;
+            return Err(protocol(format!("{size} bytes come of it instead of {should}")));
+        }
+        let (format, proof) = proof.unwrap_or_else(|| begun(&head, sniff_whole(&head), framing));
+        Ok((format, proof.finish()?))
+    }
+
+    fn unpack(
+        &mut self,
+        at: usize,
+        take: &mut impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Failure> {
+        let mut file = self.zip.by_index(at).map_err(unusable)?;
+        let mut piece = vec![0; PIECE];
+        loop {
+            // The end is where its checksum is compared.
+            let some = file.read(&mut piece).map_err(|error| unusable(error.into()))?;
+            if some == 0 || take(&piece[..some]).is_break() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Listed {
+    /// `None` for a folder.
+    fn read<R: Read + ?Sized>(file: &ZipFile<'_, R>) -> Result<Option<Self>, Failure> {
+        if file.encrypted() {
+            return Err(protocol("it is encrypted"));
+        }
+        if file.is_symlink() {
+            return Err(protocol("it is a symbolic link"));
+        }
+        match (file.is_dir(), file.size()) {
+            (true, 0) => Ok(None),
+            (true, _) => Err(protocol("it is a folder with content")),
+            (false, 0) => Err(empty("it has no bytes")),
+            // As bytes: nothing says how names are encoded, and equal ones must stay equal.
+            (false, size) => {
+                let name = percent_encode(file.name_raw(), ENCODED).to_string();
+                Ok(Some(Self { name: undotted(&name).to_owned(), size }))
+            }
+        }
+    }
+}
+
+/// Refuses a directory that would fill the memory, before it is read.
+fn check_directory(reader: &mut (impl Read + Seek)) -> Result<(), Failure> {
+    let broken = |error: io::Error| unusable(error.into());
+    let end = reader.seek(SeekFrom::End(0)).map_err(broken)?;
+    let window = end.min(WINDOW as u64);
+    reader.seek(SeekFrom::Start(end - window)).map_err(broken)?;
+    let mut tail = Vec::new();
+    reader.take(window).read_to_end(&mut tail).map_err(broken)?;
+    let directory = ZipTail::ending(end, &tail).finish()?;
+    if directory.entries > MAX_ENTRIES || directory.size > MAX_DIRECTORY {
+        let (entries, size) = (directory.entries, directory.size);
+        let detail = format!(
+            "the ZIP has {entries} entries in a directory of {size} bytes, the most are \
+             {MAX_ENTRIES} in {MAX_DIRECTORY}; store it with zip = \"keep\""
+        );
+        return Err(Failure::permanent(Reason::CCFS_TOO_LARGE, detail));
+    }
+    Ok(())
+}
+
+/// A proof that has seen the head.
+fn begun(head: &[u8], sniffed: Sniffed, framing: Framing) -> (Format, Proof) {
+    let format = match sniffed {
+        Sniffed::Wav => Format::Wav,
+        Sniffed::Zip => Format::Zip,
+        // What CC-FS has packed is part of the recording, whatever it is.
+        _ => Format::Other,
+    };
+    let mut proof = Proof::new(format, framing);
+    proof.update(head);
+    (format, proof)
+}
+
+/// Names in an archive are anybody's, and may be phone numbers: it goes by its place.
+fn in_entry(at: usize, mut failure: Failure) -> Failure {
+    failure.detail = format!("entry {} of the ZIP: {}", at + 1, failure.detail);
+    failure
+}
+
+fn unusable(error: ZipError) -> Failure {
+    match &error {
+        // A text made for the case may hold a name.
+        ZipError::InvalidArchive(Cow::Borrowed(text)) => protocol(format!("no good ZIP: {text}")),
+        ZipError::InvalidArchive(Cow::Owned(_)) => protocol("no good ZIP: it contradicts itself"),
+        ZipError::Io(cause) if cause.get_ref().is_none() => {
+            protocol("the ZIP cannot be read").because(error)
+        }
+        _ => protocol(format!("no good ZIP: {error}")),
+    }
+}

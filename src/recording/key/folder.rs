@@ -1,0 +1,43 @@
+//! Where the entries of an unpacked ZIP are: `{…}/{name}/{entry}` (contract 3).
+
+use super::{KeyTemplate, ObjectKey, Place, undotted};
+use crate::failure::Failure;
+use crate::request::{CcId, TenantId, Wanted};
+
+/// What the keys of a recording's entries begin with: its own key without the extension, and a
+/// slash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFolder(String);
+
+impl KeyFolder {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The key of an entry, whose name is percent-encoded already.
+    ///
+    /// # Errors
+    /// `message.invalid` for a key of more than 1,024 bytes.
+    pub fn key(&self, entry: &str) -> Result<ObjectKey, Failure> {
+        ObjectKey::new(format!("{}{entry}", self.0))
+    }
+}
+
+impl KeyTemplate {
+    /// The folder of a recording. A template that has something after its extension, or none,
+    /// keeps it: `zip`.
+    pub fn folder(
+        &self,
+        tenant: &TenantId,
+        cc_id: &CcId,
+        wanted: &Wanted,
+        place: &Place,
+    ) -> KeyFolder {
+        let known = self.render(tenant, cc_id, wanted, place, "*");
+        let Some(stem) = known.strip_suffix(".*") else {
+            return KeyFolder(known.replace('*', "zip") + "/");
+        };
+        let (above, name) = stem.split_at(stem.rfind('/').map_or(0, |slash| slash + 1));
+        KeyFolder(format!("{above}{}/", undotted(name)))
+    }
+}
