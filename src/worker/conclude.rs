@@ -30,6 +30,8 @@ pub enum Outcome {
     Suspect(Verdict),
     /// It gets no place: its patience was over, or it stood in the way of others.
     NoPlace,
+    /// Nobody answered it, and others wanted its place.
+    CutShort,
     /// The drain time is over, or its channel had died before it began.
     Stopped,
 }
@@ -62,6 +64,7 @@ impl Outcome {
                 Class::Unavailable => Some(Lesson::Silent),
                 _ => failure.reason.ccfs_code().map(|_| Lesson::Answered),
             },
+            Self::CutShort => Some(Lesson::Silent),
             _ => None,
         }
     }
@@ -121,8 +124,11 @@ impl Worker {
             Outcome::Stopped => self.stopped(received, now),
             Outcome::Done(done) => Conclusion::done(done),
             Outcome::NoPlace => {
-                let detail = "its tenant has all in flight that it may have";
-                let failure = Failure::new(Class::Throttled, Reason::JOB_NO_PLACE, detail);
+                let failure = no_place("its tenant has all in flight that it may have");
+                self.judge(received, failure, now)
+            }
+            Outcome::CutShort => {
+                let failure = no_place("nothing answered it while others wanted its place");
                 self.judge(received, failure, now)
             }
             Outcome::Suspect(verdict) => {
@@ -148,8 +154,7 @@ impl Worker {
         if received.delivery.queue != QueueName::Suspect {
             return Conclusion::give_back();
         }
-        let detail = "its worker was told to stop";
-        let failure = Failure::new(Class::Throttled, Reason::JOB_NO_PLACE, detail);
+        let failure = no_place("its worker was told to stop");
         let verdict = self.policy.park(received.delivery.state().seen(now));
         self.apply(received, verdict, failure, now)
     }
@@ -211,6 +216,10 @@ impl Worker {
             }
         }
     }
+}
+
+fn no_place(detail: &str) -> Failure {
+    Failure::new(Class::Throttled, Reason::JOB_NO_PLACE, detail)
 }
 
 impl Conclusion {

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::job::Job;
+use super::jobs::Heard;
 use super::panicked;
 use super::tenant::Tenants;
 use super::waiting::Lane;
@@ -108,7 +109,9 @@ impl Intake {
             Ok((tenant, place)) => {
                 let seen_before = seen_before(delivery, message_type);
                 let attempts = delivery.state().attempts.saturating_add(1);
-                let job = Job { tenant, request, place: place.clone(), seen_before, attempts };
+                let heard = Heard::default();
+                let job =
+                    Job { tenant, request, place: place.clone(), seen_before, attempts, heard };
                 (Some(place), Work::Archive(Box::new(job)))
             }
             Err(failure) => (None, Work::Reject(failure)),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::Tools;
 use super::body::{Body, Coming};
 use super::gate::Pass;
+use super::jobs::Heard;
 use super::source::Source;
 use super::stage::Running;
 use super::tenant::Tenant;
@@ -32,6 +33,7 @@ pub struct Job {
     pub seen_before: bool,
     /// Tries that counted, this one included.
     pub attempts: u32,
+    pub heard: Heard,
 }
 
 /// What a job has archived.
@@ -68,6 +70,7 @@ impl Job {
             }
         }
         if let Some(found) = self.find(&mut store).await? {
+            self.heard.now();
             let objects = self.announce(tools, found).await?;
             return Ok(Archived { objects, downloaded: false });
         }
@@ -117,6 +120,7 @@ impl Job {
         let Tenant { ccfs, store, max_size, label: tenant, .. } = &*self.tenant;
         let mut stage = Running::start(&tools.metrics, Stage::Download);
         let answer = ccfs.download(&self.ask()).await;
+        self.heard.now();
         pass.note(&answer);
         tools.metrics.ccfs_response(*tenant, code(&answer));
         if answer.is_err() {
@@ -283,7 +287,7 @@ mod tests {
             panic!("one recording is wanted");
         };
         let place = recording::locate(&request.wanted, &tenant.zone, None).unwrap();
-        Job { tenant, request, place, seen_before: false, attempts: 1 }
+        Job { tenant, request, place, seen_before: false, attempts: 1, heard: Heard::default() }
     }
 
     #[tokio::test]

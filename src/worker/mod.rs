@@ -9,6 +9,7 @@ mod dump;
 mod gate;
 mod intake;
 mod job;
+mod jobs;
 mod memory;
 mod outage;
 mod outcome;
@@ -24,22 +25,21 @@ mod transfer;
 mod unpack;
 mod waiting;
 
-use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::{FutureExt, future};
-use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{self, Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use self::conclude::{Done, Outcome};
 use self::intake::{Intake, Work};
+use self::jobs::{Jobs, Learnt};
 use self::memory::Budget;
 use self::outcome::Policy;
 use self::suspects::Suspects;
 pub use self::tenant::{SetupError, Tenant, Tenants};
-use self::waiting::{Lesson, Place, Waiting};
+use self::waiting::Waiting;
 use crate::broker::{Broker, Deliveries, Delivery, Publisher};
 use crate::config;
 use crate::crash::{self, Point};
@@ -81,12 +81,6 @@ struct Received {
     /// A suspect whose worker has ended.
     crashed: bool,
     since: Instant,
-}
-
-/// What a job has taught of its tenant.
-struct Learnt {
-    tenant: usize,
-    lesson: Lesson,
 }
 
 impl Worker {
@@ -137,15 +131,16 @@ impl Worker {
                 Some(ended) = jobs.next() => if ended.leave(&mut waiting) {
                     self.show_limits(&waiting);
                 },
-                _ = tick.tick() => while let Some(late) = waiting.expired(Instant::now()) {
-                    jobs.park(&self, late, &stop);
-                },
+                _ = tick.tick() => {
+                    while let Some(late) = waiting.expired(Instant::now()) {
+                        jobs.park(&self, late, &stop);
+                    }
+                    jobs.cut_short(&waiting, Instant::now());
+                }
             }
             let now = Instant::now();
             while let Some((place, received)) = waiting.admit(now) {
-                let message = crash::Job::of(received.delivery.body());
-                let job = Arc::clone(&self).work(received, stop.clone());
-                jobs.start(Some(place), message.during(job));
+                jobs.work(&self, (place, received), &stop);
             }
             while let Some(in_the_way) = waiting.make_way(now) {
                 jobs.park(&self, in_the_way, &stop);
@@ -173,8 +168,13 @@ impl Worker {
         waiting.arrive(tenant, lane, since, Received { delivery, ticket, intake, crashed, since });
     }
 
-    /// Runs one job to its end: settled, or given back when `stop` says so.
-    async fn work(self: Arc<Self>, received: Received, stop: CancellationToken) -> Option<Learnt> {
+    /// Runs one job to its end: settled, given back when `stop` says so, or parked when `cut` does.
+    async fn work(
+        self: Arc<Self>,
+        received: Received,
+        cut: CancellationToken,
+        stop: CancellationToken,
+    ) -> Option<Learnt> {
         let tenant = received.intake.tenant;
         let outcome = if !received.delivery.usable() {
             // Its channel died while it waited for a place: the broker delivers it again.
@@ -185,6 +185,7 @@ impl Worker {
             tokio::select! {
                 outcome = self.attempt(&received) => Outcome::from(outcome),
                 () = stop.cancelled() => Outcome::Stopped,
+                () = cut.cancelled() => Outcome::CutShort,
             }
         };
         let learnt = tenant.zip(outcome.lesson());
@@ -245,7 +246,7 @@ impl Worker {
         }
         for received in waiting.drain() {
             let (worker, stop) = (Arc::clone(self), stop.clone());
-            jobs.start(None, async move {
+            jobs.settle(None, async move {
                 worker.conclude(received, &Outcome::Stopped, &stop).await;
                 None
             });
@@ -276,80 +277,4 @@ impl Worker {
 fn panicked() -> Failure {
     let detail = "the job panicked; the worker's log says where";
     Failure::new(Class::Failure, Reason::JOB_PANICKED, detail)
-}
-
-/// The jobs at work, and the places they hold.
-#[derive(Default)]
-struct Jobs {
-    tasks: JoinSet<Option<Learnt>>,
-    places: HashMap<Id, Place>,
-}
-
-/// A job that has ended.
-struct Ended {
-    place: Option<Place>,
-    learnt: Option<Learnt>,
-}
-
-impl Jobs {
-    fn start(
-        &mut self,
-        place: Option<Place>,
-        job: impl Future<Output = Option<Learnt>> + Send + 'static,
-    ) {
-        let id = self.tasks.spawn(job).id();
-        self.places.extend(place.map(|place| (id, place)));
-    }
-
-    /// Sends a delivery away that gets no place.
-    fn park(
-        &mut self,
-        worker: &Arc<Worker>,
-        (place, received): (Place, Received),
-        stop: &CancellationToken,
-    ) {
-        let (worker, stop) = (Arc::clone(worker), stop.clone());
-        self.start(Some(place), async move {
-            // A crash counts also where there is no place.
-            let outcome = worker.judge_suspect(&received).unwrap_or(Outcome::NoPlace);
-            worker.conclude(received, &outcome, &stop).await;
-            None
-        });
-    }
-
-    fn len(&self) -> usize {
-        self.tasks.len()
-    }
-
-    /// Waits for all of them to end.
-    async fn all(&mut self) {
-        while self.next().await.is_some() {}
-    }
-
-    /// The next job to end; `None` while there is none.
-    async fn next(&mut self) -> Option<Ended> {
-        let (id, learnt) = match self.tasks.join_next_with_id().await? {
-            Ok((id, learnt)) => (id, learnt),
-            Err(error) => (error.id(), lost(&error)),
-        };
-        Some(Ended { place: self.places.remove(&id), learnt })
-    }
-}
-
-/// A panic outside the line: a fault of callvault itself. The delivery is gone with it, and comes
-/// back when its channel closes.
-fn lost(error: &JoinError) -> Option<Learnt> {
-    tracing::error!(%error, "a job was lost while it was being settled");
-    None
-}
-
-impl Ended {
-    /// Gives back its place; true where a tenant's limit has changed.
-    fn leave(self, waiting: &mut Waiting<Received>) -> bool {
-        if let Some(place) = self.place {
-            waiting.leave(place);
-        }
-        let Some(Learnt { tenant, lesson }) = self.learnt else { return false };
-        waiting.learn(tenant, lesson, Instant::now())
-    }
 }

@@ -189,6 +189,22 @@ impl<T> Waiting<T> {
         Place { lane, tenant: None }
     }
 
+    /// How many places of a tenant others wait for in vain, beyond those that it keeps even if it
+    /// does not answer.
+    pub fn too_many_of(&self, tenant: usize) -> usize {
+        if !self.are_several() || !self.places_are_taken() {
+            return 0;
+        }
+        let wants = |&other: &usize| {
+            let Tenant { live, bulk, .. } = &self.tenants[other];
+            other != tenant && live.len() + bulk.len() > 0 && !self.is_at_its_limit(other)
+        };
+        match (0..self.tenants.len()).find(wants) {
+            Some(_) => self.tenants[tenant].in_flight.saturating_sub(self.silent_places()),
+            None => 0,
+        }
+    }
+
     pub fn leave(&mut self, place: Place) {
         let Place { lane, tenant } = place;
         match tenant {

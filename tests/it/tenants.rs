@@ -40,6 +40,45 @@ async fn a_tenant_whose_ccfs_stalls_holds_its_share_and_makes_way_for_the_others
     worker.kill();
 }
 
+/// Long before a read time-out tells that nothing comes.
+#[tokio::test]
+async fn one_that_does_not_answer_gives_back_the_places_that_others_want() {
+    let world = World::new().await;
+    let keys = [
+        ("worker", "concurrency = 16"),
+        ("ccfs", "read_timeout = \"5m\""),
+        ("retry", "delays = [\"30s\"]"),
+    ];
+    let worker = world.worker(&keys).await;
+    for n in 0..12 {
+        let id = format!("1777093663-hangs{n}");
+        world.ccfs.script(&id, [Reply::hang()]);
+        world.call(&id).await;
+    }
+    let in_flight = async |tenant: &str, jobs: f64| {
+        let labels = [format!("tenant=\"{tenant}\"")];
+        let labels = labels.each_ref().map(String::as_str);
+        eventually(&format!("{tenant} has {jobs} in flight"), SOON, || async {
+            let now = worker.metric("callvault_jobs_in_flight", &labels).await;
+            (now == jobs).then_some(())
+        })
+        .await;
+    };
+    in_flight("acme", 12.0).await;
+    // They answer, and take their time to.
+    for n in 0..12 {
+        let id = format!("1777093664-slow{n}");
+        world.ccfs.script(&id, [Reply::wav(64 << 10).stall_at(9000)]);
+        globex(&world, &id).await;
+    }
+    in_flight("globex", 12.0).await;
+    in_flight("acme", 2.0).await;
+    let labels = ["tenant=\"acme\"", "reason=\"job.no_place\""];
+    assert_eq!(worker.metric("callvault_retries_total", &labels).await, 10.0);
+    let mut worker = worker;
+    worker.kill();
+}
+
 #[tokio::test]
 async fn max_concurrency_is_kept() {
     let world = World::new().await;

@@ -44,6 +44,23 @@ fn silence(waiting: &mut Waiting<u32>, tenant: usize) {
     });
 }
 
+/// Sixteen places, of which an eighth is two.
+#[test]
+fn others_want_places_only_where_all_are_taken_and_they_may_have_more() {
+    let mut waiting = waiting(16, &[0, 0]);
+    arrive(&mut waiting, 0, Lane::Live, &[0; 14]);
+    assert_eq!(admitted(&mut waiting).len(), 12, "its share");
+    arrive(&mut waiting, 1, Lane::Live, &[1; 3]);
+    assert_eq!(admitted(&mut waiting).len(), 3);
+    assert_eq!(waiting.too_many_of(0), 0, "a place is free");
+    arrive(&mut waiting, 1, Lane::Bulk, &[1]);
+    assert_eq!(admitted(&mut waiting).len(), 1);
+    assert_eq!(waiting.too_many_of(0), 0, "nobody else waits");
+    arrive(&mut waiting, 1, Lane::Bulk, &[1]);
+    assert_eq!(waiting.too_many_of(0), 10, "all but an eighth");
+    assert_eq!(waiting.too_many_of(1), 0, "who waits beside it has its share");
+}
+
 #[test]
 fn live_goes_before_bulk() {
     let mut waiting = waiting(8, &[0]);
