@@ -53,6 +53,12 @@ struct Hand {
     leaving: usize,
 }
 
+impl Hand {
+    fn in_hand(&self) -> usize {
+        self.queued + self.in_flight + self.leaving
+    }
+}
+
 struct Tenant<T> {
     pace: Pace,
     standing: Standing,
@@ -157,7 +163,7 @@ impl<T> Waiting<T> {
 
     fn make_way_in(&mut self, lane: Lane, now: Instant) -> Option<(Place, T)> {
         let hand = self.hand(lane);
-        let (in_hand, leaving) = (hand.queued + hand.in_flight + hand.leaving, hand.leaving);
+        let (in_hand, leaving) = (hand.in_hand(), hand.leaving);
         if in_hand < self.window {
             return None;
         }
@@ -189,19 +195,21 @@ impl<T> Waiting<T> {
         Place { lane, tenant: None }
     }
 
-    /// How many places of a tenant others wait for in vain, beyond those that it keeps even if it
-    /// does not answer.
+    /// How many places a tenant holds beyond those that it keeps even if it does not answer, while
+    /// all are taken and others wait for one, or cannot be seen behind a full window.
     pub fn too_many_of(&self, tenant: usize) -> usize {
         if !self.are_several() || !self.places_are_taken() {
             return 0;
         }
-        let wants = |&other: &usize| {
+        let waits = |other: usize| {
             let Tenant { live, bulk, .. } = &self.tenants[other];
             other != tenant && live.len() + bulk.len() > 0 && !self.is_at_its_limit(other)
         };
-        match (0..self.tenants.len()).find(wants) {
-            Some(_) => self.tenants[tenant].in_flight.saturating_sub(self.silent_places()),
-            None => 0,
+        let full = [&self.live, &self.bulk].iter().any(|hand| hand.in_hand() >= self.window);
+        if full || (0..self.tenants.len()).any(waits) {
+            self.tenants[tenant].in_flight.saturating_sub(self.silent_places())
+        } else {
+            0
         }
     }
 

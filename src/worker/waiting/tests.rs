@@ -44,9 +44,9 @@ fn silence(waiting: &mut Waiting<u32>, tenant: usize) {
     });
 }
 
-/// Sixteen places, of which an eighth is two.
+/// Sixteen places, of which an eighth is two, and twenty in hand.
 #[test]
-fn others_want_places_only_where_all_are_taken_and_they_may_have_more() {
+fn places_are_wanted_where_all_are_taken_and_others_wait_or_cannot_be_seen() {
     let mut waiting = waiting(16, &[0, 0]);
     arrive(&mut waiting, 0, Lane::Live, &[0; 14]);
     assert_eq!(admitted(&mut waiting).len(), 12, "its share");
@@ -59,6 +59,17 @@ fn others_want_places_only_where_all_are_taken_and_they_may_have_more() {
     arrive(&mut waiting, 1, Lane::Bulk, &[1]);
     assert_eq!(waiting.too_many_of(0), 10, "all but an eighth");
     assert_eq!(waiting.too_many_of(1), 0, "who waits beside it has its share");
+}
+
+#[test]
+fn behind_a_full_window_there_may_be_others() {
+    let mut waiting = waiting(16, &[0, 0]);
+    arrive(&mut waiting, 1, Lane::Live, &[1; 4]);
+    arrive(&mut waiting, 0, Lane::Live, &[0; 15]);
+    assert_eq!(admitted(&mut waiting).len(), 16);
+    assert_eq!(waiting.too_many_of(0), 0, "the broker would send more");
+    arrive(&mut waiting, 0, Lane::Live, &[0]);
+    assert_eq!(waiting.too_many_of(0), 10);
 }
 
 #[test]
