@@ -30,7 +30,7 @@ pub enum Outcome {
     Suspect(Verdict),
     /// It gets no place: its patience was over, or it stood in the way of others.
     NoPlace,
-    /// Nobody answered it, and others wanted its place.
+    /// CC-FS did not answer it, and others wanted its place.
     CutShort,
     /// The drain time is over, or its channel had died before it began.
     Stopped,
@@ -128,7 +128,7 @@ impl Worker {
                 self.judge(received, failure, now)
             }
             Outcome::CutShort => {
-                let failure = no_place("nothing answered it while others wanted its place");
+                let failure = no_place("CC-FS did not answer while others wanted its place");
                 self.judge(received, failure, now)
             }
             Outcome::Suspect(verdict) => {

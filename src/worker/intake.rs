@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::job::Job;
-use super::jobs::Heard;
+use super::jobs::Question;
 use super::panicked;
 use super::tenant::Tenants;
 use super::waiting::Lane;
@@ -109,9 +109,9 @@ impl Intake {
             Ok((tenant, place)) => {
                 let seen_before = seen_before(delivery, message_type);
                 let attempts = delivery.state().attempts.saturating_add(1);
-                let heard = Heard::default();
+                let question = Question::default();
                 let job =
-                    Job { tenant, request, place: place.clone(), seen_before, attempts, heard };
+                    Job { tenant, request, place: place.clone(), seen_before, attempts, question };
                 (Some(place), Work::Archive(Box::new(job)))
             }
             Err(failure) => (None, Work::Reject(failure)),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::Tools;
 use super::body::{Body, Coming};
 use super::gate::Pass;
-use super::jobs::Heard;
+use super::jobs::Question;
 use super::source::Source;
 use super::stage::Running;
 use super::tenant::Tenant;
@@ -33,7 +33,7 @@ pub struct Job {
     pub seen_before: bool,
     /// Tries that counted, this one included.
     pub attempts: u32,
-    pub heard: Heard,
+    pub question: Question,
 }
 
 /// What a job has archived.
@@ -70,7 +70,6 @@ impl Job {
             }
         }
         if let Some(found) = self.find(&mut store).await? {
-            self.heard.now();
             let objects = self.announce(tools, found).await?;
             return Ok(Archived { objects, downloaded: false });
         }
@@ -119,8 +118,9 @@ impl Job {
     async fn fetch(&self, tools: &Tools, pass: &mut Pass) -> Result<Source, Failure> {
         let Tenant { ccfs, store, max_size, label: tenant, .. } = &*self.tenant;
         let mut stage = Running::start(&tools.metrics, Stage::Download);
+        self.question.asked();
         let answer = ccfs.download(&self.ask()).await;
-        self.heard.now();
+        self.question.answered();
         pass.note(&answer);
         tools.metrics.ccfs_response(*tenant, code(&answer));
         if answer.is_err() {
@@ -287,7 +287,14 @@ mod tests {
             panic!("one recording is wanted");
         };
         let place = recording::locate(&request.wanted, &tenant.zone, None).unwrap();
-        Job { tenant, request, place, seen_before: false, attempts: 1, heard: Heard::default() }
+        Job {
+            tenant,
+            request,
+            place,
+            seen_before: false,
+            attempts: 1,
+            question: Question::default(),
+        }
     }
 
     #[tokio::test]

@@ -1,8 +1,8 @@
 //! The jobs at work, and the places they hold.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Duration, Instant};
@@ -14,20 +14,28 @@ use super::waiting::{Lesson, Place, Waiting};
 use super::{Received, Worker};
 use crate::crash;
 
-/// A job whose tenant's servers have said nothing for so long does not keep others waiting.
-const UNHEARD: Duration = Duration::from_secs(5);
+/// A job whose CC-FS has not answered for so long does not keep others waiting.
+const UNANSWERED: Duration = Duration::from_secs(5);
 
-/// Whether anything was heard of a job's tenant's servers since it began.
+/// Since when a job waits for the first word of CC-FS, if it does.
 #[derive(Clone, Debug, Default)]
-pub struct Heard(Arc<AtomicBool>);
+pub struct Question(Arc<Mutex<Option<Instant>>>);
 
-impl Heard {
-    pub fn now(&self) {
-        self.0.store(true, Ordering::Relaxed);
+impl Question {
+    pub fn asked(&self) {
+        self.set(Some(Instant::now()));
     }
 
-    fn anything(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    pub fn answered(&self) {
+        self.set(None);
+    }
+
+    fn set(&self, since: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    fn since(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -35,14 +43,13 @@ impl Heard {
 pub struct Jobs {
     tasks: JoinSet<Option<Learnt>>,
     places: HashMap<Id, Place>,
-    /// Those that wait, or have waited, for what their tenant's servers say.
+    /// Those that ask CC-FS.
     asking: HashMap<Id, Asking>,
 }
 
 struct Asking {
     tenant: usize,
-    since: Instant,
-    heard: Heard,
+    question: Question,
     cut: CancellationToken,
 }
 
@@ -70,8 +77,7 @@ impl Jobs {
         let cut = CancellationToken::new();
         let asking = match (&received.intake.work, received.intake.tenant) {
             (Work::Archive(job), Some(tenant)) => {
-                let (since, heard) = (Instant::now(), job.heard.clone());
-                Some(Asking { tenant, since, heard, cut: cut.clone() })
+                Some(Asking { tenant, question: job.question.clone(), cut: cut.clone() })
             }
             // Asks nobody.
             _ => None,
@@ -108,18 +114,19 @@ impl Jobs {
         });
     }
 
-    /// Takes places from jobs that nobody answers, the last to begin first, where others wait for
+    /// Takes places from jobs that nobody answers, the last to ask first, where others wait for
     /// them: such a tenant keeps an eighth (contract 2).
     pub fn cut_short(&mut self, waiting: &Waiting<Received>, now: Instant) {
-        let unheard = |job: &&Asking| {
-            !job.heard.anything()
-                && !job.cut.is_cancelled()
-                && now.duration_since(job.since) >= UNHEARD
+        let unanswered = |job: &Asking| {
+            let since = job.question.since()?;
+            let long = now.duration_since(since) >= UNANSWERED && !job.cut.is_cancelled();
+            long.then_some(since)
         };
-        let mut candidates: Vec<&Asking> = self.asking.values().filter(unheard).collect();
-        candidates.sort_by_key(|job| std::cmp::Reverse(job.since));
+        let jobs = self.asking.values();
+        let mut candidates: Vec<_> = jobs.filter_map(|job| Some((unanswered(job)?, job))).collect();
+        candidates.sort_by_key(|(since, _)| Reverse(*since));
         let mut taken = HashMap::new();
-        for job in candidates {
+        for (_, job) in candidates {
             let taken = taken.entry(job.tenant).or_insert_with(|| self.cut_of(job.tenant));
             if *taken < waiting.too_many_of(job.tenant) {
                 *taken += 1;
