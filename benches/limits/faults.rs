@@ -57,7 +57,7 @@ const WARM_UP: f64 = 0.1;
 const MORE_DESCRIPTORS: f64 = 16.0;
 const MORE_THREADS: f64 = 2.0;
 /// The AMQP client's buffers, in MiB: allocated at the start, resident once a burst has reached them.
-const MORE_MEMORY: f64 = 16.0;
+const MORE_MEMORY: f64 = 10.0;
 
 #[derive(Clone, Copy)]
 struct Sample {
