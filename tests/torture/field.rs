@@ -218,8 +218,9 @@ impl Field {
         }
     }
 
-    /// Publishes as producers do, for as long as it takes.
+    /// Publishes as producers do, however long troubles last.
     async fn publish(&self, key: &str, body: &[u8]) {
+        let deadline = Instant::now() + SETTLED;
         let mut rabbit = self.rabbit.lock().await;
         let properties = BasicProperties::default()
             .with_content_type("application/json".into())
@@ -236,6 +237,7 @@ impl Field {
                     return;
                 }
             }
+            assert!(Instant::now() < deadline, "the broker took no message for {SETTLED:?}");
             *rabbit = None;
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
