@@ -1,7 +1,7 @@
 //! A TCP link that can be cut, slowed and torn: put it before any server of the kit.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub struct Link {
     to: SocketAddr,
     sky: watch::Sender<Sky>,
     connections: Arc<AtomicU32>,
+    /// Bytes that have crossed, both ways together.
+    carried: Arc<AtomicU64>,
     accepting: Option<JoinHandle<()>>,
 }
 
@@ -53,7 +55,8 @@ impl Link {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
         let sky = watch::Sender::new(Sky { weather: Weather::Fine, change: 0, cuts: 0 });
-        let mut link = Self { address, to, sky, connections: Arc::default(), accepting: None };
+        let (connections, carried) = (Arc::default(), Arc::default());
+        let mut link = Self { address, to, sky, connections, carried, accepting: None };
         link.accept_on(listener);
         link
     }
@@ -65,6 +68,11 @@ impl Link {
     /// Connections taken so far.
     pub fn connections(&self) -> u32 {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that have crossed so far, both ways together.
+    pub fn carried(&self) -> u64 {
+        self.carried.load(Ordering::Relaxed)
     }
 
     /// From now on, for old and new connections.
@@ -102,11 +110,12 @@ impl Link {
 
     fn accept_on(&mut self, listener: TcpListener) {
         let (to, sky, taken) = (self.to, self.sky.subscribe(), Arc::clone(&self.connections));
+        let carried = Arc::clone(&self.carried);
         self.accepting = Some(tokio::spawn(async move {
             let mut open = JoinSet::new();
             while let Ok((near, _)) = listener.accept().await {
                 taken.fetch_add(1, Ordering::Relaxed);
-                open.spawn(cross(near, to, sky.clone()));
+                open.spawn(cross(near, to, sky.clone(), Arc::clone(&carried)));
                 while open.try_join_next().is_some() {}
             }
         }));
@@ -122,7 +131,12 @@ impl Drop for Link {
 }
 
 /// Carries one connection until either end closes it or the weather resets it.
-async fn cross(mut near: TcpStream, to: SocketAddr, mut sky: watch::Receiver<Sky>) {
+async fn cross(
+    mut near: TcpStream,
+    to: SocketAddr,
+    mut sky: watch::Receiver<Sky>,
+    carried: Arc<AtomicU64>,
+) {
     let begin = *sky.borrow();
     let far = if begin.weather == Weather::Cut { None } else { TcpStream::connect(to).await.ok() };
     let Some(mut far) = far else {
@@ -130,7 +144,7 @@ async fn cross(mut near: TcpStream, to: SocketAddr, mut sky: watch::Receiver<Sky
         return;
     };
     let _ = (near.set_nodelay(true), far.set_nodelay(true));
-    let crossed = Crossed::default();
+    let crossed = Crossed { carried, ..Crossed::default() };
     let reset = {
         let (near_in, near_out) = near.split();
         let (far_in, far_out) = far.split();
@@ -153,6 +167,8 @@ async fn cross(mut near: TcpStream, to: SocketAddr, mut sky: watch::Receiver<Sky
 struct Crossed {
     since: Mutex<(u32, usize)>,
     torn: Notify,
+    /// What has crossed the link, whatever the connection.
+    carried: Arc<AtomicU64>,
 }
 
 impl Crossed {
@@ -193,6 +209,7 @@ async fn carry(
             if to.write_all(&rest[..piece]).await.is_err() {
                 return;
             }
+            crossed.carried.fetch_add(piece as u64, Ordering::Relaxed);
             rest = &rest[piece..];
             if rest.is_empty() {
                 break;

@@ -1,14 +1,10 @@
-//! `callvault reconcile`, and a backfill from the index to the bucket.
-
-use std::collections::BTreeSet;
+//! `callvault reconcile`: what it finds in the bucket, and what it says.
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
 use super::{Desk, LEAST, row};
-use crate::support::ccfs::Reply;
-use crate::support::eventually;
-use crate::support::world::{SOON, World};
+use crate::support::world::World;
 
 const DAY: &str = "2026-04-25";
 const FILE: &str = "X:/4/0/20260425/512/1.V3";
@@ -113,71 +109,4 @@ async fn a_store_that_does_not_list_is_an_error() {
     assert_snapshot!(told, @"callvault: store.NoSuchBucket: ListObjectsV2 in bucket no-such-bucket: status 404, store.NoSuchBucket; the report is not whole");
     let told = Desk::new(LEAST).told("reconcile --config callvault.toml --tenant acme", &[], 2);
     assert!(told.contains("--index <FILE>"), "{told}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_dumped_is_all_there_although_a_worker_was_killed() {
-    const ROWS: usize = 1100;
-    let world = World::new().await;
-    world.ccfs.default_reply(Reply::wav(2048));
-    let config = world.config(&[]);
-    let desk = Desk::new(&config);
-    let days = ["2026-04-24", DAY];
-    let index: String = (0..ROWS)
-        .map(|n| {
-            let day = days[usize::from(n >= 500)];
-            row(&format!("1777093663-{n}"), day, &format!("X:/4/0/20260425/512/{n}.V3"))
-        })
-        .collect();
-    desk.file("record.csv", index);
-    let reconcile = "reconcile --config callvault.toml --tenant acme --index record.csv";
-    let found = |ended: &super::Ended| ended.stdout.lines().last().unwrap_or_default().to_owned();
-
-    let mut killed = world.worker(&[]).await;
-    let worker = world.worker(&[]).await;
-    let dump = "dump --config callvault.toml --tenant acme --index record.csv --request-id year";
-    let asked = desk.run(dump);
-    // On a busy machine stderr may have a line of progress.
-    assert_eq!(asked.code, 0, "{}", asked.stderr);
-    assert_eq!(asked.stdout, "asked for 1100 recordings in 2 requests, year\n");
-    let archived = ["outcome=\"archived\""];
-    killed.metric_reaches("callvault_jobs_total", &archived, 100.0).await;
-    killed.kill();
-    // Each is announced, what the dead worker had not acknowledged perhaps twice.
-    let mut stored = BTreeSet::new();
-    while stored.len() < ROWS {
-        for event in world.rabbit.take_many(&world.events, 1.max(ROWS - stored.len())).await {
-            let event = event.json();
-            if event["type"] == "recording.archived" {
-                stored.insert(event["subject"].to_string());
-            }
-        }
-    }
-    let ended = desk.run(reconcile);
-    assert_eq!(found(&ended), "1100 rows: 1100 present, 0 missing, 0 empty, 0 not usable");
-    assert_eq!(ended.code, 0, "{}", ended.stderr);
-
-    // Somebody deletes one, somebody empties another: the one can be asked for.
-    let client = world.store.s3().client();
-    let gone = "acme/2026/04/25/1777093663-1050.wav";
-    client.delete_object().bucket(&world.bucket).key(gone).send().await.expect("deleted");
-    world.store.s3().put(&world.bucket, "acme/2026/04/24/1777093663-7.wav", b"", &[]).await;
-    let ended = desk.run(&format!("{reconcile} --enqueue"));
-    assert_eq!(ended.code, 1, "{}", ended.stderr);
-    let stdout = ended.stdout.lines().map(|line| match line.split_once(", reconcile-2") {
-        Some((asked, _)) => format!("{asked}, [id]\n"),
-        None => format!("{line}\n"),
-    });
-    assert_snapshot!(stdout.collect::<String>(), @r"
-    empty    acme/2026/04/24/1777093663-7.*  (line 8)
-    missing  acme/2026/04/25/1777093663-1050.*  (line 1051)
-    1100 rows: 1098 present, 1 missing, 1 empty, 0 not usable
-    asked for 1 recording in 1 request, [id]
-    ");
-    let back = || async { world.store.s3().object(&world.bucket, gone).await };
-    eventually("it is back", SOON, back).await;
-    let ended = desk.run(&format!("{reconcile} --json"));
-    let report: Value = serde_json::from_str(&ended.stdout).expect("one JSON document");
-    assert_eq!((&report["missing"], &report["empty"]), (&json!(0), &json!(1)));
-    worker.stop().await;
 }
