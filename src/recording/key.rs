@@ -264,30 +264,56 @@ impl KeyTemplate {
         }
     }
 
-    /// Characters of an id right beside `{tenant}` would let one tenant's keys look like
-    /// another's.
+    /// Two tenants' keys never meet: in each of them it can be seen where the id begins and ends.
+    ///
+    /// Neither an id nor what stands for a field has a slash or `=` in it. An id has no dot
+    /// either, but names have: a dot sets it apart where names are on one side of it alone.
     fn check_tenant_stands_alone(&self) -> Result<(), String> {
-        let apart = |c: Option<char>| c.is_some_and(|c| matches!(c, '/' | '.' | '='));
+        let apart = |c: Option<char>| c.is_none_or(|c| matches!(c, '/' | '.' | '='));
         for (index, piece) in self.0.iter().enumerate() {
             if *piece != Piece::Field(Field::Tenant) {
                 continue;
             }
-            let before = index.checked_sub(1).map(|index| match &self.0[index] {
-                Piece::Literal(text) => apart(text.chars().next_back()),
-                Piece::Field(_) => false,
-            });
-            let after = self.0.get(index + 1).map(|piece| match piece {
-                Piece::Literal(text) => apart(text.chars().next()),
-                Piece::Field(_) => false,
-            });
-            if before == Some(false) || after == Some(false) {
+            let (before, after) = (&self.0[..index], &self.0[index + 1..]);
+            let stands_alone = match (before.last(), after.first()) {
+                (Some(Piece::Field(_)), _) | (_, Some(Piece::Field(_))) => false,
+                (before, after) => {
+                    let text = |piece: Option<&Piece>| match piece {
+                        Some(Piece::Literal(text)) => text.clone(),
+                        _ => String::new(),
+                    };
+                    apart(text(before).chars().next_back()) && apart(text(after).chars().next())
+                }
+            };
+            if !stands_alone {
                 return Err("{tenant} must stand between slashes (or `.` or `=`), or the keys of \
                             two tenants could meet"
+                    .into());
+            }
+            if has_name_beside(before.iter().rev()) && has_name_beside(after.iter()) {
+                return Err("{tenant} must not have names on both sides of it, in which dots may \
+                            stand too, or the keys of two tenants could meet; put a slash on one \
+                            side of it, as in {tenant}/{cc_id}.{name}"
                     .into());
             }
         }
         Ok(())
     }
+}
+
+/// Whether, from the tenant outwards, something of any text comes before what sets it apart for
+/// good. Digits of a date are always as many.
+fn has_name_beside<'a>(pieces: impl Iterator<Item = &'a Piece>) -> bool {
+    for piece in pieces {
+        match piece {
+            Piece::Literal(text) if text.contains(['/', '=']) => return false,
+            Piece::Field(Field::CallId | Field::Name | Field::CcId | Field::Extension) => {
+                return true;
+            }
+            Piece::Literal(_) | Piece::Field(_) => {}
+        }
+    }
+    false
 }
 
 fn pieces(template: &str) -> Result<Vec<Piece>, String> {

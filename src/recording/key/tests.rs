@@ -1,9 +1,14 @@
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::request::CallId;
 
 const DEFAULT: &str = "{tenant}/{yyyy}/{mm}/{dd}/{name}.{ext}";
+const NAMES_ON_BOTH_SIDES: &str = "{tenant} must not have names on both sides of it, in which dots \
+    may stand too, or the keys of two tenants could meet; put a slash on one side of it, as in \
+    {tenant}/{cc_id}.{name}";
 
 fn wanted(call_id: &str, file_name: &str) -> Wanted {
     Wanted {
@@ -100,6 +105,10 @@ fn keys_follow_their_template() {
             "a/b",
             "in=1/tenant=acme/C-1_X_4_1.C-1_X_4_1.a%2Fb",
         ),
+        // Dots beside the tenant, and names on one side alone.
+        ("{tenant}.{cc_id}.{name}", "wav", "acme.c%2F1.C-1_X_4_1"),
+        ("{cc_id}.{tenant}.{yyyy}/{name}", "wav", "c%2F1.acme.2026/C-1_X_4_1"),
+        ("{cc_id}={tenant}.{name}", "wav", "c%2F1=acme.C-1_X_4_1"),
     ];
     for (template, extension, wanted) in cases {
         assert_eq!(key(template, &both, extension).unwrap(), wanted);
@@ -168,10 +177,55 @@ fn templates_are_checked() {
             "{name}-{tenant}",
             "{tenant} must stand between slashes (or `.` or `=`), or the keys of two tenants could meet",
         ),
+        ("{cc_id}.{tenant}.{name}", NAMES_ON_BOTH_SIDES),
+        ("x/{name}.{yyyy}.{tenant}.{ext}", NAMES_ON_BOTH_SIDES),
+        ("{tenant}/{call_id}.a.{tenant}.b.{cc_id}", NAMES_ON_BOTH_SIDES),
     ];
     for (template, error) in cases {
         assert_eq!(KeyTemplate::parse(template).unwrap_err(), error, "{template}");
     }
+}
+
+/// Of every template that is taken, however odd: all keys of two tenants whose ids and names look
+/// alike, were they asked for by these names.
+#[test]
+fn the_keys_of_two_tenants_never_meet() {
+    let names = ["a", "b", "a.a", "a.b", "b.a", "a-b", "a=b", ".a", "a."];
+    let around = ["", "/", "x/", "/x.", ".", "=", "-", "t=", "{cc_id}", "{cc_id}/", "/{cc_id}"];
+    let dots =
+        ["{cc_id}.", "{cc_id}=", "{call_id}.x{dd}.", ".{cc_id}", "={cc_id}", ".{dd}.{call_id}"];
+    let all = || around.iter().chain(&dots);
+    let (mut taken, mut refused) = (0, 0);
+    for (before, after) in all().flat_map(|before| all().map(move |after| (before, after))) {
+        for rest in ["", "/{call_id}", ".{call_id}", "{tenant}"] {
+            let Ok(template) = KeyTemplate::parse(&format!("{before}{{tenant}}{after}{rest}"))
+            else {
+                refused += 1;
+                continue;
+            };
+            taken += 1;
+            let mut whose = BTreeMap::new();
+            for (tenant, cc_id, call_id) in triples(["a", "b", "a-b"], names, names) {
+                let wanted = wanted(call_id, "");
+                let place = locate(&wanted, &TimeZone::UTC, None).unwrap();
+                let (id, cc_id) = (TenantId::new(tenant).unwrap(), CcId::new(cc_id).unwrap());
+                let key = template.key(&id, &cc_id, &wanted, &place, "wav").unwrap();
+                let other = whose.insert(key.to_string(), tenant).filter(|other| *other != tenant);
+                assert_eq!(other, None, "{before}{{tenant}}{after}{rest}: {tenant} too has {key}");
+            }
+        }
+    }
+    assert!(taken > 100 && refused > 100, "{taken} taken, {refused} refused");
+}
+
+fn triples<const N: usize, const M: usize>(
+    tenants: [&'static str; N],
+    cc_ids: [&'static str; M],
+    call_ids: [&'static str; M],
+) -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    tenants.into_iter().flat_map(move |tenant| {
+        cc_ids.into_iter().flat_map(move |cc_id| call_ids.map(|call_id| (tenant, cc_id, call_id)))
+    })
 }
 
 #[test]
