@@ -1,11 +1,12 @@
 //! What is in a ZIP: its entries, all of them proven before the first is handed out (contract 3,
 //! `zip = "unpack"`). Pure: it reads what it is given, and knows neither files nor the store.
 
+mod directory;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{Read, Seek};
 use std::ops::ControlFlow;
 
 use percent_encoding::percent_encode;
@@ -17,14 +18,11 @@ use super::format::{Format, HEAD_BYTES, Sniffed, sniff, sniff_whole};
 use super::key::{ENCODED, undotted};
 use super::proof::{Framing, Proof, empty, protocol};
 use super::wav::Audio;
-use super::zip::{WINDOW, ZipTail};
 use crate::failure::{Failure, Reason};
 
 /// The most entries of an archive, folders included: each becomes an object, and all of them stand
 /// in one event.
 pub const MAX_ENTRIES: u64 = 1_000;
-/// The most bytes of a central directory, which is read into memory.
-const MAX_DIRECTORY: u64 = 4 << 20;
 /// The most bytes that are made of one. Speech gives 2 or so and silence up to 1,032, deflate's
 /// most, hence what is allowed in any case: two hours of silence.
 const MAX_RATIO: u64 = 100;
@@ -62,16 +60,15 @@ impl<R: Read + Seek> Archive<R> {
     /// # Errors
     /// `ccfs.too_large` past one of the limits; `ccfs.protocol` where two headers say different
     /// things of an entry, or entries share bytes or a name.
-    pub fn open(mut reader: R, max_size: u64) -> Result<Self, Failure> {
-        check_directory(&mut reader)?;
-        let mut zip = ZipArchive::new(reader).map_err(unusable)?;
+    pub fn open(reader: R, max_size: u64) -> Result<Self, Failure> {
+        let mut zip = directory::open(reader)?;
         // Off by default: that each entry is what the directory says, and no two overlap.
         zip.validate_header_consistency().map_err(unusable)?;
         Ok(Self { zip, max_size })
     }
 
     /// Unpacks every entry once, hands out nothing, and says what there is. `stop` is asked now
-    /// and then, and ends it early.
+    /// and then, and makes it fail.
     ///
     /// # Errors
     /// `ccfs.too_large` past a limit; else as of [`Proof::finish`]: an entry that is cut, empty or
@@ -100,7 +97,7 @@ impl<R: Read + Seek> Archive<R> {
         entry: &Entry,
         mut take: impl FnMut(&[u8]) -> ControlFlow<()>,
     ) -> Result<(), Failure> {
-        self.unpack(entry.at, &mut take).map_err(|failure| in_entry(entry.at, failure))
+        self.unpack(entry.at, &mut take).map_err(|failure| in_entry(entry.at, failure)).map(drop)
     }
 
     /// What it was made of.
@@ -145,7 +142,7 @@ impl<R: Read + Seek> Archive<R> {
         let mut proof = None;
         let mut size = 0;
         let framing = Framing::Length(listed.size);
-        self.unpack(at, &mut |bytes| {
+        let ended = self.unpack(at, &mut |bytes| {
             size += bytes.len() as u64;
             match &mut proof {
                 Some((_, proof)) => Proof::update(proof, bytes),
@@ -159,6 +156,9 @@ impl<R: Read + Seek> Archive<R> {
             }
             if stop() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
+        if !ended {
+            return Err(protocol("stopped before its end"));
+        }
         if size != listed.size {
             let should = listed.size;
             return Err(protocol(format!("{size} bytes come of it instead of {should}")));
@@ -167,18 +167,21 @@ impl<R: Read + Seek> Archive<R> {
         Ok((format, proof.finish()?))
     }
 
+    /// Whether it went to the end, which is where the checksum is compared.
     fn unpack(
         &mut self,
         at: usize,
         take: &mut impl FnMut(&[u8]) -> ControlFlow<()>,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let mut file = self.zip.by_index(at).map_err(unusable)?;
         let mut piece = vec![0; PIECE];
         loop {
-            // The end is where its checksum is compared.
             let some = file.read(&mut piece).map_err(|error| unusable(error.into()))?;
-            if some == 0 || take(&piece[..some]).is_break() {
-                return Ok(());
+            if some == 0 {
+                return Ok(true);
+            }
+            if take(&piece[..some]).is_break() {
+                return Ok(false);
             }
         }
     }
@@ -204,26 +207,6 @@ impl Listed {
             }
         }
     }
-}
-
-/// Refuses a directory that would fill the memory, before it is read.
-fn check_directory(reader: &mut (impl Read + Seek)) -> Result<(), Failure> {
-    let broken = |error: io::Error| unusable(error.into());
-    let end = reader.seek(SeekFrom::End(0)).map_err(broken)?;
-    let window = end.min(WINDOW as u64);
-    reader.seek(SeekFrom::Start(end - window)).map_err(broken)?;
-    let mut tail = Vec::new();
-    reader.take(window).read_to_end(&mut tail).map_err(broken)?;
-    let directory = ZipTail::ending(end, &tail).finish()?;
-    if directory.entries > MAX_ENTRIES || directory.size > MAX_DIRECTORY {
-        let (entries, size) = (directory.entries, directory.size);
-        let detail = format!(
-            "the ZIP has {entries} entries in a directory of {size} bytes, the most are \
-             {MAX_ENTRIES} in {MAX_DIRECTORY}; store it with zip = \"keep\""
-        );
-        return Err(Failure::permanent(Reason::CCFS_TOO_LARGE, detail));
-    }
-    Ok(())
 }
 
 /// A proof that has seen the head.

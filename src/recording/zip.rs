@@ -81,7 +81,7 @@ struct Window<'a> {
 /// What an end record says of the central directory.
 #[derive(Debug)]
 pub struct Directory {
-    offset: u64,
+    pub offset: u64,
     /// Bytes.
     pub size: u64,
     pub entries: u64,

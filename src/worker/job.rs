@@ -40,6 +40,8 @@ pub struct Job {
 pub struct Archived {
     /// One, or those of an unpacked ZIP in the order of their keys.
     pub objects: Vec<StoredObject>,
+    /// Where those of a ZIP are.
+    folder: KeyFolder,
     /// Whether CC-FS was asked for it this time.
     pub downloaded: bool,
 }
@@ -48,6 +50,13 @@ impl Archived {
     /// Whether another try or message had stored all of it.
     pub fn already_there(&self) -> bool {
         self.objects.iter().all(|object| object.already_there)
+    }
+
+    /// The key, or that of the folder: names in an archive are anybody's, and may be phone numbers.
+    pub fn key(&self) -> &str {
+        let folder = self.folder.as_str();
+        let mut keys = self.objects.iter().map(|object| object.key.as_str());
+        keys.find(|key| !key.starts_with(folder)).unwrap_or(folder)
     }
 }
 
@@ -71,7 +80,7 @@ impl Job {
         }
         if let Some(found) = self.find(&mut store).await? {
             let objects = self.announce(tools, found).await?;
-            return Ok(Archived { objects, downloaded: false });
+            return Ok(Archived { objects, folder: self.folder(), downloaded: false });
         }
         let mut ccfs = self.tenant.ccfs_gate.enter()?;
         let source = self.fetch(tools, &mut ccfs).await?;
@@ -79,7 +88,7 @@ impl Job {
         ccfs.note(&transferred);
         store.note(&transferred);
         let objects = self.announce(tools, transferred?).await?;
-        Ok(Archived { objects, downloaded: true })
+        Ok(Archived { objects, folder: self.folder(), downloaded: true })
     }
 
     /// Asks the store for what an earlier try or message has stored.

@@ -91,13 +91,8 @@ impl Report<'_> {
         if let Some(lag) = self.intake.echo.call_end.and_then(since) {
             tools.metrics.archive_lag(tenant, lag);
         }
-        match objects.as_slice() {
-            [object] => line!(info, "archived", self, ended, key = %object.key, bytes),
-            all => {
-                let first = all.first().map(|object| tracing::field::display(&object.key));
-                line!(info, "archived", self, ended, objects = all.len(), first, bytes);
-            }
-        }
+        let (key, count) = (archived.key(), objects.len());
+        line!(info, "archived", self, ended, key, objects = count, bytes);
     }
 
     fn expanded(&self, count: usize, ended: JobOutcome) {

@@ -55,7 +55,9 @@ async fn hold(mut source: Source, budget: &Budget) -> Result<Held, Failure> {
     }
     let mut file = blocking(tempfile::tempfile).await.map_err(no_disk)?;
     loop {
-        file = blocking(move || written(file, &body)).await.map_err(no_disk)?;
+        // The room goes where its bytes go, which may outlive this future.
+        let write = move || written(file, &body).map(|file| (file, room));
+        (file, room) = blocking(write).await.map_err(no_disk)?;
         if source.ended() {
             source.proven()?;
             return Ok(Held::File(BufReader::new(file)));
@@ -106,16 +108,15 @@ impl Unpacked {
         shelf: Shelf<'_>,
     ) -> Result<Vec<Transferred>, Failure> {
         let Shelf { store, budget, metrics } = shelf;
-        let part_size = store.part_size() as u64;
         objects.sort_by(|(_, one), (_, other)| one.key.cmp(&other.key));
         let mut all = Vec::new();
         for (entry, new) in objects {
-            let room;
-            (self, room) = self.room_beside(&entry, part_size, budget).await?;
             let (sender, pieces) = mpsc::channel(1);
-            let (wanted, max_size) = (entry.clone(), self.max_size);
-            let unpacking = blocking(move || self.send(&wanted, &sender));
-            let source = Source::new(Body::Entry(Unpacking { entry, pieces }), part_size, max_size);
+            let body = Body::Entry(Unpacking { entry: entry.clone(), pieces });
+            let source = Source::new(body, store.part_size() as u64, self.max_size);
+            let room;
+            (self, room) = self.room_for(&source, entry.size, budget).await?;
+            let unpacking = blocking(move || self.send(&entry, &sender));
             let target = Target { store, new, budget, metrics };
             let (transferred, back) = tokio::join!(transfer_in(room, source, target), unpacking);
             self = back;
@@ -124,18 +125,19 @@ impl Unpacked {
         Ok(all)
     }
 
-    /// Room for an entry. Who holds memory never waits for more: where it is not free at once, or
-    /// one part may not do, the archive makes way.
-    async fn room_beside(
+    /// Room for the first part of an entry of `size` bytes. Who holds memory never waits for more:
+    /// where it is not free at once, or one part will not do, the archive makes way.
+    async fn room_for(
         mut self,
-        entry: &Entry,
-        part_size: u64,
+        source: &Source,
+        size: u64,
         budget: &Budget,
     ) -> Result<(Self, Room), Failure> {
-        let needed = entry.size.min(part_size);
+        let needed = source.room_for_next();
         if self.in_memory {
-            let enough = entry.size <= part_size;
-            if let Some(room) = enough.then(|| budget.try_reserve(needed)).flatten() {
+            if needed >= size
+                && let Some(room) = budget.try_reserve(needed)
+            {
                 return Ok((self, room));
             }
             self = blocking(move || self.into_file()).await?;

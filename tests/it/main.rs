@@ -31,5 +31,6 @@ mod store;
 mod suspects;
 mod tenants;
 mod torture;
+mod unpack;
 mod vendor;
 mod wire;

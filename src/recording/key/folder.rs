@@ -24,8 +24,8 @@ impl KeyFolder {
 }
 
 impl KeyTemplate {
-    /// The folder of a recording. A template that has something after its extension, or none,
-    /// keeps it: `zip`.
+    /// The folder of a recording. A template that does not end in a name and its extension keeps
+    /// what it has: `zip`.
     pub fn folder(
         &self,
         tenant: &TenantId,
@@ -33,11 +33,11 @@ impl KeyTemplate {
         wanted: &Wanted,
         place: &Place,
     ) -> KeyFolder {
-        let known = self.render(tenant, cc_id, wanted, place, "*");
-        let Some(stem) = known.strip_suffix(".*") else {
-            return KeyFolder(known.replace('*', "zip") + "/");
-        };
+        // A key has no `*`: it is encoded in all that keys are made of.
+        let pattern = self.render(tenant, cc_id, wanted, place, "*");
+        let stem = pattern.strip_suffix(".*").filter(|stem| !stem.ends_with('/'));
+        let stem = stem.unwrap_or(&pattern);
         let (above, name) = stem.split_at(stem.rfind('/').map_or(0, |slash| slash + 1));
-        KeyFolder(format!("{above}{}/", undotted(name)))
+        KeyFolder(format!("{above}{}/", undotted(name)).replace('*', "zip"))
     }
 }

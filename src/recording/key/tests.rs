@@ -67,6 +67,45 @@ fn a_pattern_is_the_key_but_for_the_extension_and_a_day_is_what_it_begins_with()
 }
 
 #[test]
+fn the_folder_of_an_unpacked_recording_is_its_key_without_the_extension() {
+    let (tenant, cc_id) = (TenantId::new("acme").unwrap(), CcId::new("c/1").unwrap());
+    let folder = |template: &str, call_id: &str| {
+        let wanted = wanted(call_id, "");
+        let place = locate(&wanted, &TimeZone::UTC, None).unwrap();
+        KeyTemplate::parse(template).unwrap().folder(&tenant, &cc_id, &wanted, &place)
+    };
+    let cases = [
+        (DEFAULT, "1-1", "acme/2026/04/25/1-1/"),
+        (DEFAULT, "1*.*", "acme/2026/04/25/1%2A.%2A/"),
+        // Both the name and, in this template, what is left of it.
+        (DEFAULT, ".", "acme/2026/04/25/%2E/"),
+        ("{tenant}/{call_id}.{ext}", ".", "acme/%2E/"),
+        ("{tenant}/{call_id}.{ext}", "..", "acme/%2E%2E/"),
+        ("{tenant}/{call_id}.{ext}", "...", "acme/.../"),
+        ("{tenant}/{name}", "1-1", "acme/1-1/"),
+        ("{tenant}/{ext}/{name}", "1-1", "acme/zip/1-1/"),
+        ("{ext}/{tenant}/{name}.{ext}", "1-1", "zip/acme/1-1/"),
+        ("{tenant}/{name}.{ext}/all", "1-1", "acme/1-1.zip/all/"),
+        ("{tenant}/{name}-{ext}", "1-1", "acme/1-1-zip/"),
+        ("{tenant}/{name}/{ext}", "1-1", "acme/1-1/zip/"),
+        ("{tenant}/{name}/.{ext}", "1-1", "acme/1-1/.zip/"),
+        ("{tenant}/{name}.{ext}.{ext}", "1-1", "acme/1-1.zip/"),
+    ];
+    for (template, call_id, wanted) in cases {
+        assert_eq!(folder(template, call_id).as_str(), wanted, "{template} {call_id}");
+    }
+    // An entry's name is percent-encoded before.
+    let folder = folder(DEFAULT, "1-1");
+    assert_eq!(folder.key("a%2Fb.wav").unwrap().as_str(), "acme/2026/04/25/1-1/a%2Fb.wav");
+    assert_eq!(folder.key(&"x".repeat(1004)).unwrap().as_str().len(), 1024);
+    let long = folder.key(&"x".repeat(1005)).unwrap_err();
+    assert_eq!(
+        (long.reason, long.detail.as_str()),
+        (Reason::MESSAGE_INVALID, "the key has 1025 bytes, the most is 1024")
+    );
+}
+
+#[test]
 fn names_of_recordings() {
     let cases = [
         ("1777093663-792075", "", "1777093663-792075"),

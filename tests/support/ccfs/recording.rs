@@ -65,6 +65,7 @@ enum Kind {
     Wav { bytes: u64, codec: Codec, sizes: Sizes },
     Zip { entries: Vec<u64>, fault: Option<ZipFault> },
     Raw { bytes: u64 },
+    Given(Bytes),
 }
 
 impl Recording {
@@ -81,6 +82,11 @@ impl Recording {
     /// Bytes of no known format.
     pub fn raw(bytes: u64) -> Self {
         Self::of(Kind::Raw { bytes })
+    }
+
+    /// These bytes, whatever they are.
+    pub fn given(bytes: impl Into<Bytes>) -> Self {
+        Self::of(Kind::Given(bytes.into()))
     }
 
     fn of(kind: Kind) -> Self {
@@ -125,6 +131,7 @@ impl Recording {
             Kind::Wav { bytes, codec, sizes } => wav(*bytes, *codec, *sizes, seed),
             Kind::Zip { entries, fault } => zip(entries, *fault, seed),
             Kind::Raw { bytes } => raw(*bytes, seed),
+            Kind::Given(bytes) => bytes.clone().into(),
         }
     }
 }

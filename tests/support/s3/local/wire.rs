@@ -16,6 +16,7 @@ pub enum Op {
     CompleteMultipart,
     AbortMultipart,
     ListMultipart,
+    List,
     Other,
 }
 
@@ -48,6 +49,7 @@ pub(super) fn op_of(request: &Request<Incoming>) -> Op {
         ("POST", true) if has("uploadId") => Op::CompleteMultipart,
         ("DELETE", true) if has("uploadId") => Op::AbortMultipart,
         ("GET", false) if has("uploads") => Op::ListMultipart,
+        ("GET", false) if has("list-type") => Op::List,
         _ => Op::Other,
     }
 }
