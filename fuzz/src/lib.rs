@@ -5,6 +5,7 @@
 //! every `make test`. It sees of callvault what any other crate does.
 
 mod answer;
+mod archive;
 mod index;
 mod key;
 mod message;
@@ -21,6 +22,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 pub const TARGETS: &[Target] = &[
     ("answer", answer::check),
+    ("archive", archive::check),
     ("index", index::check),
     ("key", key::check),
     ("message", message::check),

@@ -196,6 +196,9 @@ impl Listed {
         if file.is_symlink() {
             return Err(protocol("it is a symbolic link"));
         }
+        if file.name_raw().is_empty() {
+            return Err(protocol("it has no name"));
+        }
         match (file.is_dir(), file.size()) {
             (true, 0) => Ok(None),
             (true, _) => Err(protocol("it is a folder with content")),
