@@ -12,7 +12,7 @@ use crate::ccfs::Checked;
 use crate::config::{self, Config, Loaded};
 use crate::finding::{Finding, Verdict};
 use crate::recording::KeyTemplate;
-use crate::worker::{Tenant, Tenants};
+use crate::worker::{self, Tenant, Tenants};
 
 /// Room for the name of a check in the text.
 const CHECK: usize = 18;
@@ -28,7 +28,7 @@ pub struct Options {
 /// One thing that was tried from several sides.
 #[derive(Serialize)]
 struct Part {
-    /// `broker`, `ccfs`, `store`.
+    /// `broker`, `ccfs`, `store`, `worker`.
     part: &'static str,
     /// Which one, for people.
     target: String,
@@ -69,6 +69,13 @@ async fn check(loaded: &Loaded, options: &Options) -> Result<ExitCode, Error> {
         let findings = tenant.store.check(&probe(tenant)).await;
         let target = format!("{}, {}", tenant.store.bucket(), names.join(", "));
         report.add(Part { part: "store", target, findings })?;
+    }
+    let unpacking = tenants.iter().filter(|tenant| tenant.unpack).map(|tenant| tenant.id.as_str());
+    let unpacking: Vec<&str> = unpacking.collect();
+    if !unpacking.is_empty() {
+        let findings = vec![worker::check_folder()];
+        let target = format!("zip = \"unpack\" of {}", unpacking.join(", "));
+        report.add(Part { part: "worker", target, findings })?;
     }
     Ok(report.end()?)
 }

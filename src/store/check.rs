@@ -10,7 +10,7 @@ use super::checksum::Proof;
 use super::error::{Refusal, plainly};
 use super::signed_body::SignedBody;
 use super::{Guard, Sha256Digest, Store, attributes};
-use crate::config::{Checksum, Conditional};
+use crate::config::{Checksum, Conditional, ZipMode};
 use crate::finding::Finding;
 use crate::metrics::StoreOperation;
 
@@ -21,6 +21,7 @@ const HEAD: &str = "head";
 const HASH: &str = "body hash";
 const CHECKSUM: &str = "checksum";
 const MULTIPART: &str = "multipart";
+const LIST: &str = "list";
 const SWEEP: &str = "sweep";
 const DELETE: &str = "delete";
 
@@ -52,6 +53,9 @@ impl Store {
             findings.extend(self.try_checksum(key).await);
         }
         findings.extend(self.try_multipart(&format!("{key}-parts")).await);
+        if self.0.settings.zip == ZipMode::Unpack {
+            findings.push(self.try_list(key).await);
+        }
         findings.push(self.try_sweep(key).await);
         if put {
             findings.push(self.try_delete(key).await);
@@ -233,6 +237,18 @@ impl Store {
             ),
             (Ok(_), Ok(_)) => Finding::well(MULTIPART, "begun, a part sent, aborted"),
         })
+    }
+
+    /// The right to find the entries of a ZIP again.
+    async fn try_list(&self, key: &str) -> Finding {
+        match self.list_page(key, None).await {
+            Ok(_) => Finding::well(LIST, "what is there of a ZIP can be found again"),
+            Err(refusal) => Finding::note(
+                LIST,
+                format!("objects cannot be listed: {refusal}"),
+                "grant s3:ListBucket, or a repeat of a ZIP that was unpacked downloads it again",
+            ),
+        }
     }
 
     /// The right to look for what killed workers left open.

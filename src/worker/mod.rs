@@ -39,6 +39,7 @@ use self::memory::Budget;
 use self::outcome::Policy;
 use self::suspects::Suspects;
 pub use self::tenant::{SetupError, Tenant, Tenants};
+pub use self::unpack::check_folder;
 use self::waiting::Waiting;
 use crate::broker::{Broker, Deliveries, Delivery, Publisher};
 use crate::config;

@@ -21,6 +21,7 @@ use super::memory::{Budget, Room};
 use super::source::{Filled, Source};
 use super::transfer::{Target, Transferred, transfer_in};
 use crate::failure::{Class, Failure, Reason};
+use crate::finding::Finding;
 use crate::metrics::Metrics;
 use crate::recording::{Archive, Entry};
 use crate::store::{NewObject, Store};
@@ -194,6 +195,21 @@ impl Seek for Held {
 fn written(mut file: File, bytes: &[u8]) -> io::Result<File> {
     file.write_all(bytes)?;
     Ok(file)
+}
+
+/// Whether there can be a temporary file at all, for `callvault check`.
+pub fn check_folder() -> Finding {
+    let folder = std::env::temp_dir();
+    let folder = folder.display();
+    match tempfile::tempfile().and_then(|file| written(file, &[1; 1 << 16])) {
+        Ok(_) => Finding::well("temporary file", format!("{folder} takes one")),
+        Err(error) => Finding::failed(
+            "temporary file",
+            format!("{folder} takes none: {error}"),
+            "make room there, or have TMPDIR name a folder with room for the largest archives at \
+             once; zip = \"keep\" needs none",
+        ),
+    }
 }
 
 /// Not CC-FS' fault nor the recording's: it waits until there is room again.

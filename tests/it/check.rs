@@ -21,12 +21,17 @@ struct Checked {
 }
 
 async fn check(config: &str, arguments: &[&str]) -> Checked {
+    check_in(config, arguments, &[]).await
+}
+
+/// The same, with this environment alone.
+async fn check_in(config: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Checked {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("callvault.toml");
     std::fs::write(&file, config).unwrap();
     let mut command = Command::new(binary());
     command.arg("check").arg("--config").arg(&file).args(arguments);
-    command.stdin(Stdio::null()).env_clear();
+    command.stdin(Stdio::null()).env_clear().envs(environment.iter().copied());
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     drop(folder);
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -105,6 +110,51 @@ async fn where_all_is_well_each_check_is_a_line_and_nothing_is_left() {
     assert_eq!(world.store.s3().keys(&world.bucket, "").await, [""; 0]);
     assert_eq!(world.store.open_uploads(), 0);
     assert_eq!(world.depth("jobs").await, 0);
+}
+
+#[tokio::test]
+async fn who_unpacks_needs_a_folder_and_a_listing() {
+    let world = World::new().await;
+    world.ccfs.default_reply(Reply::not_found());
+    let config = world.config(&[("globex", "[tenants.store]\nzip = \"unpack\"")]);
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().to_str().unwrap();
+    let well = check_in(&config, &[], &[("TMPDIR", folder)]).await;
+    assert_eq!(well.code, 0, "{}", well.text);
+    assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0);
+    world.store.fault(Op::List, ALWAYS, Fault::Answer { status: 403, code: "AccessDenied" });
+    let nowhere = format!("{folder}/nowhere");
+    let broken = check_in(&config, &[], &[("TMPDIR", &nowhere)]).await;
+    assert_eq!(broken.code, 1, "{}", broken.text);
+    let mut settings = filters(&world);
+    settings.add_filter(folder, "/scratch");
+    let store = |tenant: &str| format!("store: {}, {tenant}", world.bucket);
+    assert!(!well.part(&store("acme")).contains(" list "), "it keeps ZIPs: {}", well.text);
+    assert!(well.part(&store("globex")).contains("ok      list "), "{}", well.text);
+    settings.bind(|| {
+        assert_snapshot!(well.part("worker"), @r#"
+        worker: zip = "unpack" of globex
+          ok      temporary file      /scratch takes one
+        "#);
+        assert_snapshot!(broken.part("worker"), @r#"
+        worker: zip = "unpack" of globex
+          FAILED  temporary file      /scratch/nowhere takes none: No such file or directory (os error 2)
+                                      → make room there, or have TMPDIR name a folder with room for the largest archives at once; zip = "keep" needs none
+        "#);
+        assert_snapshot!(broken.part(&store("globex")), @r"
+        store: recordings, globex
+          ok      answer              the store answers, and knows the key
+          ok      put                 taken
+          ok      conditional create  a second put is refused (412)
+          ok      head                says the size
+          ok      body hash           a body that is not what was signed is refused
+          ok      multipart           begun, a part sent, aborted
+          note    list                objects cannot be listed: status 403, store.AccessDenied
+                                      → grant s3:ListBucket, or a repeat of a ZIP that was unpacked downloads it again
+          ok      sweep               open uploads can be listed
+          ok      delete              the probe is gone
+        ");
+    });
 }
 
 #[tokio::test]
