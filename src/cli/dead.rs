@@ -1,17 +1,19 @@
 //! `callvault dead`: to look at what failed, put it back, or drop it.
 
+mod act;
 mod asked;
 mod view;
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
+use tokio::time::sleep;
 
 pub use asked::Dead;
 
+use self::act::Deed;
 use self::asked::Selection;
 use self::view::Whose;
 use super::run::RunError;
@@ -23,10 +25,6 @@ use crate::lifecycle::Lifecycle;
 
 /// How often who waits for the turn of somebody else to end asks again.
 const ASK_AGAIN: Duration = Duration::from_millis(300);
-/// Between two turns of ours, so that who waits gets one.
-const PAUSE: Duration = Duration::from_secs(1);
-/// Where there is no terminal, progress is a line for so many.
-const LINE_EVERY: u64 = 1000;
 
 /// Why it was not done, or not to the end.
 #[derive(Debug, thiserror::Error)]
@@ -81,22 +79,6 @@ pub fn run(settings: &config::Broker, dead: Dead) -> Result<ExitCode, Error> {
 struct Desk {
     queue: DeadQueue,
     lifecycle: Lifecycle,
-}
-
-/// What is done to a message.
-#[derive(Clone, Copy)]
-enum Deed {
-    Redrive,
-    Drop,
-}
-
-impl Deed {
-    fn done(self) -> &'static str {
-        match self {
-            Self::Redrive => "put back",
-            Self::Drop => "dropped",
-        }
-    }
 }
 
 /// What came of it, by the queue it went to or the reason it had.
@@ -168,7 +150,7 @@ impl Desk {
         header: &str,
         line: impl Fn(&DeadMessage, &Whose) -> String,
     ) -> Result<(Tally, u64), Error> {
-        let mut walk = self.turn().await?;
+        let mut walk = self.turn(plainly).await?;
         let mut tally = Tally::default();
         let mut all = 0;
         say(header)?;
@@ -194,7 +176,7 @@ impl Desk {
     }
 
     async fn show(&self, id: &str, json: bool) -> Result<ExitCode, Error> {
-        let mut walk = self.turn().await?;
+        let mut walk = self.turn(plainly).await?;
         let mut found = None;
         while found.is_none() {
             let Some(message) = self.next(&mut walk).await? else { break };
@@ -211,71 +193,6 @@ impl Desk {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Does the deed to every message that fits, in turns with others who want to look.
-    async fn act(
-        &self,
-        deed: Deed,
-        selection: &Selection,
-        rate: Option<u32>,
-    ) -> Result<Tally, Error> {
-        let mut tally = Tally::default();
-        let mut pace = interval(Duration::from_secs(1) / rate.unwrap_or(1_000_000));
-        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut more = true;
-        while more {
-            let mut walk = self.turn().await?;
-            if walk.finish_others().await? {
-                eprintln!("let go what a redrive that was killed had left on its way");
-                walk.end().await?;
-                continue;
-            }
-            let turn = self.one_turn(&mut walk, deed, selection, &mut pace, &mut tally).await;
-            if let Err(error) = turn {
-                self.report(deed, &tally, "so far");
-                return Err(error);
-            }
-            more = walk.is_long() && selection.wants_more_than(tally.total) && !self.is_stopped();
-            walk.end().await?;
-            if more {
-                sleep(PAUSE).await;
-            }
-        }
-        self.report(deed, &tally, if self.is_stopped() { "before it was stopped" } else { "" });
-        Ok(tally)
-    }
-
-    async fn one_turn(
-        &self,
-        walk: &mut Walk,
-        deed: Deed,
-        selection: &Selection,
-        pace: &mut Interval,
-        tally: &mut Tally,
-    ) -> Result<(), Error> {
-        while selection.wants_more_than(tally.total) && !walk.is_long() {
-            let Some(message) = self.next(walk).await? else { break };
-            let whose = Whose::of(&message);
-            if !selection.fits(&message, &whose) {
-                continue;
-            }
-            pace.tick().await;
-            match deed {
-                Deed::Redrive => {
-                    let target = message.origin.clone();
-                    walk.redrive(message).await?;
-                    tally.add(&format!("to {target}"));
-                }
-                Deed::Drop => {
-                    let reason = message.death.reason.clone();
-                    walk.drop_one(message).await?;
-                    tally.add(reason.as_deref().unwrap_or("without a reason"));
-                }
-            }
-            self.progress(deed, tally.total);
-        }
-        Ok(())
-    }
-
     /// The next message; none once it is told to stop.
     async fn next(&self, walk: &mut Walk) -> Result<Option<DeadMessage>, DeadError> {
         tokio::select! {
@@ -286,14 +203,14 @@ impl Desk {
     }
 
     /// A walk of ours, as soon as nobody else is at it.
-    async fn turn(&self) -> Result<Walk, Error> {
+    async fn turn(&self, tell: impl Fn(&str)) -> Result<Walk, Error> {
         let mut waited = false;
         loop {
             if let Some(walk) = self.queue.walk().await? {
                 return Ok(walk);
             }
             if !waited {
-                eprintln!("another `callvault dead` is at it; waiting for a turn");
+                tell("another `callvault dead` is at it; waiting for a turn");
                 waited = true;
             }
             tokio::select! {
@@ -338,21 +255,8 @@ impl Desk {
         let agreed = ["y", "yes"].contains(&answer.trim().to_lowercase().as_str());
         if agreed { Ok(()) } else { Err(Undone::NotAgreed.into()) }
     }
+}
 
-    fn report(&self, deed: Deed, tally: &Tally, when: &str) {
-        // Over the count that a terminal has shown.
-        let over = if io::stderr().is_terminal() { "\r" } else { "" };
-        let line = format!("{over}{} {} {when}", tally.shown(), deed.done());
-        eprintln!("{}", line.trim_end());
-    }
-
-    fn progress(&self, deed: Deed, count: u64) {
-        let done = deed.done();
-        if io::stderr().is_terminal() {
-            eprint!("\r{count} {done}");
-            let _ = io::stderr().flush();
-        } else if count.is_multiple_of(LINE_EVERY) {
-            eprintln!("{count} {done}");
-        }
-    }
+fn plainly(text: &str) {
+    eprintln!("{text}");
 }

@@ -92,7 +92,7 @@ pub async fn run(config: &Config, dump: Dump) -> Result<ExitCode, Error> {
         true => Sink::Show(BufWriter::new(io::stdout())),
         false => Sink::Ask(Box::new(Asker::connect(config, order).await?)),
     };
-    let progress = Progress::new(rows.as_ref().and_then(Rows::size));
+    let progress = Progress::new("rows", rows.as_ref().and_then(Rows::size));
     let mut dealer = Dealer { keys, sink, progress, dealt: 0, bad: 0 };
 
     for (argument, wanted) in dump.named() {

@@ -13,6 +13,8 @@ const WRITE_EVERY: Duration = Duration::from_secs(10);
 pub struct Progress {
     /// Only on a terminal.
     bar: Option<ProgressBar>,
+    /// What is counted: `rows`, `put back`.
+    what: &'static str,
     /// What `read` comes to at the end, where that is known.
     size: Option<u64>,
     began: Instant,
@@ -20,20 +22,21 @@ pub struct Progress {
 }
 
 impl Progress {
-    pub fn new(size: Option<u64>) -> Self {
+    pub fn new(what: &'static str, size: Option<u64>) -> Self {
         let bar = io::stderr().is_terminal().then(|| bar(size));
         let now = Instant::now();
-        Self { bar, size, began: now, told: now }
+        Self { bar, what, size, began: now, told: now }
     }
 
-    /// So many rows are done, with so much of the size read.
-    pub fn at(&mut self, rows: u64, read: u64) {
+    /// So many are done, with so much of the size read.
+    pub fn at(&mut self, count: u64, read: u64) {
         let every = if self.bar.is_some() { DRAW_EVERY } else { WRITE_EVERY };
         if self.told.elapsed() < every {
             return;
         }
         self.told = Instant::now();
-        let text = told(rows, read, self.size, self.began.elapsed());
+        let done = format!("{count} {}", self.what);
+        let text = done + &told(count, read, self.size, self.began.elapsed());
         match &self.bar {
             Some(bar) => {
                 bar.set_position(read);
@@ -55,9 +58,15 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away.
+    /// Takes the bar away, as the end of it does in any case.
     pub fn end(self) {
-        if let Some(bar) = self.bar {
+        drop(self);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
     }
@@ -72,10 +81,10 @@ fn bar(size: Option<u64>) -> ProgressBar {
     bar.with_style(ProgressStyle::with_template(style).expect("the template is a constant"))
 }
 
-/// Rows, rate, and time left as far as the past tells it.
-fn told(rows: u64, read: u64, size: Option<u64>, elapsed: Duration) -> String {
+/// Rate, and time left as far as the past tells it.
+fn told(count: u64, read: u64, size: Option<u64>, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64().max(0.001);
-    let mut text = format!("{rows} rows, {:.0}/s", rows as f64 / seconds);
+    let mut text = format!(", {:.0}/s", count as f64 / seconds);
     if let Some(size) = size.filter(|_| read > 0) {
         let left = seconds * size.saturating_sub(read) as f64 / read as f64;
         let (minutes, seconds) = (left as u64 / 60, left as u64 % 60);
@@ -95,11 +104,11 @@ mod tests {
     #[test]
     fn rate_and_time_left_are_told() {
         let at = |read, size, seconds| told(5000, read, size, Duration::from_secs(seconds));
-        assert_eq!(at(10, None, 10), "5000 rows, 500/s");
-        assert_eq!(at(0, Some(100), 10), "5000 rows, 500/s");
-        assert_eq!(at(50, Some(100), 10), "5000 rows, 500/s, 10 s left");
-        assert_eq!(at(10, Some(100), 10), "5000 rows, 500/s, 1 min 30 s left");
-        assert_eq!(at(1, Some(1000), 10), "5000 rows, 500/s, 2 h 46 min left");
-        assert_eq!(at(100, Some(100), 0), "5000 rows, 5000000/s, 0 s left");
+        assert_eq!(at(10, None, 10), ", 500/s");
+        assert_eq!(at(0, Some(100), 10), ", 500/s");
+        assert_eq!(at(50, Some(100), 10), ", 500/s, 10 s left");
+        assert_eq!(at(10, Some(100), 10), ", 500/s, 1 min 30 s left");
+        assert_eq!(at(1, Some(1000), 10), ", 500/s, 2 h 46 min left");
+        assert_eq!(at(100, Some(100), 0), ", 5000000/s, 0 s left");
     }
 }

@@ -76,7 +76,7 @@ fn order(told: &Reconcile) -> Order {
 
 /// Reads the index to its end: what is bad is reported, the rest is put in the order of days.
 async fn sort(mut rows: Rows, keys: &Keys<'_>) -> Result<(Sorted, Counts), Error> {
-    let mut progress = Progress::new(rows.size());
+    let mut progress = Progress::new("rows", rows.size());
     let mut counts = Counts::default();
     let mut spool = Spool::new().map_err(Error::Spool)?;
     while let Some(Entry { at, row, read }) = rows.next().await {
@@ -115,7 +115,7 @@ struct Comparison<'a> {
 impl Comparison<'_> {
     async fn run(mut self, mut sorted: Sorted) -> Result<Counts, Error> {
         let rows = self.counts.rows - self.counts.bad;
-        let mut progress = Progress::new(Some(rows));
+        let mut progress = Progress::new("rows", Some(rows));
         let mut done = 0;
         loop {
             let batch = sorted.batch(ROWS).map_err(Error::Spool)?;

@@ -1,4 +1,22 @@
 //! Putting a dead message back through the passage before its target, and ending what was cut off.
+//!
+//! Nothing may be lost, whoever dies, and nothing doubled when it is we who die. AMQP's transactions
+//! make a publish and an acknowledgement one step towards a client that dies, and were tried:
+//! RabbitMQ 3.10.8 answers `tx.commit-ok` also where the target has refused the message (its queue
+//! is full), and the original is gone. Only the broker moves a message from one queue to another in
+//! one step, by dead-lettering it; and only a queue that nobody else consumes tells what was done to
+//! it. So each message goes through a passage, a queue of its target that dead-letters to it at
+//! least once:
+//!
+//! 1. a copy is published to the passage and confirmed,
+//! 2. the original is acknowledged, and the broker has said that it knows,
+//! 3. the copy is rejected, which moves it on.
+//!
+//! Who dies leaves at most one message in the passage. Whoever acts next ([`Walk::finish_others`])
+//! looks for its original among the dead, acknowledges it if it is still there, and lets the copy
+//! go on. A broker that dies may still double what it dead-letters: the two have the same
+//! `message_id` and the same `callvault-redrive`, which is made of the message and its death, so
+//! that they lead to one object and to events with the same ids.
 
 use std::collections::HashSet;
 

@@ -142,6 +142,14 @@ impl Selection {
         Self { limit: Some(count), ..self }
     }
 
+    /// How many they are at most, of `all` that are there; `None` where only a look at each tells.
+    pub fn most(&self, all: u64) -> Option<u64> {
+        let Filter { tenant, reason, older_than, limit } = &self.filter;
+        let by_look = tenant.is_some() || reason.is_some() || older_than.is_some();
+        let named = if self.ids.is_empty() { all } else { self.ids.len() as u64 };
+        (!by_look).then(|| all.min(named).min(limit.unwrap_or(u64::MAX)))
+    }
+
     /// Whether so many are too few: each that was named is wanted.
     pub fn misses_some(&self, count: u64) -> bool {
         let named = u64::try_from(self.ids.len()).unwrap_or(u64::MAX);

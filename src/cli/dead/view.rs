@@ -3,15 +3,16 @@
 use serde_json::{Value, json};
 
 use crate::broker::DeadMessage;
-use crate::request::{self, CallId, Echo, Hints, RequestId, TenantId};
+use crate::request::{self, CallId, Echo, FileName, Hints, RequestId, TenantId};
 
 /// The columns; what is longer pushes the others to the right.
-const HEADER: [&str; 6] = ["WHEN", "TENANT", "CALL", "REASON", "ATTEMPTS", "ID"];
+const HEADER: [&str; 6] = ["WHEN", "TENANT", "CALL OR FILE", "REASON", "ATTEMPTS", "ID"];
 
 /// Whose message it is, as far as it can be read.
 pub struct Whose {
     pub tenant: Option<TenantId>,
     call_id: Option<CallId>,
+    file_name: Option<FileName>,
     request_id: Option<RequestId>,
 }
 
@@ -23,7 +24,14 @@ impl Whose {
             Ok(request) => Echo::from(&request),
             Err(rejected) => rejected.echo,
         };
-        Self { tenant: echo.tenant, call_id: echo.call_id, request_id: echo.request_id }
+        let Echo { tenant, call_id, file_name, request_id, .. } = echo;
+        Self { tenant, call_id, file_name, request_id }
+    }
+
+    /// The call's id, else the last part of the file's name.
+    fn recording(&self) -> Option<&str> {
+        let file = || self.file_name.as_ref()?.parts().last();
+        self.call_id.as_ref().map(CallId::as_str).or_else(file)
     }
 }
 
@@ -31,7 +39,7 @@ pub fn header() -> String {
     columns(HEADER)
 }
 
-/// A line of the table. It shows no field of the body but tenant and call id.
+/// A line of the table. It shows no field of the body but whose recording it is, and which.
 pub fn row(message: &DeadMessage, whose: &Whose) -> String {
     let died = message.death.at.map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
     let attempts = message.death.attempts.to_string();
@@ -39,7 +47,7 @@ pub fn row(message: &DeadMessage, whose: &Whose) -> String {
     columns([
         died.as_deref().unwrap_or("-"),
         whose.tenant.as_ref().map_or("-", TenantId::as_str),
-        whose.call_id.as_ref().map_or("-", CallId::as_str),
+        whose.recording().unwrap_or("-"),
         reason.as_deref().unwrap_or("-"),
         &attempts,
         &message.id,
@@ -62,6 +70,7 @@ fn facts(message: &DeadMessage, whose: &Whose) -> Value {
         "deadAt": message.death.at.map(|at| at.to_string()),
         "tenant": whose.tenant,
         "callId": whose.call_id,
+        "fileName": whose.file_name,
         "requestId": whose.request_id,
         "reason": message.death.reason,
         "detail": message.death.detail,

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use insta::assert_snapshot;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{CONFIG, Dead, bury_many, done, plain, quiet};
 use crate::cli::{Desk, LEAST};
@@ -33,7 +33,7 @@ async fn the_list_says_when_whose_and_why_and_leaves_all_where_it_was() {
     five(&world).await;
     let all = done(&desk, "list");
     assert_snapshot!(all.stdout, @r"
-    WHEN                  TENANT        CALL                       REASON                ATTEMPTS  ID
+    WHEN                  TENANT        CALL OR FILE               REASON                ATTEMPTS  ID
     2026-04-25T06:00:00Z  acme          1777093663-1               ccfs.timeout                12  ea34529dedc8
     2026-04-25T06:00:00Z  acme          1777093663-2               store.conflict              12  363a78165a25
     2026-04-25T06:00:00Z  globex        1777093663-3               store.AccessDenied          12  7b61706c744f
@@ -66,6 +66,23 @@ async fn the_list_says_when_whose_and_why_and_leaves_all_where_it_was() {
     let left = world.rabbit.take_many(&world.queue("dead"), 5).await;
     let order: Vec<_> = left.iter().take(4).map(call_of).collect();
     assert_eq!(order, [1, 2, 3, 4].map(|n| format!("1777093663-{n}")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_no_call_id_is_listed_by_its_file() {
+    let (world, desk) = quiet().await;
+    for name in [r"X:\17\0\20260425\15470\2043295.V3", "X:/4/0/1629533.V3/"] {
+        let body = json!({ "type": "recording.dump-item", "tenant": "acme", "requestId": "year",
+                           "fileName": name });
+        world.rabbit.send(&world.queue("dead"), body.to_string()).await;
+    }
+    let all = done(&desk, "list").stdout;
+    let listed = |at: usize| all.lines().nth(at).unwrap().split_whitespace().nth(2).unwrap();
+    assert_eq!((listed(1), listed(2)), ("2043295.V3", "1629533.V3"), "{all}");
+    let rows = done(&desk, "list --json").stdout;
+    let row: Value = serde_json::from_str(rows.lines().next().unwrap()).expect("an object a line");
+    assert_eq!(row["fileName"], r"X:\17\0\20260425\15470\2043295.V3");
+    assert_eq!(row["callId"], Value::Null);
 }
 
 #[tokio::test(flavor = "multi_thread")]
