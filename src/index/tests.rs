@@ -160,6 +160,11 @@ fn what_is_wrong_with_a_row_is_said_without_quoting_it() {
             row(&[(3, &"5".repeat(70_000))]),
             "is longer than 65536 bytes: a quote that is not closed?".to_owned(),
         ),
+        // No more of it is held to look for its end.
+        (
+            row(&[(3, &format!("\"{}", "5".repeat(140_000)))]),
+            "is longer than 65536 bytes: a quote that is not closed?".to_owned(),
+        ),
     ];
     for (bad, reason) in cases {
         let lines = [row(&[]), bad, row(&[(4, "after")])];
@@ -283,6 +288,10 @@ fn of_a_package_the_record_files_are_read() {
     assert!(matches!(Index::seekable(Cursor::new(calls)), Err(IndexError::NoRecords)));
     let cut = bytes[..bytes.len() - 30].to_vec();
     assert!(matches!(Index::seekable(Cursor::new(cut)), Err(IndexError::Package(_))));
+    let mut two_names = bytes.clone();
+    let at = two_names.windows(10).position(|name| name == b"record_1.c").unwrap();
+    two_names[at] = b'R';
+    assert!(matches!(Index::seekable(Cursor::new(two_names)), Err(IndexError::Package(_))));
     let mut torn = bytes;
     let at = torn.windows(10).position(|name| name == b"record_1.c").unwrap() + 30;
     torn[at] ^= 0xff;

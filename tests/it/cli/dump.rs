@@ -7,11 +7,14 @@ use std::process::Stdio;
 use callvault::request::{self, Hints, Request};
 use insta::assert_snapshot;
 use lapin::types::FieldTable;
+use serde_json::{Value, json};
 
 use super::{Desk, LEAST, package, row};
 use crate::support::broker::node;
-use crate::support::unique;
-use crate::support::world::World;
+use crate::support::child::GuardedChild;
+use crate::support::link::Link;
+use crate::support::world::{SOON, World};
+use crate::support::{eventually, unique};
 
 const DAY: &str = "2026-04-25";
 
@@ -88,6 +91,51 @@ async fn names_are_asked_for_in_one_request() {
         { "fileName": "X:/4/0/20260425/512/1.V3" },
     ]);
     assert_eq!(message["recordings"], recordings);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_have_the_times_of_their_tenants_clocks_and_their_own_call_centre() {
+    let world = World::new().await;
+    let tokyo = "time_zone = \"Asia/Tokyo\"\ncc_id = \"2\"";
+    let key = "key = \"{tenant}/{yyyy}-{mm}-{dd}/{cc_id}/{name}\"";
+    let desk = Desk::new(&world.config(&[("acme", tokyo), ("store", key)]));
+    desk.file("record.csv", row("1777093663-1", DAY, "").replace(" 12:00:00", " 00:30:00"));
+    let line = "dump --config callvault.toml --tenant acme --index record.csv \
+                --call-id 1777093663-2";
+    assert_eq!(desk.run(line).code, 0);
+    let recordings = world.take("jobs").await.json()["recordings"].clone();
+    assert_eq!(recordings[1]["callEnd"], "2026-04-24T15:30:00Z", "half past midnight in Tokyo");
+    assert_eq!((&recordings[1]["ccId"], &recordings[0]["ccId"]), (&json!("1"), &Value::Null));
+    let keys = desk.printed(&format!("{line} --dry-run"), &[]);
+    assert_snapshot!(keys, @r"
+    acme/2026-04-25/2/1777093663-2
+    acme/2026-04-25/1/1777093663-1
+    ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_its_queue_refuses_is_sent_until_it_is_taken() {
+    let world = World::new().await;
+    let jobs = world.queue("jobs");
+    world.rabbit.declare_for_one(&jobs).await;
+    world.rabbit.bind(&jobs, &world.calls, "recording.dump-requested.#").await;
+    world.rabbit.send(&jobs, "the one that fits").await;
+    let broker = Link::to(([127, 0, 0, 1], node().await.amqp_port()).into()).await;
+    let amqp = format!("amqp://guest:guest@{}/%2f", broker.address());
+    let (ccfs, s3) = (world.ccfs.url(), world.store.s3().endpoint());
+    let desk = Desk::new(&world.config_at(&amqp, &ccfs, s3, &[]));
+    desk.file("record.csv", rows(0, 900));
+    let line = "dump --config callvault.toml --tenant acme --index record.csv --request-id year";
+    let mut command = desk.command(line, &[]);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut dump = GuardedChild::spawn(&mut command).expect("it starts");
+    // A request of 900 recordings has 90 KB.
+    let sent_twice = async || (broker.carried() > 180_000).then_some(());
+    eventually("it was sent twice", SOON, sent_twice).await;
+    assert_eq!(dump.exited(), None, "it tries again");
+    assert_eq!(world.take("jobs").await.body, b"the one that fits");
+    assert_eq!(world.take("jobs").await.json()["requestId"], "year");
+    assert!(dump.wait(SOON).await.success());
 }
 
 #[test]

@@ -71,6 +71,40 @@ async fn any_key_of_a_recording_on_its_day_will_do() {
     let whole = desk.printed(&format!("{line} --json"), &[]);
     let whole: Value = serde_json::from_str(&whole).expect("one JSON document");
     assert_eq!(whole["recordings"], json!([]));
+
+    // What is empty, or cannot be used, is not all there either.
+    desk.file("record.csv", row("1-1", DAY, "") + &row("1-5", DAY, ""));
+    assert_eq!(desk.run(line).code, 1);
+    desk.file("record.csv", row("1-1", DAY, "") + "not,a,row\r\n");
+    assert_eq!(desk.run(line).code, 1);
+    // Where the row has no times, its file's name tells the day, also of the key by call id.
+    let timeless = |row: String| row.replace(&format!("{DAY} 11:55:00,{DAY} 12:00:00"), ",");
+    desk.file("record.csv", timeless(row("1-1", DAY, "X:/4/0/20260425/512/7.V3")));
+    assert_eq!(desk.run(line).code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_missing_is_asked_for_by_one_of_its_names() {
+    let world = World::new().await;
+    let desk = Desk::new(&world.config(&[]));
+    world.store.s3().put(&world.bucket, "acme/2026/04/25/1-1.wav", b"x", &[]).await;
+    world.store.s3().put(&world.bucket, "acme/2026/04/25/1-2.wav", b"", &[]).await;
+    let index = ["1-1", "1-2"].map(|id| row(id, DAY, "")).concat();
+    desk.file("record.csv", index + &row("1-3", DAY, FILE) + &row("1-4", DAY, ""));
+    let line = "reconcile --config callvault.toml --tenant acme --index record.csv --enqueue";
+    for (by, name, value) in [("call-id", "callId", "1-3"), ("file-name", "fileName", FILE)] {
+        assert_eq!(desk.run(&format!("{line} --by {by}")).code, 1);
+        let dump = world.take("jobs").await.json();
+        let times = [("callBegin", "2026-04-25T11:55:00Z"), ("callEnd", "2026-04-25T12:00:00Z")];
+        let recording = |name: &str, value: &str| {
+            let mut recording = json!({ name: value, "ccId": "1" });
+            times.iter().for_each(|(name, time)| recording[*name] = json!(time));
+            recording
+        };
+        let other = recording("callId", "1-4");
+        assert_eq!(dump["recordings"], json!([recording(name, value), other]), "the missing alone");
+        assert_ne!(dump["force"], true);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -128,6 +128,8 @@ fn what_is_printed_can_be_compared_and_mistakes_are_told() {
         %7B%22request%22%3A%7B%22version%22%3A%222.0%22%7D%2C%22msgBody%22%3A%7B%22callId%22%3A%221777093663-792075%22%2C%22ccId%22%3A%221%22%7D%7D
         ");
     });
+    let own = Desk::new(&format!("{LEAST}cc_id = \"7\"\n"));
+    assert!(own.run(&line).stdout.contains(r#""ccId":"7""#), "the tenant's call centre");
     let of = |line: &str| desk.told(&format!("sign {line} --config callvault.toml"), &[], 2);
     assert_snapshot!(of("--tenant acm --call-id 1"), @r#"callvault: no tenant "acm" is configured; there are: acme"#);
     assert_snapshot!(of("--tenant acme"), @r"
