@@ -292,6 +292,9 @@ fn who_wants_no_more_gets_no_more() {
     let bytes = zip_of(&[Raw::deflated("1.wav", &sound)]);
     let mut archive = Archive::open(Cursor::new(&bytes), MOST).unwrap();
     assert!(archive.prove(|| true).is_err(), "stopped is not proven");
+    let small = zip_of(&[Raw { crc: 1, ..Raw::stored(NAME, b"one piece") }]);
+    let mut small = Archive::open(Cursor::new(&small), MOST).unwrap();
+    assert!(small.prove(|| true).is_err(), "its checksum was not compared");
     let entry = archive.prove(|| false).unwrap().remove(0);
     let mut pieces = 0;
     let read = archive.read(&entry, |_| {
