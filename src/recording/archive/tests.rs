@@ -232,10 +232,24 @@ fn an_archive_that_contradicts_itself_is_refused() {
     assert_refused("another name", &renamed, "ccfs.protocol", "no good ZIP");
     let unlisted = Made { front: inner.local(), ..Made::of(&good()) };
     assert_refused("unlisted", &unlisted.bytes(), "ccfs.protocol", "no good ZIP");
-    // Others look for the end in another way, and would find this one.
-    let other_end = Made { entries: vec![Raw::stored("138", b"138")], ..Made::of(&good()) }.end(0);
-    let two = Made { comment: [&other_end[..], b"."].concat(), ..Made::of(&good()) };
-    assert_refused("two ends", &two.bytes(), "ccfs.protocol", "no good ZIP");
+}
+
+/// Its end is the one with a comment up to the end of the file. Others look for the last signature
+/// of one, find that in the comment, and with it a directory that we have not measured.
+#[test]
+fn an_archive_with_two_directories_is_refused() {
+    let two = |hidden: &[Raw]| {
+        let hidden = Made::of(hidden);
+        let mut front = hidden.bytes();
+        let end = hidden.end(directory_at(&front));
+        front.truncate(front.len() - end.len());
+        let shown = Made::of(&[Raw::stored(NAME, &wav(200))]);
+        Made { front, comment: [&end[..], b"."].concat(), ..shown }.bytes()
+    };
+    let small = two(&[Raw::stored("138.txt", b"138")]);
+    assert_refused("small", &small, "ccfs.protocol", "it has two directories");
+    let many: Vec<Raw> = (10..90).map(|n| Raw::stored(format!("{n:060000}"), b"x")).collect();
+    assert_refused("large", &two(&many), "ccfs.protocol", "its directory is too long");
 }
 
 #[test]
