@@ -23,7 +23,8 @@ pub struct Progress {
 
 impl Progress {
     pub fn new(what: &'static str, size: Option<u64>) -> Self {
-        let bar = io::stderr().is_terminal().then(|| bar(size));
+        // Where none can be drawn (TERM=dumb, or no TERM) there are lines.
+        let bar = io::stderr().is_terminal().then(|| bar(size)).filter(|bar| !bar.is_hidden());
         let now = Instant::now();
         Self { bar, what, size, began: now, told: now }
     }

@@ -7,6 +7,7 @@ mod ends;
 mod pages;
 mod reconcile;
 mod sign;
+mod terminal;
 mod usage;
 
 use std::fs;
@@ -105,7 +106,7 @@ impl Desk {
 }
 
 /// A row of a recording index: a call that ended at noon, UTC, on this day.
-fn row(call_id: &str, day: &str, file_name: &str) -> String {
+pub fn row(call_id: &str, day: &str, file_name: &str) -> String {
     let (begin, end) = (format!("{day} 11:55:00"), format!("{day} 12:00:00"));
     format!(
         "dev,7,1,512,{call_id},+4915550123,5550199,{begin},{end},,0,0,{file_name},4,0,5,,17\r\n"
@@ -113,7 +114,7 @@ fn row(call_id: &str, day: &str, file_name: &str) -> String {
 }
 
 /// The ZIP package that an index comes in, with the calls beside it.
-fn package(files: &[(&str, String)]) -> Vec<u8> {
+pub fn package(files: &[(&str, String)]) -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     for (name, text) in files {
         let options = zip::write::SimpleFileOptions::default();

@@ -14,7 +14,7 @@ use crate::support::world::World;
 const CONFIG: &str = "--config callvault.toml";
 
 /// A world whose queues are there and whose dead are to be made, and a desk to look at them from.
-async fn quiet() -> (World, Desk) {
+pub async fn quiet() -> (World, Desk) {
     let world = World::new().await;
     world.worker(&[]).await.stop().await;
     let desk = Desk::new(&world.config(&[]));
@@ -22,16 +22,16 @@ async fn quiet() -> (World, Desk) {
 }
 
 /// A message as the worker leaves it in the dead queue.
-struct Dead {
-    call: String,
-    tenant: &'static str,
-    reason: &'static str,
-    died: String,
-    queue: &'static str,
+pub struct Dead {
+    pub call: String,
+    pub tenant: &'static str,
+    pub reason: &'static str,
+    pub died: String,
+    pub queue: &'static str,
 }
 
 impl Dead {
-    fn new(call: &str) -> Self {
+    pub fn new(call: &str) -> Self {
         Self {
             call: call.to_owned(),
             tenant: "acme",
@@ -46,7 +46,7 @@ impl Dead {
                 "callEnd": "2026-04-25T05:12:44Z", "metadata": { "caller": "8613800138000" } })
     }
 
-    async fn bury(&self, world: &World) {
+    pub async fn bury(&self, world: &World) {
         let headers = table([
             ("callvault-attempts", AMQPValue::LongLongInt(12)),
             ("callvault-step", AMQPValue::LongLongInt(14)),
@@ -71,7 +71,7 @@ impl Dead {
 }
 
 /// As many as that, of one tenant and reason.
-async fn bury_many(world: &World, count: usize) {
+pub async fn bury_many(world: &World, count: usize) {
     for number in 0..count {
         Dead::new(&format!("1777093663-{number}")).bury(world).await;
     }
