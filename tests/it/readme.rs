@@ -4,6 +4,7 @@ mod examples;
 mod places;
 mod reliability;
 mod runbook;
+mod sessions;
 mod statements;
 
 use std::collections::BTreeMap;
