@@ -21,7 +21,7 @@ const RECONCILE: &str = "reconcile --config callvault.toml --tenant acme --index
 /// Rows of two days, each with both names; more of the second than the store lists at once.
 fn index(rows: usize) -> String {
     let row = |n: usize| {
-        let day = ["2026-04-24", "2026-04-25"][usize::from(n >= 300)];
+        let day = ["2026-04-24", "2026-04-25"][usize::from(n >= 50)];
         row(&format!("1777093663-{n}"), day, &format!("X:/4/0/20260425/512/{n}.V3"))
     };
     (0..rows).map(row).collect()
