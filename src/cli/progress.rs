@@ -40,8 +40,8 @@ impl Progress {
         let text = done + &told(count, read, self.size, self.began.elapsed());
         match &self.bar {
             Some(bar) => {
-                bar.set_position(read);
                 bar.set_message(text);
+                bar.set_position(read);
             }
             None => self.say(&text),
         }
@@ -59,15 +59,9 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away, as the end of it does in any case.
+    /// Takes the bar away; as an error does, by dropping it.
     pub fn end(self) {
-        drop(self);
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
+        if let Some(bar) = self.bar {
             bar.finish_and_clear();
         }
     }

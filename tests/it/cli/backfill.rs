@@ -75,21 +75,29 @@ async fn a_dump_that_was_killed_and_run_again_loses_and_doubles_nothing() {
     world.rabbit.purge(&world.queue("jobs")).await;
 
     let mut random = fastrand::Rng::with_seed(20_260_425);
-    // In percent of its bytes. Two thirds are the first request.
-    for part in [0..30, 30..60, 80..95, 80..95] {
-        broker.set(Weather::Slow(100_000));
-        let moment = broker.carried() + whole * random.u64(part) / 100;
+    let mut killed = 0;
+    // How many requests are published by then, and how far it is after that, in percent of all its
+    // bytes; three quarters of them come before the end of the first request.
+    for (requests, part) in [(0, 0..30), (0, 30..60), (1, 0..10), (1, 0..10)] {
+        let (before, start) = (world.depth("jobs").await, broker.carried());
+        broker.set(Weather::Slow(40_000));
         let mut command = slow.command(line, &[]);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let mut dump = GuardedChild::spawn(&mut command).expect("it starts");
+        let published = async || (world.depth("jobs").await >= before + requests).then_some(());
+        eventually("so much is published", SOON, published).await;
+        let moment = broker.carried() + whole * random.u64(part) / 100;
+        let moment = moment.min(start + whole * 9 / 10);
         let come = async || (broker.carried() >= moment).then_some(());
-        eventually("so much of it has crossed", SOON, come).await;
-        assert_eq!(dump.exited(), None, "it is at work still");
+        eventually("so much has crossed since", SOON, come).await;
+        // On a busy machine the second request may be seen late.
+        killed += u32::from(dump.exited().is_none());
         dump.kill();
         // What is on its way dies with it, as where the machine goes down.
         broker.set(Weather::Cut);
     }
-    world.rabbit.until_ready(&world.queue("jobs"), 2).await;
+    let published = world.depth("jobs").await;
+    assert!(killed >= 2 && (2..4 * REQUESTS).contains(&published), "{killed}, {published}");
 
     let asked = desk.run(&format!("{line} --request-id year"));
     assert_eq!(asked.stdout, "asked for 1500 recordings in 2 requests, year\n");
