@@ -110,6 +110,25 @@ async fn a_check_that_finds_something() {
     hold(&Desk::new(&config), "check", plain(&world));
 }
 
+#[tokio::test]
+async fn a_worker_that_is_ready() {
+    let world = World::new().await;
+    let worker = world.worker(&[]).await;
+    let listen = format!("[http]\nlisten = \"127.0.0.1:{}\"\n", worker.port());
+    let desk = Desk::new(&(LEAST.to_owned() + &listen));
+    hold(&desk, "healthcheck", |text| text);
+    worker.stop().await;
+}
+
+/// Of the file that stands above it.
+#[test]
+fn a_configuration() {
+    let files = blocks(&text("docs/OPERATIONS.md"), "toml");
+    let file = files.iter().find(|file| file.contains("[[tenants]]")).expect("a whole file");
+    let file: String = file.lines().map(|line| format!("{}\n", line.trim_start())).collect();
+    hold(&Desk::new(&file), "config", |text| text);
+}
+
 #[test]
 fn a_signed_request() {
     hold(&Desk::new(LEAST), "sign", |text| text);
