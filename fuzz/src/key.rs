@@ -5,7 +5,7 @@
 //! call's id, another one, a file name.
 
 use callvault::failure::Reason;
-use callvault::recording::{Format, KeyTemplate, ObjectKey, Place, extension, locate};
+use callvault::recording::{Format, KeyTemplate, Located, ObjectKey, Place, extension, locate};
 use callvault::request::{CallId, CcId, FileName, TenantId, Wanted};
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
@@ -76,7 +76,8 @@ struct Keys {
 impl Keys {
     fn of(&self, tenant: &TenantId, wanted: &Wanted, place: &Place) -> Option<ObjectKey> {
         let extension = extension(Format::Other, wanted);
-        match self.template.key(tenant, &self.cc_id, wanted, place, &extension) {
+        let recording = Located { tenant, cc_id: &self.cc_id, wanted, place };
+        match self.template.key(recording, &extension) {
             Ok(key) => Some(key),
             Err(failure) => {
                 assert_eq!(failure.reason, Reason::MESSAGE_INVALID);

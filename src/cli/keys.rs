@@ -6,7 +6,7 @@ use super::Error;
 use crate::config::{self, Config};
 use crate::failure::Failure;
 use crate::index::BadRow;
-use crate::recording::{KeyPattern, KeyTemplate, Place, locate, name_of};
+use crate::recording::{KeyPattern, KeyTemplate, Located, Place, locate, name_of};
 use crate::request::{CcId, TenantId, Wanted};
 
 /// What of a tenant decides its keys.
@@ -40,9 +40,7 @@ impl<'a> Keys<'a> {
     /// # Errors
     /// There is none: no day, or more of a name than a store takes.
     pub fn pattern(&self, wanted: &Wanted) -> Result<KeyPattern, BadRow> {
-        let place = self.place(wanted)?;
-        let (tenant, cc_id) = (&self.tenant.id, self.cc_id(wanted));
-        self.template.pattern(tenant, cc_id, wanted, &place).map_err(refused)
+        self.pattern_at(wanted, &self.place(wanted)?)
     }
 
     /// The keys that a recording of an index may have, at least one, the likeliest first: by call
@@ -56,8 +54,7 @@ impl<'a> Keys<'a> {
         let by_file_name = Wanted { call_id: None, ..whole.clone() };
         let pattern = |wanted: &Wanted| {
             let place = Place { when, name: name_of(wanted)? };
-            let (tenant, cc_id) = (&self.tenant.id, self.cc_id(wanted));
-            Some(self.template.pattern(tenant, cc_id, wanted, &place).map_err(refused))
+            Some(self.pattern_at(wanted, &place))
         };
         let (mut patterns, mut refusal) = (Vec::new(), None);
         for found in [&by_call_id, &by_file_name, whole].into_iter().filter_map(pattern) {
@@ -80,6 +77,11 @@ impl<'a> Keys<'a> {
     pub fn day_prefix(&self, wanted: &Wanted) -> Result<String, BadRow> {
         let when = self.place(wanted)?.when;
         Ok(self.template.day_prefix(&self.tenant.id, self.cc_id(wanted), when))
+    }
+
+    fn pattern_at(&self, wanted: &Wanted, place: &Place) -> Result<KeyPattern, BadRow> {
+        let (tenant, cc_id) = (&self.tenant.id, self.cc_id(wanted));
+        self.template.pattern(Located { tenant, cc_id, wanted, place }).map_err(refused)
     }
 
     fn place(&self, wanted: &Wanted) -> Result<Place, BadRow> {

@@ -1,7 +1,7 @@
 use jiff::civil::date;
 
 use super::*;
-use crate::recording::{Format, KeyTemplate, When, extension};
+use crate::recording::{Format, KeyTemplate, Located, When, extension};
 use crate::request::{CallId, FileName, Wanted};
 
 fn time(text: &str) -> Timestamp {
@@ -33,9 +33,11 @@ fn object() -> ArchivedObject {
     let wanted = Wanted::default();
     let cc_id = CcId::new("1").unwrap();
     let extension = extension(Format::Wav, &wanted);
+    let (tenant, place) = (tenant(), place());
+    let recording = Located { tenant: &tenant, cc_id: &cc_id, wanted: &wanted, place: &place };
     ArchivedObject {
         bucket: "recordings".into(),
-        key: template.key(&tenant(), &cc_id, &wanted, &place(), &extension).unwrap(),
+        key: template.key(recording, &extension).unwrap(),
         size: 2_408_044,
         sha256: Some("ab".repeat(32)),
         etag: Some("e".into()),

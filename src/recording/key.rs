@@ -33,6 +33,16 @@ pub struct Place {
     pub name: String,
 }
 
+/// A recording with all that its keys are made of, but for the extension.
+#[derive(Clone, Copy, Debug)]
+pub struct Located<'a> {
+    pub tenant: &'a TenantId,
+    /// The one asked with: the message's or the tenant's.
+    pub cc_id: &'a CcId,
+    pub wanted: &'a Wanted,
+    pub place: &'a Place,
+}
+
 /// Finds the day and the name of a recording, from its message alone.
 ///
 /// # Errors
@@ -184,33 +194,17 @@ impl KeyTemplate {
         known.chain([Some(&after[..whole])]).collect()
     }
 
-    /// The key of a recording.
-    ///
-    /// `cc_id` is the one asked with, the message's or the tenant's. A recording without a callId
-    /// has `-` for `{call_id}`.
+    /// The key of a recording; one without a callId has `-` for `{call_id}`.
     ///
     /// # Errors
     /// `message.invalid` for a key of more than 1,024 bytes.
-    pub fn key(
-        &self,
-        tenant: &TenantId,
-        cc_id: &CcId,
-        wanted: &Wanted,
-        place: &Place,
-        extension: &str,
-    ) -> Result<ObjectKey, Failure> {
-        ObjectKey::new(self.render(tenant, cc_id, wanted, place, &encode(extension)))
+    pub fn key(&self, recording: Located<'_>, extension: &str) -> Result<ObjectKey, Failure> {
+        ObjectKey::new(self.render(recording, &encode(extension)))
     }
 
     /// The key with `extension` as it is to stand in it.
-    fn render(
-        &self,
-        tenant: &TenantId,
-        cc_id: &CcId,
-        wanted: &Wanted,
-        place: &Place,
-        extension: &str,
-    ) -> String {
+    fn render(&self, recording: Located<'_>, extension: &str) -> String {
+        let Located { tenant, cc_id, wanted, place } = recording;
         let date = place.when.date;
         let pieces = self.0.iter().map(|piece| match piece {
             Piece::Literal(text) => Cow::Borrowed(text.as_str()),

@@ -12,6 +12,6 @@ mod zip;
 pub use archive::{Archive, Entry, MAX_ENTRIES};
 pub use date::When;
 pub use format::{Format, HEAD_BYTES, Sniffed, extension, likely_extensions, sniff, sniff_whole};
-pub use key::{KeyFolder, KeyPattern, KeyTemplate, ObjectKey, Place, locate, name_of};
+pub use key::{KeyFolder, KeyPattern, KeyTemplate, Located, ObjectKey, Place, locate, name_of};
 pub use proof::{Framing, Proof};
 pub use wav::Audio;

@@ -20,7 +20,7 @@ use crate::crash::{self, Point};
 use crate::event::{self, ArchivedObject, Event};
 use crate::failure::{Class, Failure};
 use crate::metrics::{self, Stage};
-use crate::recording::{self, Entry, Format, KeyFolder, ObjectKey, Place};
+use crate::recording::{self, Entry, Format, KeyFolder, Located, ObjectKey, Place};
 use crate::request::{CcId, Echo, RecordingRequest};
 use crate::store::{Identity, NewObject, StoredObject};
 
@@ -220,13 +220,16 @@ impl Job {
     }
 
     fn key(&self, extension: &str) -> Result<ObjectKey, Failure> {
-        let Tenant { id, keys, .. } = &*self.tenant;
-        keys.key(id, self.cc_id(), &self.request.wanted, &self.place, extension)
+        self.tenant.keys.key(self.located(), extension)
     }
 
     fn folder(&self) -> KeyFolder {
-        let Tenant { id, keys, .. } = &*self.tenant;
-        keys.folder(id, self.cc_id(), &self.request.wanted, &self.place)
+        self.tenant.keys.folder(self.located())
+    }
+
+    fn located(&self) -> Located<'_> {
+        let (tenant, wanted) = (&self.tenant.id, &self.request.wanted);
+        Located { tenant, cc_id: self.cc_id(), wanted, place: &self.place }
     }
 
     fn identity(&self) -> Identity {

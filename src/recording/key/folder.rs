@@ -1,8 +1,7 @@
 //! Where the entries of an unpacked ZIP are: `{…}/{name}/{entry}` (contract 3).
 
-use super::{KeyTemplate, ObjectKey, Place, undotted};
+use super::{KeyTemplate, Located, ObjectKey, undotted};
 use crate::failure::Failure;
-use crate::request::{CcId, TenantId, Wanted};
 
 /// What the keys of a recording's entries begin with: its own key without the extension, and a
 /// slash.
@@ -26,15 +25,9 @@ impl KeyFolder {
 impl KeyTemplate {
     /// The folder of a recording. A template that does not end in a name and its extension keeps
     /// what it has: `zip`.
-    pub fn folder(
-        &self,
-        tenant: &TenantId,
-        cc_id: &CcId,
-        wanted: &Wanted,
-        place: &Place,
-    ) -> KeyFolder {
+    pub fn folder(&self, recording: Located<'_>) -> KeyFolder {
         // A key has no `*`: it is encoded in all that keys are made of.
-        let pattern = self.render(tenant, cc_id, wanted, place, "*");
+        let pattern = self.render(recording, "*");
         let stem = pattern.strip_suffix(".*").filter(|stem| !stem.ends_with('/'));
         let stem = stem.unwrap_or(&pattern);
         let (above, name) = stem.split_at(stem.rfind('/').map_or(0, |slash| slash + 1));

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::{Field, KeyTemplate, ObjectKey, Piece, Place, encode, undotted};
+use super::{Field, KeyTemplate, Located, ObjectKey, Piece, encode, undotted};
 use crate::failure::{Failure, Reason};
 use crate::recording::When;
-use crate::request::{CcId, TenantId, Wanted};
+use crate::request::{CcId, TenantId};
 
 /// A key with `*` for its extension; no key has that character.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -38,19 +38,13 @@ impl KeyTemplate {
     ///
     /// # Errors
     /// `message.invalid` for a key of more than 1,024 bytes, or of no recording alone.
-    pub fn pattern(
-        &self,
-        tenant: &TenantId,
-        cc_id: &CcId,
-        wanted: &Wanted,
-        place: &Place,
-    ) -> Result<KeyPattern, Failure> {
-        if !self.uses(Field::Name) && wanted.call_id.is_none() {
+    pub fn pattern(&self, recording: Located<'_>) -> Result<KeyPattern, Failure> {
+        if !self.uses(Field::Name) && recording.wanted.call_id.is_none() {
             // All of them would share a key.
             let detail = "callId is required, since store.key has no {name}";
             return Err(Failure::permanent(Reason::MESSAGE_INVALID, detail));
         }
-        let pattern = KeyPattern(self.render(tenant, cc_id, wanted, place, "*"));
+        let pattern = KeyPattern(self.render(recording, "*"));
         ObjectKey::new(pattern.with("wav"))?;
         Ok(pattern)
     }

@@ -28,7 +28,8 @@ fn key(template: &str, wanted: &Wanted, extension: &str) -> Result<String, Failu
     let tenant = TenantId::new("acme").unwrap();
     let cc_id = CcId::new("c/1").unwrap();
     let template = KeyTemplate::parse(template).unwrap();
-    template.key(&tenant, &cc_id, wanted, &place, extension).map(|key| key.to_string())
+    let recording = Located { tenant: &tenant, cc_id: &cc_id, wanted, place: &place };
+    template.key(recording, extension).map(|key| key.to_string())
 }
 
 #[test]
@@ -36,6 +37,7 @@ fn a_pattern_is_the_key_but_for_the_extension_and_a_day_is_what_it_begins_with()
     let (tenant, cc_id) = (TenantId::new("acme").unwrap(), CcId::new("c/1").unwrap());
     let wanted = wanted("1-1", "X:/4/0/20260425/512/1.V3");
     let place = locate(&wanted, &TimeZone::UTC, None).unwrap();
+    let recording = Located { tenant: &tenant, cc_id: &cc_id, wanted: &wanted, place: &place };
     let cases = [
         (DEFAULT, "acme/2026/04/25/1-1_X_4_0_20260425_512_1.*", "acme/2026/04/25/"),
         ("{ext}/{tenant}/{name}", "*/acme/1-1_X_4_0_20260425_512_1", ""),
@@ -53,7 +55,7 @@ fn a_pattern_is_the_key_but_for_the_extension_and_a_day_is_what_it_begins_with()
     ];
     for (template, pattern, prefix) in cases {
         let keys = KeyTemplate::parse(template).unwrap();
-        let found = keys.pattern(&tenant, &cc_id, &wanted, &place).unwrap();
+        let found = keys.pattern(recording).unwrap();
         assert_eq!(found.as_str(), pattern);
         assert_eq!(found.stem(), pattern.strip_suffix(".*"));
         assert_eq!(found.with("v 3"), key(template, &wanted, "v 3").unwrap());
@@ -62,8 +64,8 @@ fn a_pattern_is_the_key_but_for_the_extension_and_a_day_is_what_it_begins_with()
     }
     // Without a name in the template all that are asked for by file name would share a key.
     let nameless = KeyTemplate::parse("{tenant}/{call_id}.{ext}").unwrap();
-    let by_file = Wanted { call_id: None, ..wanted };
-    assert!(nameless.pattern(&tenant, &cc_id, &by_file, &place).is_err());
+    let by_file = Wanted { call_id: None, ..wanted.clone() };
+    assert!(nameless.pattern(Located { wanted: &by_file, ..recording }).is_err());
 }
 
 #[test]
@@ -72,7 +74,9 @@ fn the_folder_of_an_unpacked_recording_is_its_key_without_the_extension() {
     let folder = |template: &str, call_id: &str| {
         let wanted = wanted(call_id, "");
         let place = locate(&wanted, &TimeZone::UTC, None).unwrap();
-        KeyTemplate::parse(template).unwrap().folder(&tenant, &cc_id, &wanted, &place)
+        let (tenant, cc_id) = (&tenant, &cc_id);
+        let recording = Located { tenant, cc_id, wanted: &wanted, place: &place };
+        KeyTemplate::parse(template).unwrap().folder(recording)
     };
     let cases = [
         (DEFAULT, "1-1", "acme/2026/04/25/1-1/"),
@@ -248,7 +252,9 @@ fn the_keys_of_two_tenants_never_meet() {
                 let wanted = wanted(call_id, "");
                 let place = locate(&wanted, &TimeZone::UTC, None).unwrap();
                 let (id, cc_id) = (TenantId::new(tenant).unwrap(), CcId::new(cc_id).unwrap());
-                let key = template.key(&id, &cc_id, &wanted, &place, "wav").unwrap();
+                let (wanted, place) = (&wanted, &place);
+                let recording = Located { tenant: &id, cc_id: &cc_id, wanted, place };
+                let key = template.key(recording, "wav").unwrap();
                 let other = whose.insert(key.to_string(), tenant).filter(|other| *other != tenant);
                 assert_eq!(other, None, "{before}{{tenant}}{after}{rest}: {tenant} too has {key}");
             }
