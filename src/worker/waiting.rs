@@ -195,22 +195,20 @@ impl<T> Waiting<T> {
         Place { lane, tenant: None }
     }
 
-    /// How many places a tenant holds beyond those that it keeps even if it does not answer, while
-    /// all are taken and others wait for one, or cannot be seen behind a full window.
+    /// How many places of a tenant others want, of those that it would not keep if it did not
+    /// answer: all of these where others cannot be seen behind a full window.
     pub fn too_many_of(&self, tenant: usize) -> usize {
         if !self.are_several() || !self.places_are_taken() {
             return 0;
         }
-        let waits = |other: usize| {
-            let Tenant { live, bulk, .. } = &self.tenants[other];
-            other != tenant && live.len() + bulk.len() > 0 && !self.is_at_its_limit(other)
+        let wanted = |other: usize| {
+            let Tenant { live, bulk, in_flight, .. } = &self.tenants[other];
+            (live.len() + bulk.len()).min(self.limit(other).saturating_sub(*in_flight))
         };
         let full = [&self.live, &self.bulk].iter().any(|hand| hand.in_hand() >= self.window);
-        if full || (0..self.tenants.len()).any(waits) {
-            self.tenants[tenant].in_flight.saturating_sub(self.silent_places())
-        } else {
-            0
-        }
+        let others = (0..self.tenants.len()).filter(|&other| other != tenant);
+        let wanted = if full { usize::MAX } else { others.map(wanted).sum() };
+        self.tenants[tenant].in_flight.saturating_sub(self.silent_places()).min(wanted)
     }
 
     pub fn leave(&mut self, place: Place) {

@@ -57,7 +57,9 @@ fn places_are_wanted_where_all_are_taken_and_others_wait_or_cannot_be_seen() {
     assert_eq!(admitted(&mut waiting).len(), 1);
     assert_eq!(waiting.too_many_of(0), 0, "nobody else waits");
     arrive(&mut waiting, 1, Lane::Bulk, &[1]);
-    assert_eq!(waiting.too_many_of(0), 10, "all but an eighth");
+    assert_eq!(waiting.too_many_of(0), 1, "as many as wait");
+    arrive(&mut waiting, 1, Lane::Bulk, &[1; 9]);
+    assert_eq!(waiting.too_many_of(0), 8, "and as many as the other may have more");
     assert_eq!(waiting.too_many_of(1), 0, "who waits beside it has its share");
 }
 
