@@ -1,30 +1,16 @@
 //! The worker: one loop that takes deliveries, gives them places, runs their jobs and settles them.
 //!
-//! delivery → [`intake`] → a place from [`waiting`] → [`job`], the line → [`outcome`] → settle.
+//! delivery → `line::intake` → a place from `fairness` → `line::job`, the line, with `outages`
+//! before the servers and `transfer` for the bytes → `line::outcome` → settle.
 
-mod body;
-mod breaker;
-mod conclude;
-mod dump;
-mod gate;
-mod intake;
-mod job;
-mod jobs;
-mod memory;
-mod outage;
-mod outcome;
-mod pace;
-mod report;
-mod source;
-mod stage;
-mod standing;
-mod suspects;
+mod fairness;
+mod line;
+mod outages;
 mod sweep;
 mod tenant;
 mod transfer;
-mod unpack;
-mod waiting;
 
+use std::future::pending;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -32,22 +18,18 @@ use futures_util::{FutureExt, future};
 use tokio::time::{self, Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-use self::conclude::{Done, Outcome};
-use self::intake::{Intake, Work};
-use self::jobs::{Jobs, Learnt};
-use self::memory::Budget;
-use self::outcome::Policy;
-use self::suspects::Suspects;
+use self::fairness::{Asking, Jobs, Learnt, Place, Waiting};
+use self::line::{Concluder, Done, Intake, Outcome, Policy, Received, Tools, Work};
 pub use self::tenant::{SetupError, Tenant, Tenants};
-pub use self::unpack::check_folder;
-use self::waiting::Waiting;
+use self::transfer::Budget;
+pub use self::transfer::check_folder;
 use crate::broker::{Broker, Deliveries, Delivery, Publisher};
 use crate::config;
 use crate::crash::{self, Point};
 use crate::failure::{Class, Failure, Reason};
 use crate::http::Health;
 use crate::lifecycle::Lifecycle;
-use crate::metrics::{Metrics, Ticket};
+use crate::metrics::Metrics;
 
 /// How often those who have waited too long for a place are looked for.
 const TICK: Duration = Duration::from_secs(1);
@@ -55,33 +37,14 @@ const TICK: Duration = Duration::from_secs(1);
 /// Of the drain time, the last part is for giving back what did not finish, at most this long.
 const GIVING_BACK: Duration = Duration::from_secs(3);
 
-/// What every job needs.
-struct Tools {
-    publisher: Publisher,
-    budget: Budget,
-    metrics: Arc<Metrics>,
-    health: Arc<Health>,
-}
-
 /// Everything that archives.
 pub struct Worker {
     tenants: Tenants,
-    tools: Tools,
-    policy: Policy,
-    suspects: Suspects,
+    tools: Arc<Tools>,
+    concluder: Concluder,
     settings: config::Worker,
     /// Deliveries in hand at once, of the live and of the bulk queue each.
     window: usize,
-}
-
-/// A delivery that has been read and waits for its place or is at work.
-struct Received {
-    delivery: Delivery,
-    ticket: Ticket,
-    intake: Intake,
-    /// A suspect whose worker has ended.
-    crashed: bool,
-    since: Instant,
 }
 
 impl Worker {
@@ -94,14 +57,9 @@ impl Worker {
         config: &config::Config,
     ) -> Self {
         let budget = Budget::new(config.worker.memory, Arc::clone(&metrics));
-        let worker = Self {
-            tenants,
-            tools: Tools { publisher, budget, metrics, health },
-            policy: Policy::new(&config.retry),
-            suspects: Suspects::default(),
-            settings: config.worker.clone(),
-            window,
-        };
+        let tools = Arc::new(Tools { publisher, budget, metrics, health });
+        let concluder = Concluder::new(Arc::clone(&tools), Policy::new(&config.retry));
+        let worker = Self { tenants, tools, concluder, settings: config.worker.clone(), window };
         worker.show_limits(&worker.nobody_waits());
         worker
     }
@@ -122,7 +80,8 @@ impl Worker {
         let mut jobs = Jobs::default();
         let stop = CancellationToken::new();
         let mut tick = time::interval(TICK);
-        let chores = future::join(self.mind_the_store(broker), self.sweep());
+        let sweeping = sweep::hourly(&self.tenants, self.settings.job_deadline);
+        let chores = future::join(self.mind_the_store(broker), sweeping);
         let mut chores = std::pin::pin!(chores);
         loop {
             tokio::select! {
@@ -134,17 +93,17 @@ impl Worker {
                 },
                 _ = tick.tick() => {
                     while let Some(late) = waiting.expired(Instant::now()) {
-                        jobs.park(&self, late, &stop);
+                        self.park(late, &mut jobs, &stop);
                     }
                     jobs.cut_short(&waiting, Instant::now());
                 }
             }
             let now = Instant::now();
             while let Some((place, received)) = waiting.admit(now) {
-                jobs.work(&self, (place, received), &stop);
+                self.start((place, received), &mut jobs, &stop);
             }
             while let Some(in_the_way) = waiting.make_way(now) {
-                jobs.park(&self, in_the_way, &stop);
+                self.park(in_the_way, &mut jobs, &stop);
             }
         }
         self.drain(broker, deliveries, waiting, jobs, stop).await;
@@ -165,8 +124,45 @@ impl Worker {
             let label = self.tools.metrics.tenant(intake.echo.tenant.as_ref());
             self.tools.metrics.ledger().receive(intake.message_type, label)
         };
-        let crashed = self.suspects.arrives(&delivery);
+        let crashed = self.concluder.arrives(&delivery);
         waiting.arrive(tenant, lane, since, Received { delivery, ticket, intake, crashed, since });
+    }
+
+    /// Starts the job of a delivery that has got its place.
+    fn start(
+        self: &Arc<Self>,
+        (place, received): (Place, Received),
+        jobs: &mut Jobs,
+        stop: &CancellationToken,
+    ) {
+        let message = crash::Job::of(received.delivery.body());
+        let cut = CancellationToken::new();
+        let asking = received.intake.asks().map(|(tenant, question)| {
+            let (question, cut) = (question.clone(), cut.clone());
+            Asking { tenant, question, cut }
+        });
+        let job = Arc::clone(self).work(received, cut, stop.clone());
+        let id = jobs.start(Some(place), message.during(job));
+        if let Some(asking) = asking {
+            jobs.asks(id, asking);
+        }
+    }
+
+    /// Sends a delivery away that gets no place.
+    fn park(
+        self: &Arc<Self>,
+        (place, received): (Place, Received),
+        jobs: &mut Jobs,
+        stop: &CancellationToken,
+    ) {
+        let (worker, stop) = (Arc::clone(self), stop.clone());
+        jobs.start(Some(place), async move {
+            // A crash counts also where there is no place.
+            let judged = worker.concluder.judge_suspect(&received);
+            let outcome = judged.unwrap_or(Outcome::NoPlace);
+            worker.concluder.conclude(received, &outcome, &stop).await;
+            None
+        });
     }
 
     /// Runs one job to its end: settled, given back when `stop` says so, or parked when `cut` does.
@@ -180,7 +176,7 @@ impl Worker {
         let outcome = if !received.delivery.usable() {
             // Its channel died while it waited for a place: the broker delivers it again.
             Outcome::Stopped
-        } else if let Some(crashed) = self.judge_suspect(&received) {
+        } else if let Some(crashed) = self.concluder.judge_suspect(&received) {
             crashed
         } else {
             tokio::select! {
@@ -190,7 +186,7 @@ impl Worker {
             }
         };
         let learnt = tenant.zip(outcome.lesson());
-        self.conclude(received, &outcome, &stop).await;
+        self.concluder.conclude(received, &outcome, &stop).await;
         learnt.map(|(tenant, lesson)| Learnt { tenant, lesson })
     }
 
@@ -200,7 +196,7 @@ impl Worker {
         let line = AssertUnwindSafe(self.line(received)).catch_unwind();
         match time::timeout_at(deadline, line).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_panic)) => Err(panicked()),
+            Ok(Err(_panic)) => Err(line::panicked()),
             Err(_elapsed) => {
                 let limit = config::show_duration(self.settings.job_deadline);
                 let detail = format!("not done within worker.job_deadline ({limit})");
@@ -215,10 +211,16 @@ impl Worker {
             Work::Archive(job) => job.run(&self.tools).await.map(Done::Archived),
             Work::Expand(dump) => {
                 let sent_at = received.delivery.sent_at();
-                dump::expand(dump, sent_at, &self.tools).await.map(Done::Expanded)
+                line::expand(dump, sent_at, &self.tools).await.map(Done::Expanded)
             }
             Work::Reject(failure) => Err(failure.clone()),
         }
+    }
+
+    /// Pauses consuming while the store that every tenant uses is down; never ends.
+    async fn mind_the_store(&self, broker: &Broker) {
+        let Some(tenant) = self.tenants.common_store() else { return pending().await };
+        outages::mind_the_store(&tenant.store_gate, &tenant.store, broker).await;
     }
 
     /// Stops consuming, gives back what has not started, and lets the rest finish in time.
@@ -247,8 +249,8 @@ impl Worker {
         }
         for received in waiting.drain() {
             let (worker, stop) = (Arc::clone(self), stop.clone());
-            jobs.settle(None, async move {
-                worker.conclude(received, &Outcome::Stopped, &stop).await;
+            jobs.start(None, async move {
+                worker.concluder.conclude(received, &Outcome::Stopped, &stop).await;
                 None
             });
         }
@@ -273,9 +275,4 @@ impl Worker {
             tracing::warn!("some multipart uploads were not aborted in time; a sweep finds them");
         }
     }
-}
-
-fn panicked() -> Failure {
-    let detail = "the job panicked; the worker's log says where";
-    Failure::new(Class::Failure, Reason::JOB_PANICKED, detail)
 }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use super::breaker::Threshold;
-use super::gate::{Gate, Server};
+use super::outages::{Gate, Server, Threshold};
 use crate::ccfs;
 use crate::config::{self, Config, ZipMode};
 use crate::failure::{Failure, Reason};

@@ -3,15 +3,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::ended::panicked;
 use super::job::Job;
-use super::jobs::Question;
-use super::panicked;
-use super::tenant::Tenants;
-use super::waiting::Lane;
 use crate::broker::{Delivery, QueueName};
 use crate::failure::{Failure, Reason};
 use crate::recording::{self, Place};
 use crate::request::{self, DumpRequest, Echo, Hints, MessageType, RecordingRequest, Request};
+use crate::worker::fairness::{Lane, Question};
+use crate::worker::tenant::Tenants;
 
 /// A message that has been read.
 pub struct Intake {
@@ -81,6 +80,14 @@ impl Intake {
         match request {
             Ok(request) => Self::recording(request, delivery, tenants, lane),
             Err(dump) => Self::dump(dump, tenants, lane),
+        }
+    }
+
+    /// The question that its job puts to its tenant's CC-FS; `None` where nobody is asked.
+    pub fn asks(&self) -> Option<(usize, &Question)> {
+        match (&self.work, self.tenant) {
+            (Work::Archive(job), Some(tenant)) => Some((tenant, &job.question)),
+            _ => None,
         }
     }
 

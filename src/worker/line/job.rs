@@ -5,15 +5,8 @@
 
 use std::sync::Arc;
 
-use super::Tools;
-use super::body::{Body, Coming};
-use super::gate::Pass;
-use super::jobs::Question;
-use super::source::Source;
-use super::stage::Running;
-use super::tenant::Tenant;
-use super::transfer::{Target, Transferred, transfer};
-use super::unpack::{self, Shelf};
+use super::ended::Archived;
+use super::tools::Tools;
 use crate::ccfs::{Ask, Download};
 use crate::clock;
 use crate::crash::{self, Point};
@@ -23,6 +16,12 @@ use crate::metrics::{self, Stage};
 use crate::recording::{self, Entry, Format, KeyFolder, Located, ObjectKey, Place};
 use crate::request::{CcId, Echo, RecordingRequest};
 use crate::store::{Identity, NewObject, StoredObject};
+use crate::worker::fairness::Question;
+use crate::worker::outages::Pass;
+use crate::worker::tenant::Tenant;
+use crate::worker::transfer::{
+    self, Body, Coming, Running, Shelf, Source, Target, Transferred, transfer,
+};
 
 /// One recording to archive.
 pub struct Job {
@@ -34,30 +33,6 @@ pub struct Job {
     /// Tries that counted, this one included.
     pub attempts: u32,
     pub question: Question,
-}
-
-/// What a job has archived.
-pub struct Archived {
-    /// One, or those of an unpacked ZIP in the order of their keys.
-    pub objects: Vec<StoredObject>,
-    /// Where those of a ZIP are.
-    folder: KeyFolder,
-    /// Whether CC-FS was asked for it this time.
-    pub downloaded: bool,
-}
-
-impl Archived {
-    /// Whether another try or message had stored all of it.
-    pub fn already_there(&self) -> bool {
-        self.objects.iter().all(|object| object.already_there)
-    }
-
-    /// The key, or that of the folder: names in an archive are anybody's, and may be phone numbers.
-    pub fn key(&self) -> &str {
-        let folder = self.folder.as_str();
-        let mut keys = self.objects.iter().map(|object| object.key.as_str());
-        keys.find(|key| !key.starts_with(folder)).unwrap_or(folder)
-    }
 }
 
 impl Job {
@@ -148,7 +123,7 @@ impl Job {
         let (budget, metrics) = (&tools.budget, &tools.metrics);
         let format = source.format();
         if format == Format::Zip && *unpack {
-            let (archive, entries) = unpack::take(source, budget, *max_size).await?;
+            let (archive, entries) = transfer::take(source, budget, *max_size).await?;
             let objects = self.objects(entries)?;
             return archive.store(objects, Shelf { store, budget, metrics }).await;
         }

@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::body::{Body, Unpacking};
 use super::memory::{Budget, Room};
+use super::parts::{Target, Transferred, transfer_in};
 use super::source::{Filled, Source};
-use super::transfer::{Target, Transferred, transfer_in};
 use crate::failure::{Class, Failure, Reason};
 use crate::finding::Finding;
 use crate::metrics::Metrics;

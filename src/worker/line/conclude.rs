@@ -1,43 +1,25 @@
 //! Outcome → event, settlement, metrics, and the one log line of a job.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use super::job::Archived;
+use super::ended::{Done, Outcome};
 use super::outcome::{Policy, Try, Verdict};
-use super::report;
-use super::waiting::Lesson;
-use super::{Received, Worker};
-use crate::broker::{Disposition, PublishError, QueueName, Settled};
+use super::received::Received;
+use super::report::Report;
+use super::tools::Tools;
+use crate::broker::{Delivery, Disposition, PublishError, QueueName, Settled};
 use crate::clock;
 use crate::event::{self, Event};
 use crate::failure::{Class, Failure, Reason};
 use crate::metrics::JobOutcome;
-
-/// What a line that ended well has done.
-pub enum Done {
-    Archived(Archived),
-    /// Into this many messages.
-    Expanded(usize),
-}
-
-/// How a job ended.
-pub enum Outcome {
-    Done(Done),
-    Failed(Failure),
-    /// A suspect, judged before any work.
-    Suspect(Verdict),
-    /// It gets no place: its patience was over, or it stood in the way of others.
-    NoPlace,
-    /// CC-FS did not answer it, and others wanted its place.
-    CutShort,
-    /// The drain time is over, or its channel had died before it began.
-    Stopped,
-}
+use crate::worker::outages::Suspects;
 
 /// What becomes of a message.
-pub(super) struct Conclusion {
+struct Conclusion {
     /// `None` where the message is given back, which is no end.
     pub outcome: Option<JobOutcome>,
     /// What has to be said before the message may be settled.
@@ -47,32 +29,25 @@ pub(super) struct Conclusion {
     pub failure: Option<Failure>,
 }
 
-impl From<Result<Done, Failure>> for Outcome {
-    fn from(result: Result<Done, Failure>) -> Self {
-        result.map_or_else(Self::Failed, Self::Done)
-    }
+/// Ends jobs.
+pub struct Concluder {
+    tools: Arc<Tools>,
+    policy: Policy,
+    suspects: Suspects,
 }
 
-impl Outcome {
-    /// What it teaches of the tenant's servers, if anything.
-    pub fn lesson(&self) -> Option<Lesson> {
-        match self {
-            Self::Done(Done::Archived(archived)) => archived.downloaded.then_some(Lesson::Answered),
-            Self::Failed(failure) => match failure.class {
-                Class::Throttled => Some(Lesson::Throttled),
-                // Also what was not asked, since its breaker is open.
-                Class::Unavailable => Some(Lesson::Silent),
-                _ => failure.reason.ccfs_code().map(|_| Lesson::Answered),
-            },
-            Self::CutShort => Some(Lesson::Silent),
-            _ => None,
-        }
+impl Concluder {
+    pub fn new(tools: Arc<Tools>, policy: Policy) -> Self {
+        Self { tools, policy, suspects: Suspects::default() }
     }
-}
 
-impl Worker {
+    /// Notes a delivery's arrival; true for a suspect that comes back from a crash.
+    pub fn arrives(&self, delivery: &Delivery) -> bool {
+        self.suspects.arrives(delivery)
+    }
+
     /// A suspect that comes back from a crash is judged before any work.
-    pub(super) fn judge_suspect(&self, received: &Received) -> Option<Outcome> {
+    pub fn judge_suspect(&self, received: &Received) -> Option<Outcome> {
         let delivery = &received.delivery;
         if delivery.queue != QueueName::Suspect {
             return None;
@@ -82,12 +57,7 @@ impl Worker {
     }
 
     /// Says what happened, settles the delivery, and only then counts and logs it.
-    pub(super) async fn conclude(
-        &self,
-        received: Received,
-        outcome: &Outcome,
-        stop: &CancellationToken,
-    ) {
+    pub async fn conclude(&self, received: Received, outcome: &Outcome, stop: &CancellationToken) {
         let mut conclusion = self.decide(&received, outcome, clock::now());
         if let Some(event) = &conclusion.event {
             let said = tokio::select! {
@@ -114,7 +84,7 @@ impl Worker {
         // What was archived is archived, even if its message comes once more; a retry or a death
         // whose delivery was lost meanwhile has not happened.
         if let Some(ended) = ended.filter(|_| done || settled == Settled::Acked) {
-            let report = report::Report { intake: &intake, attempt, duration: since.elapsed() };
+            let report = Report { intake: &intake, attempt, duration: since.elapsed() };
             report.write(&self.tools, outcome, ended, failure.as_ref());
         }
     }

@@ -4,7 +4,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::Tools;
+use super::tools::Tools;
 use crate::clock;
 use crate::event;
 use crate::failure::Failure;

@@ -2,42 +2,16 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::conclude::Outcome;
-use super::intake::Work;
+use super::question::Question;
 use super::waiting::{Lesson, Place, Waiting};
-use super::{Received, Worker};
-use crate::crash;
 
 /// A job whose CC-FS has not answered for so long does not keep others waiting.
 const UNANSWERED: Duration = Duration::from_secs(5);
-
-/// Since when a job waits for the first word of CC-FS, if it does.
-#[derive(Clone, Debug, Default)]
-pub struct Question(Arc<Mutex<Option<Instant>>>);
-
-impl Question {
-    pub fn asked(&self) {
-        self.set(Some(Instant::now()));
-    }
-
-    pub fn answered(&self) {
-        self.set(None);
-    }
-
-    fn set(&self, since: Option<Instant>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
-    }
-
-    fn since(&self) -> Option<Instant> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 #[derive(Default)]
 pub struct Jobs {
@@ -47,10 +21,12 @@ pub struct Jobs {
     asking: HashMap<Id, Asking>,
 }
 
-struct Asking {
-    tenant: usize,
-    question: Question,
-    cut: CancellationToken,
+/// A job that asks CC-FS.
+pub struct Asking {
+    pub tenant: usize,
+    pub question: Question,
+    /// Ends the job.
+    pub cut: CancellationToken,
 }
 
 /// What a job has taught of its tenant.
@@ -66,29 +42,8 @@ pub struct Ended {
 }
 
 impl Jobs {
-    /// Starts a job that has got its place.
-    pub fn work(
-        &mut self,
-        worker: &Arc<Worker>,
-        (place, received): (Place, Received),
-        stop: &CancellationToken,
-    ) {
-        let message = crash::Job::of(received.delivery.body());
-        let cut = CancellationToken::new();
-        let asking = match (&received.intake.work, received.intake.tenant) {
-            (Work::Archive(job), Some(tenant)) => {
-                Some(Asking { tenant, question: job.question.clone(), cut: cut.clone() })
-            }
-            // Asks nobody.
-            _ => None,
-        };
-        let job = Arc::clone(worker).work(received, cut, stop.clone());
-        let id = self.settle(Some(place), message.during(job));
-        self.asking.extend(asking.map(|asking| (id, asking)));
-    }
-
-    /// Starts what a delivery's end takes.
-    pub fn settle(
+    /// Starts `job`, which holds `place` until it has ended.
+    pub fn start(
         &mut self,
         place: Option<Place>,
         job: impl Future<Output = Option<Learnt>> + Send + 'static,
@@ -98,25 +53,14 @@ impl Jobs {
         id
     }
 
-    /// Sends a delivery away that gets no place.
-    pub fn park(
-        &mut self,
-        worker: &Arc<Worker>,
-        (place, received): (Place, Received),
-        stop: &CancellationToken,
-    ) {
-        let (worker, stop) = (Arc::clone(worker), stop.clone());
-        self.settle(Some(place), async move {
-            // A crash counts also where there is no place.
-            let outcome = worker.judge_suspect(&received).unwrap_or(Outcome::NoPlace);
-            worker.conclude(received, &outcome, &stop).await;
-            None
-        });
+    /// Says of a job that it asks CC-FS, and may be cut short while that does not answer.
+    pub fn asks(&mut self, job: Id, asking: Asking) {
+        self.asking.insert(job, asking);
     }
 
     /// Takes places from jobs that nobody answers, the last to ask first, where others wait for
     /// them: such a tenant keeps an eighth (contract 2).
-    pub fn cut_short(&mut self, waiting: &Waiting<Received>, now: Instant) {
+    pub fn cut_short<T>(&mut self, waiting: &Waiting<T>, now: Instant) {
         let unanswered = |job: &Asking| {
             let since = job.question.since()?;
             let long = now.duration_since(since) >= UNANSWERED && !job.cut.is_cancelled();
@@ -170,7 +114,7 @@ fn lost(error: &JoinError) -> Option<Learnt> {
 
 impl Ended {
     /// Gives back its place; true where a tenant's limit has changed.
-    pub fn leave(self, waiting: &mut Waiting<Received>) -> bool {
+    pub fn leave<T>(self, waiting: &mut Waiting<T>) -> bool {
         if let Some(place) = self.place {
             waiting.leave(place);
         }

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::Tools;
-use super::conclude::{Done, Outcome};
+use super::ended::{Archived, Done, Outcome};
 use super::intake::{Intake, Work};
-use super::job::Archived;
+use super::tools::Tools;
 use crate::clock;
 use crate::failure::{Class, Failure, Reason};
 use crate::metrics::{BreakerTarget, JobOutcome, TenantLabel};
@@ -33,7 +32,7 @@ macro_rules! line {
 }
 
 /// One job that has ended.
-pub(super) struct Report<'a> {
+pub struct Report<'a> {
     pub intake: &'a Intake,
     /// Tries that counted, this one included.
     pub attempt: u32,
@@ -42,7 +41,7 @@ pub(super) struct Report<'a> {
 }
 
 impl Report<'_> {
-    pub(super) fn write(
+    pub fn write(
         &self,
         tools: &Tools,
         outcome: &Outcome,

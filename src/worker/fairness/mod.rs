@@ -1,0 +1,12 @@
+//! Who may work: places, turns and shares (contract 2), and how much a tenant's servers take
+//! (contract 5, throttled). It must not know what a job does.
+
+mod jobs;
+mod pace;
+mod question;
+mod standing;
+mod waiting;
+
+pub use jobs::{Asking, Jobs, Learnt};
+pub use question::Question;
+pub use waiting::{Lane, Lesson, Place, Waiting};

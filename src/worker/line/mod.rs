@@ -1,0 +1,21 @@
+//! What becomes of one delivery: read, run along the line, judged, settled, told.
+//!
+//! [`intake`] → [`job`], the line → [`ended`] → [`outcome`], the table → [`conclude`] → [`report`].
+
+mod conclude;
+mod dump;
+mod ended;
+mod intake;
+mod job;
+mod outcome;
+mod received;
+mod report;
+mod tools;
+
+pub use conclude::Concluder;
+pub use dump::expand;
+pub use ended::{Done, Outcome, panicked};
+pub use intake::{Intake, Work};
+pub use outcome::Policy;
+pub use received::Received;
+pub use tools::Tools;

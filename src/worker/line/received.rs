@@ -1,0 +1,17 @@
+//! A delivery on its way through the worker, with what goes along with it.
+
+use tokio::time::Instant;
+
+use super::intake::Intake;
+use crate::broker::Delivery;
+use crate::metrics::Ticket;
+
+/// A delivery that has been read and waits for its place or is at work.
+pub struct Received {
+    pub delivery: Delivery,
+    pub ticket: Ticket,
+    pub intake: Intake,
+    /// A suspect whose worker has ended.
+    pub crashed: bool,
+    pub since: Instant,
+}

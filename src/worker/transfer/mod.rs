@@ -1,0 +1,16 @@
+//! Bytes from CC-FS into the store, through part buffers of one budget: download, prove, store.
+//! It must not know the broker, nor what follows from a failure.
+
+mod body;
+mod memory;
+mod parts;
+mod source;
+mod stage;
+mod unpack;
+
+pub use body::{Body, Coming};
+pub use memory::Budget;
+pub use parts::{Target, Transferred, transfer};
+pub use source::Source;
+pub use stage::Running;
+pub use unpack::{Shelf, check_folder, take};
