@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::{BadName, CallId, CcId, FileName, RequestId, TenantId, invalid, time};
+use super::{BadName, CallId, CcId, FileName, MAX_EXPECTED, RequestId, TenantId, invalid, time};
 use crate::failure::Failure;
 
 type Data = Map<String, Value>;
@@ -48,6 +48,18 @@ pub fn flag(data: &Data, field: &str) -> Result<bool, Failure> {
         Some(Value::Bool(flag)) => Ok(*flag),
         Some(other) => Err(wrong_type(field, "true or false", other)),
     }
+}
+
+pub fn expected(data: &Data) -> Result<Option<u16>, Failure> {
+    let number = match value(data, "expected") {
+        None => return Ok(None),
+        Some(Value::Number(number)) => number,
+        Some(other) => return Err(wrong_type("expected", "a number", other)),
+    };
+    let files = number.as_u64().and_then(|files| u16::try_from(files).ok());
+    let files = files.filter(|files| (1..=MAX_EXPECTED).contains(files));
+    let bad = || invalid(format!("expected must be a whole number from 1 to {MAX_EXPECTED}"));
+    files.map(Some).ok_or_else(bad)
 }
 
 pub fn list<'a>(data: &'a Data, field: &str) -> Result<Option<&'a Vec<Value>>, Failure> {

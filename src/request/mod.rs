@@ -29,6 +29,9 @@ pub const MAX_BODY: usize = 4 * 1024 * 1024;
 /// The most recordings in one dump (contract 2).
 pub const MAX_RECORDINGS: usize = 10_000;
 
+/// The most files that a call can be said to have (contract 2).
+pub const MAX_EXPECTED: u16 = 1000;
+
 /// The AMQP properties that help to read a body.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hints<'a> {
@@ -113,6 +116,8 @@ pub struct Wanted {
     pub cc_id: Option<CcId>,
     pub call_begin: Option<Timestamp>,
     pub call_end: Option<Timestamp>,
+    /// How many files CC-FS has for the call id, 1 to [`MAX_EXPECTED`]; only dumps tell.
+    pub expected: Option<u16>,
     /// The sender's own, handed on unchanged, to the event alone.
     pub metadata: BTreeMap<String, String>,
 }
@@ -155,7 +160,7 @@ impl DumpRequest {
                 force: self.force,
                 recording: wanted.into(),
             };
-            serde_json::to_vec(&item).expect("strings and a bool always serialise")
+            serde_json::to_vec(&item).expect("strings, a number and a bool always serialise")
         })
     }
 
@@ -168,7 +173,7 @@ impl DumpRequest {
             force: self.force,
             recordings: self.recordings.iter().map(Recording::from).collect(),
         };
-        serde_json::to_vec(&dump).expect("strings and a bool always serialise")
+        serde_json::to_vec(&dump).expect("strings, a number and a bool always serialise")
     }
 }
 
@@ -209,6 +214,8 @@ struct Recording<'a> {
     call_begin: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     call_end: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<u16>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     metadata: &'a BTreeMap<String, String>,
 }
@@ -221,6 +228,7 @@ impl<'a> From<&'a Wanted> for Recording<'a> {
             cc_id: wanted.cc_id.as_ref(),
             call_begin: wanted.call_begin.map(|time| time.to_string()),
             call_end: wanted.call_end.map(|time| time.to_string()),
+            expected: wanted.expected,
             metadata: &wanted.metadata,
         }
     }
@@ -245,7 +253,7 @@ pub fn parse(body: &[u8], hints: Hints<'_>) -> Result<Request, Box<Rejected>> {
 fn read(message_type: MessageType, data: &Map<String, Value>) -> Result<Request, Failure> {
     let tenant = fields::required("tenant", fields::tenant(data)?)?;
     if message_type == MessageType::CallCompleted {
-        // `requestId` and `force` are no fields of this message, so they mean nothing in it.
+        // `requestId`, `force` and `expected` are no fields of this message: they mean nothing in it.
         let wanted = wanted(data)?;
         let request =
             RecordingRequest { tenant, wanted, request_id: None, force: false, message_type };
@@ -254,7 +262,7 @@ fn read(message_type: MessageType, data: &Map<String, Value>) -> Result<Request,
     let request_id = fields::required("requestId", fields::request_id(data)?)?;
     let force = fields::flag(data, "force")?;
     if message_type == MessageType::DumpItem {
-        let (wanted, request_id) = (wanted(data)?, Some(request_id));
+        let (wanted, request_id) = (listed(data)?, Some(request_id));
         let request = RecordingRequest { tenant, wanted, request_id, force, message_type };
         return Ok(Request::Recording(request));
     }
@@ -271,10 +279,15 @@ fn recordings(data: &Map<String, Value>) -> Result<Vec<Wanted>, Failure> {
         )));
     }
     let each = list.iter().enumerate().map(|(index, value)| {
-        let read = fields::object(value).and_then(wanted);
+        let read = fields::object(value).and_then(listed);
         read.map_err(|failure| invalid(format!("recordings[{index}]: {}", failure.detail)))
     });
     each.collect()
+}
+
+/// A recording of a dump.
+fn listed(data: &Map<String, Value>) -> Result<Wanted, Failure> {
+    Ok(Wanted { expected: fields::expected(data)?, ..wanted(data)? })
 }
 
 fn wanted(data: &Map<String, Value>) -> Result<Wanted, Failure> {
@@ -284,6 +297,7 @@ fn wanted(data: &Map<String, Value>) -> Result<Wanted, Failure> {
         cc_id: fields::cc_id(data)?,
         call_begin: fields::time(data, "callBegin")?,
         call_end: fields::time(data, "callEnd")?,
+        expected: None,
         metadata: fields::metadata(data)?,
     };
     if wanted.call_id.is_none() && wanted.file_name.is_none() {

@@ -57,6 +57,7 @@ fn reads_every_field_of_a_call() {
         cc_id: Some(CcId::new("1").unwrap()),
         call_begin: Some("2026-04-25T05:07:43Z".parse().unwrap()),
         call_end: Some("2026-04-25T05:12:44Z".parse().unwrap()),
+        expected: None,
         metadata: metadata.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
     };
     assert_eq!(
@@ -75,7 +76,8 @@ fn reads_every_field_of_a_call() {
 fn null_is_absent_and_so_are_empty_names() {
     let message = json!({
         "type": "call.completed", "tenant": "acme", "callId": "c", "fileName": "", "ccId": "",
-        "callBegin": null, "callEnd": null, "metadata": null, "requestId": 7, "force": "x"
+        "callBegin": null, "callEnd": null, "metadata": null, "requestId": 7, "force": "x",
+        "expected": "none of a call's fields"
     });
     let request = recording(parse_json(&message).unwrap());
     let call_id = Some(CallId::new("c").unwrap());

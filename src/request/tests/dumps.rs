@@ -12,7 +12,10 @@ pub(super) fn dump_of(recordings: Value) -> Value {
 #[test]
 fn a_dump_is_expanded_into_items_that_say_the_same() {
     let message = dump_of(json!([
-        { "callId": "A", "callEnd": "2026-04-25T05:12:44.25+02:00", "metadata": { "k": "v" } },
+        {
+            "callId": "A", "callEnd": "2026-04-25T05:12:44.25+02:00", "expected": 3,
+            "metadata": { "k": "v" }
+        },
         { "fileName": "X:\\17\\0\\20180903\\1\\2.V3", "ccId": "7", "callBegin": "2018-09-03T00:00:00Z" },
     ]));
     let dump = dump(parse_json(&message).unwrap()).into_single().unwrap_err();
@@ -29,7 +32,7 @@ fn a_dump_is_expanded_into_items_that_say_the_same() {
         assert_eq!(&item.wanted, wanted);
     }
     let first = dump.items().next().map(|body| String::from_utf8(body).unwrap()).unwrap();
-    insta::assert_snapshot!(first, @r#"{"type":"recording.dump-item","tenant":"acme","requestId":"audit","force":true,"callId":"A","callEnd":"2026-04-25T03:12:44.25Z","metadata":{"k":"v"}}"#);
+    insta::assert_snapshot!(first, @r#"{"type":"recording.dump-item","tenant":"acme","requestId":"audit","force":true,"callId":"A","callEnd":"2026-04-25T03:12:44.25Z","expected":3,"metadata":{"k":"v"}}"#);
 }
 
 #[test]
@@ -41,6 +44,7 @@ fn a_dump_is_written_as_it_is_read_and_a_thousand_of_the_longest_names_fit() {
         cc_id: CcId::new(longest('"', 64)).ok(),
         call_begin: Some("2026-04-25T05:07:43Z".parse().unwrap()),
         call_end: Some("2026-04-25T05:12:44.123456789Z".parse().unwrap()),
+        expected: Some(MAX_EXPECTED),
         metadata: BTreeMap::new(),
     };
     let dump = DumpRequest {
@@ -56,8 +60,9 @@ fn a_dump_is_written_as_it_is_read_and_a_thousand_of_the_longest_names_fit() {
 
 #[test]
 fn a_dump_of_one_recording_is_done_in_place() {
-    let dump = dump(parse_json(&dump_of(json!([{ "callId": "A" }]))).unwrap());
+    let dump = dump(parse_json(&dump_of(json!([{ "callId": "A", "expected": 2 }]))).unwrap());
     let single = dump.into_single().unwrap();
+    assert_eq!(single.wanted.expected, Some(2));
     assert_eq!(single.message_type, MessageType::DumpRequested);
     assert_eq!(single.request_id.unwrap().as_str(), "audit");
     assert!(single.force);
@@ -98,6 +103,14 @@ fn a_bad_dump_is_refused_whole() {
     for (message, detail) in cases {
         assert_eq!(parse_json(&message).unwrap_err().failure.detail, detail);
     }
+    for bad in [json!(0), json!(1001), json!(-1), json!(1.5), json!(65_537), json!(1e300)] {
+        let message = recordings(json!({ "callId": "A", "expected": bad }));
+        let detail = "recordings[3]: expected must be a whole number from 1 to 1000";
+        assert_eq!(parse_json(&message).unwrap_err().failure.detail, detail, "{bad}");
+    }
+    let message = recordings(json!({ "callId": "A", "expected": "2" }));
+    let detail = "recordings[3]: expected must be a number, is a string";
+    assert_eq!(parse_json(&message).unwrap_err().failure.detail, detail);
     let most = dump(parse_json(&dump_of(json!(vec![good; MAX_RECORDINGS]))).unwrap());
     assert_eq!(most.items().count(), MAX_RECORDINGS);
 }
