@@ -7,10 +7,10 @@ KEEP ?=
 TIME ?= 15
 ARGS ?=
 
-.PHONY: help demo test torture sabotage fuzz bench limits lint doc deny alerts ci image
+.PHONY: help demo test test-rabbitmq4 torture sabotage fuzz bench limits lint doc deny alerts ci image
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 16
 
 demo: ## the whole system on this machine; KEEP=1 leaves it running
 	@.ci/compiler
@@ -21,6 +21,11 @@ test: ## the whole suite; ARGS=name runs what is named so
 	@.ci/compiler
 	@echo "A RabbitMQ node and an S3 server are fetched where absent (as root, on Debian)."
 	$(CARGO) test --workspace --locked $(ARGS)
+
+test-rabbitmq4: ## the tests that have to do with RabbitMQ, on its version 4; ARGS=name as above
+	@.ci/compiler
+	@root=$$(.ci/debian-root sid); set -x; \
+	CALLVAULT_TEST_RABBITMQ=$$root $(CARGO) test --locked --test it -- $(ARGS)
 
 fuzz: ## looks for bytes that break a promise; TIME=300 seconds a target, ARGS=wav one of them
 	@.ci/compiler c++

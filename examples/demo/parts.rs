@@ -10,7 +10,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::screen::Screen;
 use crate::script::{NOT_READY_WINDOW, PART_SIZE, TENANTS};
 use crate::support::broker::client::{Rabbit, table};
-use crate::support::broker::{self, Node};
+use crate::support::broker::{Node, programs};
 use crate::support::ccfs::Simulator;
 use crate::support::s3::seaweed::{self, Seaweed};
 use crate::support::s3::{ACCESS_KEY, S3, SECRET_KEY};
@@ -98,7 +98,7 @@ pub fn shown(path: &std::path::Path) -> String {
 }
 
 fn rabbit_hint() -> &'static str {
-    if broker::is_installed() { "" } else { "installing rabbitmq-server from Debian, once" }
+    if programs::are_installed() { "" } else { "installing rabbitmq-server from Debian, once" }
 }
 
 fn seaweed_hint() -> &'static str {

@@ -1,11 +1,12 @@
 //! A private RabbitMQ node, and a client to play the rest of the world with.
 //!
-//! Debian's `rabbitmq-server`, its programs called directly with an environment of their own: own
-//! node name, ports, epmd, folders, everything bound to loopback. Works as root. One node is shared
-//! by all tests of a process ([`node`]); a test that kills its node starts one with
-//! [`Node::start_private`].
+//! Debian's `rabbitmq-server`, or the one that `CALLVAULT_TEST_RABBITMQ` names ([`programs`]), its
+//! programs called directly with an environment of their own: own node name, ports, epmd, folders,
+//! everything bound to loopback. Works as root. One node is shared by all tests of a process
+//! ([`node`]); a test that kills its node starts one with [`Node::start_private`].
 
 pub mod client;
+pub mod programs;
 pub mod tls;
 
 use std::fs;
@@ -18,14 +19,12 @@ use lapin::{Connection, ConnectionProperties};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::child::GuardedChild;
-use super::debian::{self, show};
+use super::debian::show;
 use super::{eventually, free_port, kit_dir, unique};
 
 use client::Rabbit;
 use tls::Tls;
 
-/// The programs themselves; the wrappers in /usr/sbin switch user and folders.
-const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";
 /// 4–6 s on an idle machine.
 const BOOT: Duration = Duration::from_secs(120);
 
@@ -71,7 +70,9 @@ impl Node {
     }
 
     async fn start_node(with_tls: bool) -> Self {
-        tokio::task::spawn_blocking(install).await.expect("the installation does not panic");
+        tokio::task::spawn_blocking(programs::install)
+            .await
+            .expect("the installation does not panic");
         let name = unique("rabbit");
         let folder = kit_dir().join(&name);
         remove_stale_folders();
@@ -109,7 +110,7 @@ impl Node {
         let mut running = self.running.lock().await;
         assert!(running.is_none(), "{} runs already", self.name);
         let log = || fs::File::create(self.folder.join("console.log")).expect("a writable folder");
-        let mut epmd = Command::new("epmd");
+        let mut epmd = programs::epmd();
         epmd.args(["-address", "127.0.0.1", "-port", &self.ports.epmd.to_string()]);
         epmd.stdout(Stdio::null()).stderr(Stdio::null());
         let epmd = GuardedChild::spawn(&mut epmd).expect("epmd starts");
@@ -245,7 +246,7 @@ impl Node {
 
     fn command(&self, program: &str) -> Command {
         let folder = |name: &str| self.folder.join(name);
-        let mut command = Command::new(Path::new(PROGRAMS).join(program));
+        let mut command = programs::rabbitmq(program);
         for (name, _) in std::env::vars_os() {
             // The surrounding machine's RabbitMQ is none of ours.
             if ["RABBITMQ_", "ERL_"].iter().any(|own| name.to_string_lossy().starts_with(own)) {
@@ -293,20 +294,6 @@ impl Drop for Node {
         *self.running.get_mut() = None;
         let _ = fs::remove_dir_all(&self.folder);
     }
-}
-
-/// Whether Debian's package is there; else the first node to start installs it.
-pub fn is_installed() -> bool {
-    Path::new(PROGRAMS).join("rabbitmq-server").exists()
-}
-
-fn install() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        if !is_installed() {
-            debian::install("rabbitmq-server", "rabbitmq-server.service epmd.service epmd.socket");
-        }
-    });
 }
 
 async fn connect(url: &str) -> lapin::Result<Connection> {
