@@ -68,7 +68,8 @@ pub fn comes_back_from_a_dump(request: &Request) {
 
 fn is_envelope(body: &[u8], hints: Hints<'_>) -> bool {
     let bare = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    let body: Value = serde_json::from_slice(bare).expect("what was read is JSON");
+    // A lone surrogate is more than this reader takes; a text in base64 has it all the same.
+    let Ok(body) = serde_json::from_slice::<Value>(bare) else { return true };
     hints.content_type.is_some_and(|essence| essence.contains("cloudevents"))
         || body.get("specversion").is_some_and(|version| !version.is_null())
 }

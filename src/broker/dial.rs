@@ -100,17 +100,18 @@ impl Dialer {
         }
         let read = |key: &str, file: &std::path::Path| {
             let failed = |error| Fault::new(format!("broker.{key}: {}: {error}", file.display()));
-            std::fs::read_to_string(file).map_err(failed)
+            config::read_pem(file).map_err(failed)
         };
         let settings = &self.settings;
         let ca = settings.ca_file.as_deref().map(|file| read("ca_file", file)).transpose()?;
+        let ca = ca.map(|pem| String::from_utf8_lossy(&pem).into_owned());
         if ca.as_deref().is_some_and(|pem| !pem.contains("BEGIN CERTIFICATE")) {
             return Err(Fault::new("broker.ca_file holds no certificate in PEM form"));
         }
         let identity = match (&settings.client_cert_file, &settings.client_key_file) {
             (Some(certificate), Some(key)) => Some(OwnedIdentity::PKCS8 {
-                pem: read("client_cert_file", certificate)?.into_bytes(),
-                key: read("client_key_file", key)?.into_bytes(),
+                pem: read("client_cert_file", certificate)?,
+                key: read("client_key_file", key)?,
             }),
             _ => None,
         };

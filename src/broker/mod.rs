@@ -12,6 +12,7 @@ mod copy;
 mod dead;
 mod dial;
 mod epoch;
+mod moment;
 mod publisher;
 mod requests;
 mod settle;

@@ -13,7 +13,7 @@ use lapin::types::{FieldTable, ShortString};
 use super::epoch::Member;
 use super::publisher::{Message, PublishError, Route};
 use super::state::{State, Verdict, copied_headers};
-use super::{Publisher, QueueName, Shared, copy};
+use super::{Publisher, QueueName, Shared, copy, moment};
 use crate::clock;
 use crate::crash::{self, Point};
 use crate::failure::Reason;
@@ -83,8 +83,7 @@ impl Delivery {
 
     /// The AMQP property `timestamp`, if it is a time at all.
     pub fn sent_at(&self) -> Option<Timestamp> {
-        let seconds = i64::try_from((*self.message.properties.timestamp())?).ok()?;
-        Timestamp::from_second(seconds).ok()
+        self.message.properties.timestamp().and_then(moment::of)
     }
 
     pub fn state(&self) -> &State {

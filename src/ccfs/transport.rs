@@ -265,7 +265,7 @@ fn tls(settings: &config::Ccfs) -> Result<ClientConfig, ClientError> {
 }
 
 fn read_ca(path: &Path) -> Result<Vec<CertificateDer<'static>>, ClientError> {
-    let pem = std::fs::read(path)
+    let pem = config::read_pem(path)
         .map_err(|source| ClientError::CaRead { path: path.to_owned(), source })?;
     match CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>() {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),

@@ -14,6 +14,7 @@ mod layers;
 mod log;
 mod mistake;
 mod nearest;
+mod pem;
 mod reader;
 mod retry;
 mod secret;
@@ -35,6 +36,7 @@ pub use effective::{Effective, EffectiveSection, Row, Source};
 pub use http::Http;
 pub use log::{Log, LogFormat};
 pub use mistake::{Mistake, Mistakes, Place};
+pub use pem::read_pem;
 pub use retry::Retry;
 pub use secret::{Secret, SecretError};
 pub use store::{

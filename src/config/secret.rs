@@ -56,7 +56,7 @@ impl Secret {
         Self(Arc::new(Source::Fixed(value.into().into())))
     }
 
-    /// The secret that a file holds, but for one trailing line end. Nothing is read yet.
+    /// The secret that a file holds, but for what editors put around it. Nothing is read yet.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self(Arc::new(Source::File { path: path.into(), state: Mutex::default() }))
     }
@@ -132,8 +132,10 @@ pub(super) fn read_file(path: &Path) -> Result<String, SecretError> {
     Ok(value.to_owned())
 }
 
-/// Without the line end that editors and `echo` leave behind.
+/// Without the line end that editors and `echo` leave behind, and without the byte order mark that
+/// those of Windows put in front.
 pub(super) fn trimmed(text: &str) -> &str {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     text.trim_end_matches(['\r', '\n'])
 }
 
@@ -195,6 +197,16 @@ mod tests {
         std::fs::write(&path, "one").unwrap();
         assert_eq!(shown(secret.read_at(start + Duration::from_secs(1))), Err(missing));
         assert_eq!(shown(secret.read_at(start + Duration::from_secs(30))).unwrap(), "one");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_none_of_the_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        std::fs::write(&path, b"\xef\xbb\xbfSK\r\n").unwrap();
+        assert_eq!(shown(Secret::file(&path).read()).unwrap(), "SK");
+        std::fs::write(&path, b"\xef\xbb\xbf\n").unwrap();
+        assert_eq!(shown(Secret::file(&path).read()), Err(SecretError::Empty { path }));
     }
 
     #[test]

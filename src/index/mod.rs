@@ -1,10 +1,11 @@
 //! The recording index of CC-FS: what there is to archive, a row a recording.
 //!
-//! One CSV of 18 columns without a header, or the ZIP package it comes in, of any size: a row is in
+//! One CSV of 13 columns or more without a header, or the ZIP package it comes in, of any size: a row is in
 //! memory, never the file. A row that cannot be used is handed out with its line and the reason,
 //! never skipped; the reason quotes nothing of the row, which holds phone numbers. What becomes of
 //! the rows is not known here.
 
+mod cell;
 mod encoding;
 mod row;
 mod source;

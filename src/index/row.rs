@@ -4,13 +4,13 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use super::BadRow;
+use super::{BadRow, cell};
 use crate::request::{BadName, CallId, CcId, FileName, Wanted};
 
 /// developer, account_id, cc_id, agent_id, call_id, caller_no, callee_no, call_begin, call_end,
-/// file_name, task_status, task_result, original_file_name, vdn_id, call_type, media_type,
-/// user_wanted_skill_id, current_skill_id.
-pub(super) const COLUMNS: usize = 18;
+/// file_name, task_status, task_result, original_file_name: those of every release. Newer ones have
+/// vdn_id, call_type, media_type, user_wanted_skill_id, current_skill_id and what else may come.
+pub(super) const COLUMNS: usize = 13;
 
 const CC_ID: usize = 2;
 const CALL_ID: usize = 4;
@@ -43,14 +43,20 @@ pub enum By {
 impl Row {
     /// Reads a row, its times as those of `zone`.
     pub(super) fn read(fields: &[String], zone: &TimeZone) -> Result<Self, BadRow> {
-        let field = |column: usize| fields.get(column).map_or("", String::as_str);
+        let field = |column: usize| cell::text(fields.get(column).map_or("", String::as_str));
         let cc_id = Some(field(CC_ID)).filter(|text| !text.is_empty()).map(CcId::new).transpose();
+        let call_id = field(CALL_ID);
         let row = Self {
-            call_id: CallId::new(field(CALL_ID)),
+            call_id: match cell::is_rounded(&call_id) {
+                false => CallId::new(call_id),
+                true => Err(BadName(
+                    "was rounded by a spreadsheet; give the index as CC-FS made it".to_owned(),
+                )),
+            },
             file_name: FileName::new(field(ORIGINAL_FILE_NAME)),
             cc_id: cc_id.map_err(|rule| BadRow(format!("cc_id {rule}")))?,
-            call_begin: time(field(CALL_BEGIN), "call_begin", zone)?,
-            call_end: time(field(CALL_END), "call_end", zone)?,
+            call_begin: time(&field(CALL_BEGIN), "call_begin", zone)?,
+            call_end: time(&field(CALL_END), "call_end", zone)?,
         };
         match (&row.call_id, &row.file_name) {
             (Err(call_id), Err(file_name)) => {

@@ -18,7 +18,10 @@ const READ_BYTES: u64 = 64 * 1024;
 /// The rows of one file.
 pub(super) struct Table<R> {
     source: R,
+    /// That a row has at least.
     columns: usize,
+    /// What the narrowest row on one line has; releases differ in how many columns they write.
+    narrowest: Option<usize>,
     read_bytes: u64,
     /// What has been read; a row is taken from its front.
     buffer: Vec<u8>,
@@ -53,6 +56,7 @@ impl<R: Read> Table<R> {
         Self {
             source,
             columns,
+            narrowest: None,
             read_bytes: READ_BYTES,
             buffer: Vec::new(),
             start: 0,
@@ -93,16 +97,21 @@ impl<R: Read> Table<R> {
                 Split::Row { bytes, .. } if bytes > MAX_ROW => {
                     return self.refuse_line(too_long()).map(Some);
                 }
-                Split::Row { bytes, fields } if fields.len() == self.columns => {
+                Split::Row { bytes, fields } if fields.len() >= self.columns => {
                     if self.swallows_a_row(bytes) {
                         return self.refuse_line(swallowing()).map(Some);
                     }
-                    let found = Found { line: self.line, fields: Ok(fields) };
+                    let (line, columns) = (self.line, fields.len());
                     self.take(bytes);
-                    return Ok(Some(found));
+                    if self.line <= line + 1 {
+                        let least = self.narrowest.map_or(columns, |least| least.min(columns));
+                        self.narrowest = Some(least);
+                    }
+                    return Ok(Some(Found { line, fields: Ok(fields) }));
                 }
                 Split::Row { fields, .. } => {
-                    let what = format!("has {} columns, not {}", fields.len(), self.columns);
+                    let (found, least) = (fields.len(), self.columns);
+                    let what = format!("has {found} columns, fewer than {least}");
                     return self.refuse_line(what).map(Some);
                 }
                 Split::Misquoted(what) => return self.refuse_line(what.to_owned()).map(Some),
@@ -131,7 +140,8 @@ impl<R: Read> Table<R> {
     fn swallows_a_row(&self, bytes: usize) -> bool {
         let lines = self.rest()[..bytes].split(|byte| *byte == b'\n');
         let commas = lines.map(|line| line.iter().filter(|byte| **byte == b',').count());
-        commas.skip(1).any(|commas| commas + 1 >= self.columns)
+        let least = self.narrowest.unwrap_or(self.columns);
+        commas.skip(1).any(|commas| commas + 1 >= least)
     }
 
     fn rest(&self) -> &[u8] {
@@ -198,6 +208,9 @@ fn split(bytes: &[u8], ended: bool) -> Split {
             None => return Split::NeedMore,
         };
         fields.push(field);
+        let blanks = bytes[end..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        // A tab behind the quotes tells a spreadsheet that it is text.
+        let end = if quoted { end + blanks } else { end };
         match &bytes[end..] {
             [b',', ..] => at = end + 1,
             [b'\n', ..] => return Split::Row { bytes: end + 1, fields },

@@ -152,8 +152,14 @@ fn what_is_wrong_with_a_row_is_said_without_quoting_it() {
         (row(&[(8, "0000-04-25 05:07:43")]), time("call_end")),
         (row(&[(8, "5550199")]), time("call_end")),
         (row(&[(2, &"1".repeat(65))]), "cc_id must have 1 to 64 characters, has 65".to_owned()),
-        (row(&[(17, "a,b")]), "has 19 columns, not 18".to_owned()),
-        ("5550199".to_owned(), "has 1 columns, not 18".to_owned()),
+        ("d,7,1,512,1,2,3,,,,0,5550199".to_owned(), "has 12 columns, fewer than 13".to_owned()),
+        (
+            row(&[(4, "1.77709E+20"), (12, "")]),
+            "call_id was rounded by a spreadsheet; give the index as CC-FS made it, and \
+             original_file_name must have 1 to 225 characters, has 0"
+                .to_owned(),
+        ),
+        ("5550199".to_owned(), "has 1 columns, fewer than 13".to_owned()),
         (row(&[(5, "\"55\"50199")]), "has text after a closing quote".to_owned()),
         (row(&[(5, "\"5550199")]), "has a quote that is not closed".to_owned()),
         (
@@ -175,6 +181,43 @@ fn what_is_wrong_with_a_row_is_said_without_quoting_it() {
 }
 
 #[test]
+fn every_release_has_the_first_thirteen_columns() {
+    let first = row(&[]).split(',').take(13).collect::<Vec<_>>().join(",");
+    let widths = [first.clone(), first.clone() + ",", row(&[]), row(&[(17, "a,b,c")])];
+    let expected = rows(row(&[]).as_bytes(), &TimeZone::UTC).remove(0);
+    for line in &widths {
+        let row = rows(line.as_bytes(), &TimeZone::UTC).remove(0);
+        assert_eq!(row, expected, "{line}");
+    }
+    // Whatever their width, a quote that is not closed takes none of them along.
+    let open = first.replace(",512,", ",\"open,");
+    let closed = first.replace(",512,", ",open\",");
+    let runs_on = "line 1: runs on over what looks like another row: a quote that is not closed?";
+    let expected = [runs_on.to_owned(), format!("line 2: {CALL}")];
+    assert_eq!(read(&table(&[open, closed])), expected);
+}
+
+#[test]
+fn what_a_spreadsheet_left_in_cells_is_none_of_theirs() {
+    let cells = |left: &str, right: &str| {
+        let cell = |text: &str| format!("{left}{text}{right}");
+        let fields = row(&[]).split(',').map(cell).collect::<Vec<_>>();
+        fields.join(",")
+    };
+    let good = rows(row(&[]).as_bytes(), &TimeZone::UTC);
+    let marks = [("", "\t"), (" ", " "), ("\u{a0}", "\u{3000}"), ("\u{200e}", ""), ("'", "")];
+    let formulas = [("=\"", "\""), ("\"=\"\"", "\"\"\""), ("\"", "\"\t"), (" \"", "\"")];
+    for (left, right) in marks.into_iter().chain(formulas) {
+        let line = cells(left, right);
+        assert_eq!(rows(line.as_bytes(), &TimeZone::UTC), good, "{line}");
+    }
+    // What is there no more cannot be asked for, but by the file.
+    let rounded = row(&[(4, "1.77709E+20")]);
+    let found = rows(rounded.as_bytes(), &TimeZone::UTC).remove(0).unwrap();
+    assert!(found.call_id.is_err() && found.file_name.is_ok());
+}
+
+#[test]
 fn lines_are_counted_through_quotes_empty_lines_and_line_breaks() {
     let broken = row(&[(3, "\"a \"\"b\"\",\r\n\n c\""), (4, "\"second\"")]);
     let lines = [String::new(), row(&[]), broken, String::new(), row(&[(4, "third")])];
@@ -190,7 +233,7 @@ fn lines_are_counted_through_quotes_empty_lines_and_line_breaks() {
 
 #[test]
 fn a_quote_that_is_not_closed_takes_no_other_line_along() {
-    // To most readers these are one row of 18 columns, and line 2 is never heard of.
+    // To most readers these are one row, and line 2 is never heard of.
     let lines = [
         row(&[(3, "\"open")]),
         row(&[(4, "middle")]),
@@ -273,7 +316,7 @@ fn of_a_package_the_record_files_are_read() {
         ("records.csv", b"not,an,index".to_vec()),
         ("20260425_record_1.csv.md5", b"0".to_vec()),
     ]);
-    let bad = "has 1 columns, not 18";
+    let bad = "has 1 columns, fewer than 13";
     let expected = [
         "out/20260425_record_1.csv, line 1: first".to_owned(),
         format!("out/20260425_record_1.csv, line 2: {bad}"),

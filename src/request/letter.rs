@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::error::Category;
 use serde_json::{Map, Value};
 
-use super::{Hints, MAX_BODY, MessageType, fields, invalid};
+use super::{Hints, MAX_BODY, MessageType, fields, invalid, surrogates};
 use crate::failure::{Failure, Reason};
 
 /// An opened message: its type and fields as far as they could be made out, and what was wrong.
@@ -40,7 +40,9 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, Failure> {
     let text = std::str::from_utf8(body).map_err(|error| {
         invalid(format!("the body is not UTF-8 at byte {}", error.valid_up_to()))
     })?;
-    match serde_json::from_str(text).map_err(|error| invalid(place_of(&error)))? {
+    match serde_json::from_str(&surrogates::replaced(text))
+        .map_err(|error| invalid(place_of(&error)))?
+    {
         Value::Object(object) => Ok(object),
         other => {
             Err(invalid(format!("the body must be a JSON object, is {}", fields::kind(&other))))

@@ -164,6 +164,42 @@ fn what_is_no_json_object_says_where_it_broke() {
 }
 
 #[test]
+fn a_lone_surrogate_is_a_replacement_character_wherever_it_stands() {
+    let cut = |field: &str, value: &str| {
+        let message = call().to_string();
+        format!("{},\"{field}\":{value}}}", &message[..message.len() - 1])
+    };
+    let cases = [
+        cut("note", r#""cut here \ud83d""#),
+        cut("note", r#"[{"\udc00": "\ud83d\ud83d"}]"#),
+        cut(r"note\udfff", "1"),
+        cut("callEnd", r#""2026-04-25T05:12:44Z", "\ud83d": null"#),
+    ];
+    for message in cases {
+        let request = recording(parse(message.as_bytes(), NO_HINTS).unwrap());
+        assert_eq!(request.wanted.call_id.unwrap().as_str(), "1777093663-792075", "{message}");
+    }
+    let message = cut("metadata", r#"{ "a\ud83d": "\ude00 b \ud83d\ude00" }"#);
+    let envelopes = [
+        format!(r#"{{"specversion":"1.0","type":"call.completed","s":"\uD800","data":{message}}}"#),
+        format!(
+            r#"{{"specversion":"1.0","type":"call.completed","data_base64":"{}"}}"#,
+            BASE64.encode(&message)
+        ),
+    ];
+    for body in [&message, &envelopes[0], &envelopes[1]] {
+        let request = recording(parse(body.as_bytes(), NO_HINTS).unwrap());
+        let metadata = [("a\u{fffd}".to_owned(), "\u{fffd} b \u{1f600}".to_owned())];
+        assert_eq!(request.wanted.metadata, metadata.into(), "{body}");
+    }
+    let named = cut("callId", r#""1777093663-\ud83d""#);
+    let request = recording(parse(named.as_bytes(), NO_HINTS).unwrap());
+    assert_eq!(request.wanted.call_id.unwrap().as_str(), "1777093663-\u{fffd}");
+    let broken = parse(br#"{"a":"\ud83d",}"#, NO_HINTS).unwrap_err();
+    assert_eq!(broken.failure.detail, "the body is not JSON at line 1, column 15");
+}
+
+#[test]
 fn a_body_may_have_four_mebibytes() {
     let mut body = call().to_string().into_bytes();
     body.resize(MAX_BODY, b' ');

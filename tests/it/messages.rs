@@ -190,13 +190,16 @@ async fn the_broker_s_timestamp_dates_what_nothing_else_does() {
     let worker = world.worker(&[]).await;
     let mut message = call(TIMELESS);
     message["callEnd"] = Value::Null;
-    // 2026-04-25T05:07:43Z.
-    let properties = BasicProperties::default().with_timestamp(1_777_093_663);
-
-    world.publish_raw("call.completed", message.to_string().as_bytes(), properties).await;
-
-    let event = world.event().await.json();
-    assert_eq!(event["data"]["objects"][0]["key"], "acme/2026/04/25/A-0815.wav");
+    let body = message.to_string();
+    // 2026-04-25T05:07:43Z, and a day later as many clients write it, in milliseconds.
+    let sent = [(1_777_093_663, "25"), (1_777_180_063_000, "26")];
+    for (timestamp, day) in sent {
+        let properties = BasicProperties::default().with_timestamp(timestamp);
+        world.publish_raw("call.completed", body.as_bytes(), properties).await;
+        let event = world.event().await.json();
+        let key = format!("acme/2026/04/{day}/A-0815.wav");
+        assert_eq!(event["data"]["objects"][0]["key"], key, "{event}");
+    }
     worker.stop().await;
 }
 

@@ -6,9 +6,9 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::broker::copy;
 use crate::broker::state::{Death, State};
 use crate::broker::topology::Names;
+use crate::broker::{copy, moment};
 use crate::clock;
 
 /// Digits of [`DeadMessage::id`]: 48 bits, so that of a million messages no two are likely to
@@ -71,7 +71,7 @@ impl DeadMessage {
             ("reply_to", text(of.reply_to())),
             ("app_id", text(of.app_id())),
             ("user_id", text(of.user_id())),
-            ("timestamp", of.timestamp().map(|seconds| moment(seconds).into())),
+            ("timestamp", of.timestamp().map(|timestamp| shown(timestamp).into())),
             ("priority", of.priority().map(Value::from)),
             ("delivery_mode", of.delivery_mode().map(Value::from)),
         ];
@@ -97,9 +97,9 @@ fn id_of(message_id: &str, died: Option<Timestamp>) -> String {
     id
 }
 
-fn moment(seconds: u64) -> String {
-    let at = i64::try_from(seconds).ok().and_then(|at| Timestamp::from_second(at).ok());
-    at.map_or_else(|| seconds.to_string(), |at| at.to_string())
+/// What is no time is shown as the number it is.
+fn shown(timestamp: u64) -> String {
+    moment::of(timestamp).map_or_else(|| timestamp.to_string(), |at| at.to_string())
 }
 
 fn object(table: &FieldTable) -> serde_json::Map<String, Value> {
@@ -121,7 +121,7 @@ fn json(value: &AMQPValue) -> Value {
         AMQPValue::ShortString(text) => text.as_str().into(),
         AMQPValue::LongString(text) => String::from_utf8_lossy(text.as_bytes()).into(),
         AMQPValue::ByteArray(bytes) => hex::encode(bytes.as_slice()).into(),
-        AMQPValue::Timestamp(seconds) => moment(*seconds).into(),
+        AMQPValue::Timestamp(timestamp) => shown(*timestamp).into(),
         AMQPValue::FieldArray(values) => values.as_slice().iter().map(json).collect(),
         AMQPValue::FieldTable(table) => object(table).into(),
         AMQPValue::DecimalValue(_) | AMQPValue::Void => Value::Null,

@@ -1,5 +1,7 @@
 //! Cut connections, killed and silent nodes, alarms, TLS.
 
+use std::path::Path;
+
 use callvault::broker::{Disposition, Settled};
 use callvault::config::{self, Secret};
 
@@ -141,6 +143,23 @@ async fn tls_needs_the_configured_authority_and_shows_the_client_certificate() {
     };
     let rig = Rig::start(trusting.clone()).await;
     assert_eq!(rig.broker.publisher().event(&event("e-1")).await, Ok(()));
+    rig.broker.close().await;
+
+    // The same files as an editor of Windows saves them.
+    let folder = tempfile::tempdir().expect("a folder");
+    let marked = |file: &Path| {
+        let marked = folder.path().join(file.file_name().expect("a file"));
+        let pem = std::fs::read(file).expect("it is there");
+        std::fs::write(&marked, [&b"\xef\xbb\xbf"[..], &pem].concat()).expect("room for it");
+        Some(marked)
+    };
+    let marked = config::Broker {
+        ca_file: marked(&tls.ca_file),
+        client_cert_file: marked(&tls.client_cert_file),
+        client_key_file: marked(&tls.client_key_file),
+        ..trusting.clone()
+    };
+    let rig = Rig::start(marked).await;
     rig.broker.close().await;
 
     // The node asks for a client certificate, and callvault for a known authority.

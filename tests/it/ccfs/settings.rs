@@ -61,6 +61,12 @@ async fn a_private_ca_is_trusted_when_it_is_named() {
     assert!(detail.contains("certificate"), "{detail}");
     let friend = config::Ccfs { ca_file: Some(ccfs.ca_file()), ..stranger };
     same(&fetch(&client_with(&friend)).await.unwrap(), &ccfs.expected(CALL));
+    // As an editor of Windows saves it.
+    let marked = tempfile::NamedTempFile::new().unwrap();
+    let pem = std::fs::read(ccfs.ca_file()).unwrap();
+    std::fs::write(&marked, [&b"\xef\xbb\xbf"[..], &pem].concat()).unwrap();
+    let friend = config::Ccfs { ca_file: Some(marked.path().to_owned()), ..friend };
+    same(&fetch(&client_with(&friend)).await.unwrap(), &ccfs.expected(CALL));
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ async fn an_index_is_asked_for_in_requests_of_at_most_a_thousand() {
     assert_eq!(ended.code, 1, "{}", ended.stderr);
     assert_eq!(ended.stdout, "asked for 2500 recordings in 3 requests, audit\n");
     assert_snapshot!(ended.stderr, @r"
-    20260425_record_1.csv, line 1501: has 3 columns, not 18
+    20260425_record_1.csv, line 1501: has 3 columns, fewer than 13
     20260425_record_1.csv, line 1502: call_id must have 1 to 25 characters, has 0
     callvault: 2 of what was to be asked for could not be, for the reasons above
     ");
