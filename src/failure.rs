@@ -45,6 +45,8 @@ impl Reason {
     pub const CCFS_TRUNCATED: Self = Self::fixed("ccfs.truncated");
     pub const CCFS_TOO_LARGE: Self = Self::fixed("ccfs.too_large");
     pub const CCFS_PROTOCOL: Self = Self::fixed("ccfs.protocol");
+    /// A result code that is none; in metrics also one that is in no table.
+    pub const CCFS_OTHER: Self = Self::fixed("ccfs.other");
     pub const STORE_UNREACHABLE: Self = Self::fixed("store.unreachable");
     pub const STORE_TIMEOUT: Self = Self::fixed("store.timeout");
     pub const STORE_CONFLICT: Self = Self::fixed("store.conflict");
@@ -72,6 +74,7 @@ impl Reason {
         Self::CCFS_TRUNCATED,
         Self::CCFS_TOO_LARGE,
         Self::CCFS_PROTOCOL,
+        Self::CCFS_OTHER,
         Self::STORE_UNREACHABLE,
         Self::STORE_TIMEOUT,
         Self::STORE_CONFLICT,
@@ -87,10 +90,13 @@ impl Reason {
         Self(Cow::Borrowed(code))
     }
 
-    /// `ccfs.{resultCode}`; a code that is no plain word of at most 64 characters is
-    /// [`Reason::CCFS_PROTOCOL`], since it would travel in headers, events and logs.
+    /// `ccfs.{resultCode}`; of more than nine characters, or of others than digits, it is
+    /// [`Reason::CCFS_OTHER`]: a longer one may be a phone number, and it travels in headers,
+    /// events and logs.
     pub fn ccfs(result_code: &str) -> Self {
-        Self::with_code("ccfs", result_code).unwrap_or(Self::CCFS_PROTOCOL)
+        let is_code = (1..=9).contains(&result_code.len())
+            && result_code.bytes().all(|byte| byte.is_ascii_digit());
+        if is_code { Self(Cow::Owned(format!("ccfs.{result_code}"))) } else { Self::CCFS_OTHER }
     }
 
     /// `ccfs.http_{status}`.
@@ -190,6 +196,9 @@ mod tests {
     #[test]
     fn only_ccfs_itself_speaks_in_result_codes() {
         assert!(Reason::ccfs("0300012").is_result_code());
+        for odd in ["", "0123456789", "491711234567", "E300012", "\u{663}"] {
+            assert_eq!(Reason::ccfs(odd), Reason::CCFS_OTHER);
+        }
         let others = [
             Reason::CCFS_FIREWALL,
             Reason::CCFS_TIMEOUT,

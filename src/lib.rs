@@ -23,3 +23,4 @@ pub mod failure;
 pub mod finding;
 pub mod lifecycle;
 pub mod logging;
+pub mod trust;

@@ -1,6 +1,6 @@
 //! One case: so many recordings of one size, through a fresh worker and through the bare loop.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use futures_util::future::join_all;
 use lapin::BasicProperties;
@@ -50,16 +50,19 @@ pub struct Stage {
     node: &'static broker::Node,
     rabbit: Rabbit,
     ccfs: Simulator,
+    /// Who vouches for it, where it is asked over TLS.
+    ca: Option<PathBuf>,
     sink: Sink,
 }
 
 impl Stage {
-    pub async fn set(verify: bool) -> Self {
+    pub async fn set(verify: bool, tls: bool) -> Self {
         let node = broker::node().await;
-        let ccfs = Simulator::start().await;
+        let ccfs = if tls { Simulator::start_tls().await } else { Simulator::start().await };
+        let ca = tls.then(|| ccfs.ca_file());
         ccfs.account(&access_key(TENANT), &secret_key(TENANT));
         ccfs.remember(false);
-        Self { node, rabbit: node.client().await, ccfs, sink: Sink::start(verify).await }
+        Self { node, rabbit: node.client().await, ccfs, ca, sink: Sink::start(verify).await }
     }
 
     /// The worker first, then the bare loop, both over the same servers.
@@ -120,6 +123,7 @@ impl Stage {
         let holds = usize::try_from(FLOOR_HOLDS / case.size).unwrap_or(usize::MAX);
         let bare = Loop {
             ccfs: self.ccfs.url(),
+            ca: self.ca_file(),
             s3: self.sink.endpoint().to_owned(),
             kind: case.kind,
             warm_up: case.warm_up,
@@ -131,15 +135,21 @@ impl Stage {
         took
     }
 
+    /// The path, or nothing.
+    fn ca_file(&self) -> String {
+        self.ca.as_deref().map_or_else(String::new, |path| path.display().to_string())
+    }
+
     fn config(&self, names: &Names) -> String {
         let Names { prefix, calls, events_exchange, .. } = names;
         let (amqp, ccfs, s3) = (self.node.url(), self.ccfs.url(), self.sink.endpoint());
         let (access, secret) = (access_key(TENANT), secret_key(TENANT));
+        let ca = self.ca_file();
         format!(
             "[broker]\nurl = \"{amqp}\"\nqueue_prefix = \"{prefix}\"\n\
              calls_exchange = \"{calls}\"\nevents_exchange = \"{events_exchange}\"\n\
              [worker]\nconcurrency = {CONCURRENCY}\nmemory = \"32MiB\"\n\
-             [ccfs]\nendpoints = [\"{ccfs}\"]\n\
+             [ccfs]\nendpoints = [\"{ccfs}\"]\nca_file = \"{ca}\"\n\
              [store]\nendpoint = \"{s3}\"\nbucket = \"bench\"\npath_style = true\n\
              access_key_id = \"{ACCESS_KEY}\"\nsecret_access_key = \"{SECRET_KEY}\"\n\
              [[tenants]]\nid = \"{TENANT}\"\naccess_key = \"{access}\"\nsecret_key = \"{secret}\"\n"

@@ -32,6 +32,8 @@ pub const COMMAND: &str = "bare-loop";
 /// What it does.
 pub struct Loop {
     pub ccfs: String,
+    /// A file, or nothing.
+    pub ca: String,
     pub s3: String,
     /// Call ids end in this, which says what the simulator answers.
     pub kind: &'static str,
@@ -51,11 +53,11 @@ pub struct Took {
 impl Loop {
     /// Runs it in a child process.
     pub fn run(&self) -> Took {
-        let Self { ccfs, s3, kind, warm_up, count, concurrency } = self;
+        let Self { ccfs, ca, s3, kind, warm_up, count, concurrency } = self;
         let numbers = [warm_up, count, concurrency].map(ToString::to_string);
         let program = std::env::current_exe().expect("a process knows its program");
         let mut command = Command::new(program);
-        command.args([COMMAND, ccfs, s3, kind]).args(numbers).stderr(Stdio::inherit());
+        command.args([COMMAND, ccfs, ca, s3, kind]).args(numbers).stderr(Stdio::inherit());
         let output = command.output().expect("this program can be started again");
         assert!(output.status.success(), "the bare loop ended with {}", output.status);
         let took: Value = serde_json::from_slice(&output.stdout).expect("the loop prints JSON");
@@ -69,11 +71,11 @@ impl Loop {
 
 /// The child's side of [`Loop::run`].
 pub async fn run(arguments: &[String]) -> impl Display {
-    let [ccfs, s3, kind, warm_up, count, concurrency] = arguments else {
+    let [ccfs, ca, s3, kind, warm_up, count, concurrency] = arguments else {
         panic!("{COMMAND} is for the bench itself");
     };
     let [warm_up, count, concurrency] = [warm_up, count, concurrency].map(|text| number(text));
-    let mover = Arc::new(Mover::new(ccfs, s3));
+    let mover = Arc::new(Mover::new(ccfs, ca, s3));
     mover.all(0..warm_up, kind, concurrency).await;
     let (pid, started) = (std::process::id(), Instant::now());
     let before = usage::cpu_seconds(pid);
@@ -96,8 +98,12 @@ struct Mover {
 }
 
 impl Mover {
-    fn new(ccfs: &str, s3: &str) -> Self {
-        let http = reqwest::Client::builder().http1_only().no_proxy().tls_certs_only([]);
+    fn new(ccfs: &str, ca: &str, s3: &str) -> Self {
+        let ca = (!ca.is_empty()).then(|| {
+            let pem = std::fs::read(ca).expect("the bench's own CA");
+            reqwest::Certificate::from_pem(&pem).expect("a certificate")
+        });
+        let http = reqwest::Client::builder().http1_only().no_proxy().tls_certs_only(ca);
         let config = Builder::new()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
@@ -131,7 +137,8 @@ impl Mover {
             json!({ "request": { "version": "2.0" }, "msgBody": { "ccId": "1", "callId": call } });
         let body = body.to_string();
         let url: url::Url = self.url.parse().expect("the bench's own address");
-        let host = format!("127.0.0.1:{}", url.port().expect("the simulator has a port"));
+        let host =
+            format!("{}:{}", url.host_str().unwrap_or_default(), url.port().unwrap_or_default());
         let (length, kind) = (body.len().to_string(), "application/json;charset=UTF-8");
         let headers = [("content-length", &*length), ("content-type", kind), ("host", &*host)];
         let signed =

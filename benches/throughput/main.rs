@@ -16,7 +16,8 @@ use std::process::ExitCode;
 use case::{CASES, Case, Stage};
 use report::Measured;
 
-const USAGE: &str = "usage: make bench ARGS='[64KiB] [2MiB] [64MiB] [--rounds N] [--verify]'";
+const USAGE: &str =
+    "usage: make bench ARGS='[64KiB] [2MiB] [64MiB] [--rounds N] [--verify] [--tls]'";
 
 /// What the command line asks for.
 struct Options {
@@ -24,16 +25,19 @@ struct Options {
     rounds: usize,
     /// The sink hashes every body and holds it against what was signed.
     verify: bool,
+    /// CC-FS is asked over TLS.
+    tls: bool,
 }
 
 impl Options {
     fn parse(arguments: &[String]) -> Option<Self> {
-        let mut options = Self { cases: Vec::new(), rounds: 1, verify: false };
+        let mut options = Self { cases: Vec::new(), rounds: 1, verify: false, tls: false };
         let mut arguments = arguments.iter().map(String::as_str);
         while let Some(argument) = arguments.next() {
             match argument {
                 "--bench" => {} // cargo's own
                 "--verify" => options.verify = true,
+                "--tls" => options.tls = true,
                 "--rounds" => options.rounds = arguments.next()?.parse().ok().filter(|&n| n > 0)?,
                 name => options.cases.push(*CASES.iter().find(|case| case.name == name)?),
             }
@@ -61,7 +65,7 @@ fn main() -> ExitCode {
 }
 
 async fn bench(options: &Options) {
-    let stage = Stage::set(options.verify).await;
+    let stage = Stage::set(options.verify, options.tls).await;
     let mut all: Vec<Measured> = Vec::new();
     for round in 1..=options.rounds {
         for case in &options.cases {

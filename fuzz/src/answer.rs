@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use callvault::ccfs::Codes;
-use callvault::ccfs::answer::{Head, Verdict, judge, whole_head};
+use callvault::ccfs::answer::{Head, Verdict, judge, judge_object, whole_head};
 use callvault::failure::{Class, Failure};
 use callvault::recording::{Format, Framing, HEAD_BYTES, Proof, Sniffed, sniff};
 
@@ -62,10 +62,11 @@ fn judged<'a>(
     body: &[u8],
     portions: impl Iterator<Item = &'a [u8]>,
 ) -> Result<Format, Failure> {
-    match judge(head, first_bytes(portions)?) {
+    let verdict = judge(head, first_bytes(portions)?);
+    match verdict.unwrap_or_else(|| judge_object(head, body, true)) {
         Verdict::Recording(format) => Ok(format),
         Verdict::Failed(failure) => Err(failure),
-        Verdict::Json(without_code) => Err(Codes::new(&BTreeMap::new()).judge(body, without_code)),
+        Verdict::Code(code) => Err(Codes::new(&BTreeMap::new()).failure(code.as_deref())),
     }
 }
 
@@ -92,8 +93,10 @@ fn is_a_recording(head: &Head, format: Format, body: &[u8]) {
     assert!(head.status == 200 && head.plain, "{head:?}");
     let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
     assert!(!text.is_empty(), "blanks are no recording");
-    let is_markup = matches!(text, [b'<', b'!' | b'?' | b'a'..=b'z' | b'A'..=b'Z', ..]);
-    assert!(text[0] != b'{' && !is_markup, "an error is no recording");
+    let is_json = serde_json::from_slice::<serde_json::Map<_, serde_json::Value>>(text).is_ok();
+    let start = text[..text.len().min(6)].to_ascii_lowercase();
+    let is_html = [b"<html>", b"<html ", b"<head>", b"<body>"].iter().any(|tag| start == *tag);
+    assert!(!is_json && !is_html, "an error is no recording");
     match format {
         Format::Wav => assert!(body.starts_with(b"RIFF") && &body[8..12] == b"WAVE"),
         Format::Zip => assert!(body.starts_with(b"PK")),

@@ -12,7 +12,7 @@ use lapin::types::{FieldTable, ShortString};
 
 use super::epoch::Member;
 use super::publisher::{Message, PublishError, Route};
-use super::state::{State, Verdict, copied_headers};
+use super::state::{State, Verdict, copied_headers, reason_of};
 use super::{Publisher, QueueName, Shared, copy, moment};
 use crate::clock;
 use crate::crash::{self, Point};
@@ -88,6 +88,11 @@ impl Delivery {
 
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Why its last try ended, where it is a copy of ours.
+    pub fn reason(&self) -> Option<&str> {
+        reason_of(self.message.properties.headers().as_ref()?)
     }
 
     /// Whether it can still be settled; if not, the broker delivers it again.

@@ -73,6 +73,11 @@ pub(super) fn redrive_of(headers: &FieldTable) -> Option<String> {
         .map(str::to_owned)
 }
 
+/// The header `callvault-reason`.
+pub(super) fn reason_of(headers: &FieldTable) -> Option<&str> {
+    text(headers, REASON)
+}
+
 /// What the headers of a dead message say of its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Death {
@@ -87,7 +92,7 @@ impl Death {
     pub(super) fn parse(headers: &FieldTable) -> Self {
         let owned = |name| text(headers, name).map(str::to_owned);
         Self {
-            reason: owned(REASON),
+            reason: reason_of(headers).map(str::to_owned),
             detail: owned(DETAIL),
             attempts: count(headers, ATTEMPTS),
             at: text(headers, DEAD_AT).and_then(|at| at.parse().ok()),

@@ -6,6 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::failure::{Class, Failure, Reason};
 use crate::recording::{Format, Framing, Sniffed, sniff};
 
+use super::json::{self, Object};
+
 /// What is judged of an answer's status line and headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -21,28 +23,44 @@ pub struct Head {
 #[derive(Debug)]
 pub enum Verdict {
     Recording(Format),
-    /// The result code in the body decides; without one, the failure here.
-    Json(Failure),
+    /// The result code decides; `None`: it has one that is none.
+    Code(Option<String>),
     Failed(Failure),
 }
 
 /// Judges `head` and the first bytes of the body; `None` when it has no bytes at all, or when they
-/// could not be had.
-pub fn judge(head: &Head, sniffed: Option<Sniffed>) -> Verdict {
+/// could not be had. Of a body that begins with `{` there is no verdict before more of it is known.
+pub fn judge(head: &Head, sniffed: Option<Sniffed>) -> Option<Verdict> {
     if head.status == 401 || !head.plain {
-        return Verdict::Failed(opaque(head));
+        return Some(Verdict::Failed(opaque(head)));
     }
-    match (head.status, sniffed) {
+    let verdict = match (head.status, sniffed) {
+        (_, Some(Sniffed::Brace)) => return None,
         (200, None) => {
             Verdict::Failed(failed(Reason::CCFS_EMPTY, "CC-FS answered with an empty body"))
         }
         (200, Some(Sniffed::Wav)) => Verdict::Recording(Format::Wav),
         (200, Some(Sniffed::Zip)) => Verdict::Recording(Format::Zip),
-        (_, Some(Sniffed::Json)) => Verdict::Json(no_code(head.status)),
         (200, Some(Sniffed::Html)) => Verdict::Failed(firewall(head.status)),
         (200, Some(Sniffed::Blank)) => Verdict::Failed(neither()),
         (200, Some(Sniffed::Unknown | Sniffed::NeedMore)) => unknown(head),
         (status, _) => Verdict::Failed(by_status(status)),
+    };
+    Some(verdict)
+}
+
+/// Judges a body that begins with `{`, of which `bytes` are known: the `whole` of it, or as many as
+/// an answer may have.
+pub fn judge_object(head: &Head, bytes: &[u8], whole: bool) -> Verdict {
+    match json::read(bytes) {
+        Object::Code(code) => Verdict::Code(Some(code)),
+        Object::OddCode => Verdict::Code(None),
+        Object::Other if head.status == 200 => unknown(head),
+        // Nothing else shows where it ends.
+        Object::Open if whole && head.framing == Framing::Close && head.status == 200 => {
+            Verdict::Failed(failed(Reason::CCFS_TRUNCATED, "the answer ends inside its JSON"))
+        }
+        Object::NoCode | Object::Open | Object::Other => Verdict::Failed(no_code(head.status)),
     }
 }
 
@@ -198,13 +216,17 @@ mod tests {
         }
     }
 
-    /// `recording.Wav`, or `reason/class`.
-    fn verdict(head: &Head, sniffed: Option<Sniffed>) -> String {
-        match judge(head, sniffed) {
+    /// The format, the code, or `reason/class`.
+    fn said(verdict: Verdict) -> String {
+        match verdict {
             Verdict::Recording(format) => format!("{format:?}"),
-            Verdict::Json(failure) => format!("json or {}/{:?}", failure.reason, failure.class),
+            Verdict::Code(code) => code.unwrap_or_else(|| "odd code".to_owned()),
             Verdict::Failed(failure) => format!("{}/{:?}", failure.reason, failure.class),
         }
+    }
+
+    fn verdict(head: &Head, sniffed: Option<Sniffed>) -> String {
+        judge(head, sniffed).map_or_else(|| "more".to_owned(), said)
     }
 
     #[test]
@@ -214,7 +236,9 @@ mod tests {
             assert_eq!(verdict(&head, Some(Sniffed::Wav)), "Wav");
             assert_eq!(verdict(&head, Some(Sniffed::Zip)), "Zip");
             assert_eq!(verdict(&head, Some(Sniffed::Html)), "ccfs.firewall/Throttled");
-            assert_eq!(verdict(&head, Some(Sniffed::Json)), "json or ccfs.protocol/Failure");
+            assert_eq!(verdict(&head, Some(Sniffed::Brace)), "more");
+            let open = said(judge_object(&head, b"{\"resultCode\":\"03", true));
+            assert_eq!(open, "ccfs.protocol/Failure");
         }
     }
 
@@ -255,11 +279,38 @@ mod tests {
             for sniffed in [None, Some(Sniffed::Wav), Some(Sniffed::Html), Some(Sniffed::Unknown)] {
                 assert_eq!(verdict(&head(status, octets), sniffed), expected);
             }
-            let json = verdict(&head(status, octets), Some(Sniffed::Json));
-            let judged =
-                if status == 401 { expected.into() } else { format!("json or {expected}") };
-            assert_eq!(json, judged);
+            let brace = verdict(&head(status, octets), Some(Sniffed::Brace));
+            assert_eq!(brace, if status == 401 { expected } else { "more" });
+            for body in [&b"{}"[..], b"{\x00\x01", b"{\"a\":"] {
+                assert_eq!(
+                    said(judge_object(&head(status, octets), body, true)),
+                    match status {
+                        401 => "ccfs.unauthorized/Refused",
+                        _ => expected,
+                    }
+                );
+            }
         }
+    }
+
+    #[test]
+    fn a_brace_decides_nothing() {
+        let octets = Some("application/octet-stream");
+        let judged = |framing, content_type, body: &[u8], whole| {
+            said(judge_object(&Head { framing, ..head(200, content_type) }, body, whole))
+        };
+        for framing in [Framing::Chunked, Framing::Length(9), Framing::Close] {
+            assert_eq!(judged(framing, octets, b"{\x00\x01\x02", true), "Other");
+            assert_eq!(judged(framing, octets, b"{\x00\x01\x02", false), "Other");
+            let bad = judged(framing, Some("application/json"), b"{\x00\x01\x02", true);
+            assert_eq!(bad, "ccfs.protocol/Failure");
+            assert_eq!(judged(framing, octets, b"{\"resultCode\":7}", true), "0000007");
+            assert_eq!(judged(framing, octets, b"{\"resultCode\":\"x\"}", true), "odd code");
+        }
+        let torn = b"{\"resultCode\":\"0300012\",\"resultDesc\":\"no";
+        assert_eq!(judged(Framing::Close, octets, torn, true), "ccfs.truncated/Failure");
+        assert_eq!(judged(Framing::Chunked, octets, torn, true), "ccfs.protocol/Failure");
+        assert_eq!(judged(Framing::Close, octets, torn, false), "ccfs.protocol/Failure");
     }
 
     #[test]
@@ -267,7 +318,7 @@ mod tests {
         let encoded = |status| Head { plain: false, ..head(status, None) };
         assert_eq!(verdict(&encoded(200), Some(Sniffed::Wav)), "ccfs.protocol/Failure");
         assert_eq!(verdict(&encoded(403), Some(Sniffed::Unknown)), "ccfs.firewall/Throttled");
-        assert_eq!(verdict(&encoded(500), Some(Sniffed::Json)), "ccfs.http_500/Unavailable");
+        assert_eq!(verdict(&encoded(500), Some(Sniffed::Brace)), "ccfs.http_500/Unavailable");
     }
 
     #[test]
@@ -285,7 +336,7 @@ mod tests {
             assert_eq!(whole_head(blank.as_bytes()).unwrap(), None);
         }
         assert_eq!(whole_head(b"\xef\xbb").unwrap(), Some(Sniffed::Unknown));
-        assert_eq!(whole_head(b"{").unwrap(), Some(Sniffed::Json));
+        assert_eq!(whole_head(b"{").unwrap(), Some(Sniffed::Brace));
     }
 
     #[test]
@@ -313,12 +364,15 @@ mod tests {
             content_type in "|application/octet-stream|audio/x-v3|text/html|[a-z]{1,5}/[a-z]{1,5}",
             plain in any::<bool>(),
             mark in "(\u{feff})?[ \t\r\n]{0,600}",
-            error in "\\{\"resultCode\":\"+4915550123\"\\}|<(html|!DOCTYPE|\\?xml).{0,9}|\\{.{0,9}",
+            error in "\\{\"resultCode\":\"+4915550123\"\\}|<(html|!DOCTYPE|\\?xml) .{0,9}|\\{\"[a-z]{0,9}",
         ) {
             let head = Head { plain, ..head(status, Some(&content_type)) };
-            match judge(&head, Some(sniff(format!("{mark}{error}").as_bytes()))) {
+            let body = format!("{mark}{error}");
+            let verdict = judge(&head, Some(sniff(body.as_bytes())));
+            match verdict.unwrap_or_else(|| judge_object(&head, body.as_bytes(), true)) {
                 Verdict::Recording(format) => prop_assert!(false, "{format:?}"),
-                Verdict::Json(failure) | Verdict::Failed(failure) => {
+                Verdict::Code(code) => prop_assert_eq!(code, None),
+                Verdict::Failed(failure) => {
                     prop_assert!(!failure.to_string().contains("15550123"));
                 }
             }
@@ -334,7 +388,7 @@ mod tests {
             let body = [known, &body].concat();
             let head = Head { plain, ..head(status, None) };
             let sniffed = whole_head(&body).unwrap_or(None);
-            let recording = matches!(judge(&head, sniffed), Verdict::Recording(_));
+            let recording = matches!(judge(&head, sniffed), Some(Verdict::Recording(_)));
             prop_assert!(!recording || (status == 200 && plain && !body.trim_ascii().is_empty()));
             // However much of the body was there when it was judged.
             let told = (1..=body.len()).map(|seen| sniff(&body[..seen]));

@@ -1,9 +1,7 @@
 //! Whether each endpoint of a tenant would answer a worker: name, connection, certificate,
 //! firewall, signature, clock, and 'no data' for a recording that surely does not exist.
 
-use hyper::Response;
-use hyper::body::Incoming;
-use hyper::header;
+use reqwest::{Response, header};
 use tokio::net::lookup_host;
 
 use super::answer::Clock;
@@ -64,7 +62,7 @@ impl Client {
         let ask = Ask { call_id: Some(&call_id), file_name: None, cc_id };
         let signed = self.signed(endpoint, body_of(&ask), clock::now());
         let answer = match signed.map_err(|error| no_secret(&error)) {
-            Ok(request) => self.send(endpoint, request).await,
+            Ok(request) => self.send(request, || {}).await,
             Err(failure) => {
                 let advice = "make the file of secret_key_file readable, with the SK in it";
                 findings.push(Finding::failed(SIGNATURE, failure.detail, advice));
@@ -89,7 +87,7 @@ impl Client {
         }
     }
 
-    async fn judge_answer(&self, response: Response<Incoming>, findings: &mut Vec<Finding>) {
+    async fn judge_answer(&self, response: Response, findings: &mut Vec<Finding>) {
         let date = text_of(response.headers(), &header::DATE);
         let clock = Clock::of(date, clock::now());
         let failure = self.judge(response).await.err();
@@ -134,6 +132,9 @@ fn not_connected(cause: &str) -> Vec<Finding> {
              Host that is sent"
         } else if cause.contains("expired") || cause.contains("not valid yet") {
             "have the certificate renewed; and check the clock of this machine"
+        } else if cause.contains("CA:TRUE") {
+            "put this very certificate into ccfs.ca_file (PEM), or have its CA issue one for the \
+             server"
         } else {
             "name the CA that signed it in ccfs.ca_file (PEM)"
         };

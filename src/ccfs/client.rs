@@ -1,17 +1,16 @@
 //! One tenant's CC-FS: signs a request, asks the endpoints in order, judges the answer.
 
 use std::error::Error as StdError;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::Response;
-use hyper::body::{Body as _, Incoming};
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper_util::client::legacy::Error;
 use jiff::Timestamp;
+use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Error, Response};
 use secrecy::ExposeSecret;
 use serde::Serialize;
+use tokio::time::Instant;
 use tracing::debug;
 use url::Url;
 
@@ -22,10 +21,11 @@ use crate::failure::{Class, Failure, Reason};
 use crate::recording::Framing;
 use crate::request::{CallId, CcId, FileName};
 
-use super::answer::{Head, Verdict, by_status, clock_note, judge};
+use super::answer::{Head, Verdict, by_status, clock_note, judge, judge_object};
 use super::codes::Codes;
 use super::connect::{ClientError, Endpoint, endpoints};
 use super::download::{Body, Download, root_cause, silent};
+use super::order::Order;
 use super::signature::{ToSign, authorization, canonical};
 use super::transport::Transport;
 use super::{PATH, json};
@@ -43,6 +43,7 @@ pub struct Client(pub(super) Arc<Inner>);
 pub(super) struct Inner {
     http: Transport,
     pub(super) endpoints: Vec<Endpoint>,
+    order: Mutex<Order>,
     access_key: String,
     secret_key: Secret,
     codes: Codes,
@@ -97,6 +98,7 @@ impl Client {
         Ok(Self(Arc::new(Inner {
             http: Transport::new(settings)?,
             endpoints: endpoints(settings)?,
+            order: Mutex::default(),
             access_key: access_key.to_owned(),
             secret_key: secret_key.clone(),
             codes: Codes::new(&settings.result_codes),
@@ -106,34 +108,39 @@ impl Client {
     }
 
     /// Asks for a recording and judges the answer by its status, headers and first bytes.
+    /// `connected` is called when there is a connection and the answer is waited for: more than
+    /// once, where a kept connection turns out to be closed.
     ///
     /// # Errors
     /// Every answer that is no recording is a [`Failure`] with the class of contract 5.
-    pub async fn download(&self, ask: &Ask<'_>) -> Result<Download, Failure> {
-        let response = self.ask(ask).await?;
+    pub async fn download(&self, ask: &Ask<'_>, connected: impl Fn()) -> Result<Download, Failure> {
+        let response = self.ask(ask, connected).await?;
         self.judge(response).await
     }
 
     /// What an answer is.
-    pub(super) async fn judge(&self, response: Response<Incoming>) -> Result<Download, Failure> {
+    pub(super) async fn judge(&self, response: Response) -> Result<Download, Failure> {
         let head = head_of(&response);
         if head.status == 401 {
             return Err(self.refused(&response));
         }
-        let mut body = Body { response, read_timeout: self.0.read_timeout };
-        let (bytes, sniffed) = match body.head().await {
+        let mut body = Body::new(response, head.framing, self.0.read_timeout);
+        let (bytes, verdict) = match read(&head, &mut body).await {
             Ok(read) => read,
             // An error's body that breaks off says no less than its status does.
             Err(_) if head.status != 200 => return Err(by_status(head.status)),
             Err(failure) => return Err(failure),
         };
-        match judge(&head, sniffed) {
-            Verdict::Recording(format) => {
-                Download::new(body, bytes, format, head.framing, self.0.max_size)
-            }
-            Verdict::Json(without_code) => Err(self.result(body, bytes, without_code).await),
+        match verdict {
+            Verdict::Recording(format) => Download::new(body, bytes, format, self.0.max_size),
+            Verdict::Code(code) => Err(self.0.codes.failure(code.as_deref())),
             Verdict::Failed(failure) => Err(failure),
         }
+    }
+
+    /// Whether a try that ended with `reason` found that CC-FS has nothing to download.
+    pub fn has_nothing(&self, reason: &str) -> bool {
+        self.0.codes.has_nothing(reason)
     }
 
     /// The request for `ask` to the first endpoint as it would be sent at `now`.
@@ -172,16 +179,24 @@ impl Client {
     }
 
     /// The answer of the first endpoint that can be reached.
-    async fn ask(&self, ask: &Ask<'_>) -> Result<Response<Incoming>, Failure> {
+    async fn ask(&self, ask: &Ask<'_>, connected: impl Fn()) -> Result<Response, Failure> {
         let body = body_of(ask);
         let mut unreached = None;
-        for endpoint in &self.0.endpoints {
+        let mut tried = Vec::new();
+        let places = self.order().at(Instant::now(), self.0.endpoints.len());
+        for place in places {
+            let endpoint = &self.0.endpoints[place];
             let request = self.signed(endpoint, body.clone(), clock::now());
             let request = request.map_err(|error| no_secret(&error))?;
             crash::point(Point::Signed);
-            match self.send(endpoint, request).await? {
-                Ok(response) => return Ok(response),
+            let reached = || self.order().reached(place, &tried, Instant::now());
+            match self.send(request, &connected).await.inspect_err(|_| reached())? {
+                Ok(response) => {
+                    reached();
+                    return Ok(response);
+                }
                 Err(error) => {
+                    tried.push(place);
                     debug!(endpoint = endpoint.name, error = %root_cause(&error), "not reached");
                     unreached = Some((endpoint, error));
                 }
@@ -195,13 +210,13 @@ impl Client {
     /// so another endpoint may be. Whatever came later is this request's one result.
     pub(super) async fn send(
         &self,
-        endpoint: &Endpoint,
         signed: SignedRequest,
-    ) -> Result<Result<Response<Incoming>, Error>, Failure> {
+        connected: impl Fn(),
+    ) -> Result<Result<Response, Error>, Failure> {
         let named = |(name, value)| (HeaderName::from_static(name), value);
         let headers: HeaderMap = signed.headers.into_iter().map(named).collect();
         let patience = self.0.read_timeout;
-        match self.0.http.post(endpoint.uri.clone(), headers, signed.body, patience).await {
+        match self.0.http.post(signed.url, headers, signed.body, patience, connected).await {
             Ok(Ok(response)) => Ok(Ok(response)),
             Ok(Err(error)) if error.is_connect() => Ok(Err(error)),
             Ok(Err(error)) => Err(no_answer(error)),
@@ -209,25 +224,31 @@ impl Client {
         }
     }
 
+    fn order(&self) -> MutexGuard<'_, Order> {
+        self.0.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A 401: a key that was rotated meanwhile is read again, a clock that is off is told.
-    fn refused(&self, response: &Response<Incoming>) -> Failure {
+    fn refused(&self, response: &Response) -> Failure {
         self.0.secret_key.refresh_after_refusal();
         let mut failure = by_status(401);
         let date = text_of(response.headers(), &header::DATE);
         failure.detail.push_str(&clock_note(date, clock::now()));
         failure
     }
+}
 
-    /// The failure that a JSON answer names; `without_code` where it names none.
-    async fn result(&self, mut body: Body, head: Bytes, without_code: Failure) -> Failure {
-        let is_error = body.response.status() != 200;
-        match body.gather(head, json::MOST).await {
-            Ok(Some(answer)) => self.0.codes.judge(&answer, without_code),
-            Ok(None) => without_code,
-            Err(_) if is_error => without_code,
-            Err(failure) => failure,
-        }
+/// Reads as much of the body as the verdict takes.
+async fn read(head: &Head, body: &mut Body) -> Result<(Bytes, Verdict), Failure> {
+    let (bytes, sniffed) = body.head().await?;
+    if let Some(verdict) = judge(head, sniffed) {
+        return Ok((bytes, verdict));
     }
+    let (bytes, whole) = body.gather(bytes, json::MOST).await?;
+    // However much has come by chance beyond that.
+    let known = &bytes[..bytes.len().min(json::MOST)];
+    let verdict = judge_object(head, known, whole);
+    Ok((bytes, verdict))
 }
 
 /// The body, serialised once: what is signed is what is sent.
@@ -257,9 +278,9 @@ pub(super) fn body_of(ask: &Ask<'_>) -> Bytes {
     serde_json::to_vec(&message).expect("strings alone always serialise").into()
 }
 
-fn head_of(response: &Response<Incoming>) -> Head {
+fn head_of(response: &Response) -> Head {
     let headers = response.headers();
-    let framing = match response.body().size_hint().exact() {
+    let framing = match response.content_length() {
         _ if headers.contains_key(header::TRANSFER_ENCODING) => Framing::Chunked,
         Some(length) => Framing::Length(length),
         None => Framing::Close,

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::json;
 use crate::config;
 use crate::failure::{Class, Failure, Reason};
 
@@ -66,13 +65,18 @@ impl Codes {
         Self { configured: configured.clone() }
     }
 
-    /// The failure that a JSON answer names; `without_code` where it names none.
-    pub fn judge(&self, answer: &[u8], without_code: Failure) -> Failure {
-        json::result_code(answer).map_or(without_code, |code| self.failure(&code))
+    /// Whether `reason` is that of a code by which there is no file (yet).
+    pub fn has_nothing(&self, reason: &str) -> bool {
+        let code = reason.strip_prefix("ccfs.");
+        code.is_some_and(|code| self.failure(Some(code)).class == Class::NotReady)
     }
 
-    /// The failure that a JSON answer with `code` and without a file is.
-    fn failure(&self, code: &str) -> Failure {
+    /// The failure that a JSON answer with `code` and without a file is; `None`: its code is none.
+    pub fn failure(&self, code: Option<&str>) -> Failure {
+        let Some(code) = code else {
+            let detail = "CC-FS answered a result code that is none: at most nine digits are one";
+            return Failure::new(Class::Failure, Reason::CCFS_OTHER, detail);
+        };
         if let Some(&class) = self.configured.get(code) {
             let detail = "CC-FS answered a result code of ccfs.result_codes";
             return Failure::new(class, Reason::ccfs(code), detail);
@@ -108,7 +112,7 @@ mod tests {
     use super::*;
 
     fn judge(code: &str) -> (Class, String) {
-        let failure = Codes::new(&BTreeMap::new()).failure(code);
+        let failure = Codes::new(&BTreeMap::new()).failure(Some(code));
         (failure.class, failure.reason.to_string())
     }
 
@@ -140,16 +144,24 @@ mod tests {
         let configured =
             [("0300099".to_owned(), Class::NotReady), ("0300008".to_owned(), Class::Permanent)];
         let codes = Codes::new(&configured.into());
-        assert_eq!(codes.failure("0300099").class, Class::NotReady);
-        assert_eq!(codes.failure("0300099").reason.as_str(), "ccfs.0300099");
-        assert_eq!(codes.failure("0300008").class, Class::Permanent);
-        assert_eq!(codes.failure("0300012").class, Class::NotReady);
+        assert_eq!(codes.failure(Some("0300099")).class, Class::NotReady);
+        assert_eq!(codes.failure(Some("0300099")).reason.as_str(), "ccfs.0300099");
+        assert_eq!(codes.failure(Some("0300008")).class, Class::Permanent);
+        assert_eq!(codes.failure(Some("0300012")).class, Class::NotReady);
     }
 
     #[test]
-    fn a_code_that_is_no_plain_word_is_not_handed_on() {
-        let failure = Codes::new(&BTreeMap::new()).failure("no such file: X:/4/0");
-        assert_eq!(failure.reason, Reason::CCFS_PROTOCOL);
-        assert!(!failure.to_string().contains("X:/4"));
+    fn only_what_is_not_ready_was_not_there() {
+        let codes = Codes::new(&[("0300012".to_owned(), Class::Failure)].into());
+        assert!(codes.has_nothing("ccfs.0300011"));
+        for other in ["ccfs.0300012", "ccfs.0300008", "ccfs.timeout", "0300011", "store.0300011"] {
+            assert!(!codes.has_nothing(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_code_that_is_none_is_another() {
+        let failure = Codes::new(&BTreeMap::new()).failure(None);
+        assert_eq!((failure.class, failure.reason.as_str()), (Class::Failure, "ccfs.other"));
     }
 }

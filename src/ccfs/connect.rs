@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use hyper::Uri;
-use hyper::header::{HeaderValue, InvalidHeaderValue};
+use reqwest::header::{HeaderValue, InvalidHeaderValue};
 use url::Url;
 
 use crate::config;
@@ -38,8 +37,6 @@ pub enum ClientError {
 pub(super) struct Endpoint {
     /// With the path of the one interface.
     pub url: Url,
-    /// The same, as it is sent.
-    pub uri: Uri,
     /// The Host sent and signed.
     pub host: HeaderValue,
     /// Host and port, for people.
@@ -69,9 +66,7 @@ fn endpoint(base: &Url, host: Option<&str>) -> Result<Endpoint, ClientError> {
     url.set_query(None);
     url.set_fragment(None);
     let host = HeaderValue::from_str(host.unwrap_or(&name)).map_err(ClientError::Host)?;
-    let uri = Uri::try_from(url.as_str())
-        .map_err(|error| ClientError::Endpoint(format!("no address to ask at: {error}")))?;
-    Ok(Endpoint { url, uri, host, name })
+    Ok(Endpoint { url, host, name })
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! A body that arrives: every read with a deadline, every cut with a name.
 
 use std::error::Error as StdError;
+use std::io;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http_body_util::BodyExt;
-use hyper::Response;
-use hyper::body::Incoming;
+use reqwest::Response;
 use tokio::time::timeout;
 
 use crate::failure::{Class, Failure, Reason};
@@ -22,7 +21,6 @@ pub struct Download {
     /// What was read to judge the answer, handed out first.
     head: Option<Bytes>,
     format: Format,
-    framing: Framing,
     max_size: u64,
     received: u64,
 }
@@ -32,12 +30,11 @@ impl Download {
         body: Body,
         head: Bytes,
         format: Format,
-        framing: Framing,
         max_size: u64,
     ) -> Result<Self, Failure> {
-        match framing {
+        match body.framing {
             Framing::Length(length) if length > max_size => Err(too_large(max_size)),
-            _ => Ok(Self { body, head: Some(head), format, framing, max_size, received: 0 }),
+            _ => Ok(Self { body, head: Some(head), format, max_size, received: 0 }),
         }
     }
 
@@ -48,7 +45,7 @@ impl Download {
 
     /// How the end of the body is marked; [`Framing::Close`] proves nothing.
     pub fn framing(&self) -> Framing {
-        self.framing
+        self.body.framing
     }
 
     /// The next bytes, in the sizes in which they arrive; `None` at the end.
@@ -74,27 +71,36 @@ impl Download {
 
 /// The bytes of an answer as they arrive.
 pub(super) struct Body {
-    pub response: Response<Incoming>,
-    pub read_timeout: Duration,
+    /// `None` when it has ended.
+    response: Option<Response>,
+    framing: Framing,
+    /// Something of it has come.
+    begun: bool,
+    read_timeout: Duration,
 }
 
 impl Body {
-    async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
-        match timeout(self.read_timeout, self.data()).await {
-            Ok(Ok(chunk)) => Ok(chunk),
-            Ok(Err(error)) => Err(cut(error)),
-            Err(_) => Err(silent(self.read_timeout)),
-        }
+    pub fn new(response: Response, framing: Framing, read_timeout: Duration) -> Self {
+        Self { response: Some(response), framing, begun: false, read_timeout }
     }
 
-    async fn data(&mut self) -> Result<Option<Bytes>, hyper::Error> {
-        while let Some(frame) = self.response.body_mut().frame().await {
-            // What is no data is a trailer, which says nothing here.
-            if let Ok(data) = frame?.into_data() {
-                return Ok(Some(data));
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        let Some(response) = &mut self.response else { return Ok(None) };
+        let chunk = match timeout(self.read_timeout, response.chunk()).await {
+            Ok(Ok(chunk)) => chunk,
+            // Servers that end a body with the connection often leave out TLS's own word for it:
+            // then it proves its end itself, as it does where there is no TLS.
+            Ok(Err(error)) if self.begun && self.framing == Framing::Close && is_end(&error) => {
+                None
             }
+            Ok(Err(error)) => return Err(cut(error)),
+            Err(_) => return Err(silent(self.read_timeout)),
+        };
+        self.begun = true;
+        if chunk.is_none() {
+            self.response = None;
         }
-        Ok(None)
+        Ok(chunk)
     }
 
     /// Reads until the first bytes say what the body is: those bytes, and that. `None` for a body
@@ -118,20 +124,20 @@ impl Body {
         }
     }
 
-    /// The whole body, which begins with `head`; `None` when it is longer than `most` bytes.
+    /// What the body begins with, `head` first: all of it, and true; or more than `most` bytes.
     pub(super) async fn gather(
         &mut self,
         head: Bytes,
         most: usize,
-    ) -> Result<Option<Bytes>, Failure> {
+    ) -> Result<(Bytes, bool), Failure> {
         let mut gathered = BytesMut::from(head);
         while gathered.len() <= most {
             match self.chunk().await? {
                 Some(chunk) => gathered.extend_from_slice(&chunk),
-                None => return Ok(Some(gathered.freeze())),
+                None => return Ok((gathered.freeze(), true)),
             }
         }
-        Ok(None)
+        Ok((gathered.freeze(), false))
     }
 }
 
@@ -148,7 +154,13 @@ pub(super) fn silent(limit: Duration) -> Failure {
     )
 }
 
-fn cut(error: hyper::Error) -> Failure {
+/// Whether the connection was closed in order, but for TLS's `close_notify`.
+fn is_end(error: &reqwest::Error) -> bool {
+    let cause = root_cause(error).downcast_ref::<io::Error>();
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::UnexpectedEof)
+}
+
+fn cut(error: reqwest::Error) -> Failure {
     let detail = "the connection broke before the end of the answer";
     Failure::new(Class::Failure, Reason::CCFS_TRUNCATED, detail).because(error)
 }

@@ -1,77 +1,190 @@
-//! The result code in a JSON answer. Pure.
+//! The result code in a JSON answer, however unclean the rest of it is. Pure.
 
-use serde_json::Value;
+use std::borrow::Cow;
+
+use encoding_rs::GB18030;
+use serde_json::{Deserializer, Map, Value};
+
+use crate::failure::Reason;
+use crate::request::surrogates;
 
 /// The most bytes of a JSON answer that are gathered; the vendor's own have a few hundred.
 pub(super) const MOST: usize = 64 * 1024;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// The result code of `body`: the outer one, or that of the inner `response`, which is all that
-/// older releases fill. `None`: no JSON, or no code in it.
+/// What a body is that begins with `{`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Object {
+    /// An answer with this code: digits alone.
+    Code(String),
+    /// An answer with a code that is none.
+    OddCode,
+    /// An answer without a code, or one that nobody can read.
+    NoCode,
+    /// JSON as far as it goes.
+    Open,
+    /// No text.
+    Other,
+}
+
+/// Reads `body`, which begins with `{`.
 ///
-/// serde_json's own error is dropped on purpose: it quotes the offending value.
-pub(super) fn result_code(body: &[u8]) -> Option<String> {
-    let text = body.strip_prefix(BOM).unwrap_or(body);
-    let answer: Value = serde_json::from_slice(text).ok()?;
-    let outer = answer.get("resultCode").and_then(code);
-    outer.or_else(|| answer.get("response")?.get("resultCode").and_then(code))
+/// What an answer says in words comes in any encoding, and is not looked at. serde_json's own error
+/// is dropped on purpose: it quotes the offending value.
+pub(super) fn read(body: &[u8]) -> Object {
+    let body = body.strip_prefix(BOM).unwrap_or(body);
+    let words = String::from_utf8_lossy(body);
+    let object = match parse(&words) {
+        // The second byte of a character of GBK may be a backslash, which hides the quote behind it.
+        Object::Open | Object::Other if matches!(words, Cow::Owned(_)) => {
+            parse(&GB18030.decode_without_bom_handling(body).0)
+        }
+        object => object,
+    };
+    // Nothing that names a result code is a recording.
+    if object == Object::Other && words.contains("\"resultCode\"") {
+        Object::NoCode
+    } else {
+        object
+    }
+}
+
+fn parse(words: &str) -> Object {
+    let is_binary = |c: char| c.is_control() && !c.is_whitespace();
+    let text = plain(words);
+    let mut values = Deserializer::from_str(&text).into_iter();
+    match values.next() {
+        Some(Ok(Value::Object(fields))) => match code_in(&fields) {
+            Object::NoCode if !text[values.byte_offset()..].trim_ascii().is_empty() => {
+                Object::Other
+            }
+            object => object,
+        },
+        Some(Err(error)) if error.is_eof() && !words.contains(is_binary) => Object::Open,
+        _ => Object::Other,
+    }
+}
+
+/// The outer code, or that of the inner `response`, which is all that older releases fill.
+fn code_in(fields: &Map<String, Value>) -> Object {
+    let inner = fields.get("response").and_then(|response| response.get("resultCode"));
+    let codes = [fields.get("resultCode").and_then(code), inner.and_then(code)];
+    let usable = |code: &&String| Reason::ccfs(code).is_result_code();
+    let mut codes = codes.iter().flatten();
+    match (codes.clone().find(usable), codes.next()) {
+        (Some(code), _) => Object::Code(code.clone()),
+        (None, Some(_)) => Object::OddCode,
+        (None, None) => Object::NoCode,
+    }
 }
 
 fn code(value: &Value) -> Option<String> {
     match value {
         Value::String(code) => Some(code.trim().to_owned()).filter(|code| !code.is_empty()),
+        Value::Number(number) if number.as_u64() == Some(0) => Some("0".to_owned()),
         // A number has lost the leading zeros of the vendor's seven digits.
-        Value::Number(number) => match number.as_u64()? {
-            0 => Some("0".to_owned()),
-            code => Some(format!("{code:07}")),
-        },
+        Value::Number(number) => Some(format!("{:0>7}", number.to_string())),
         _ => None,
     }
+}
+
+/// `words` as a strict reader takes them: without control characters, and without surrogates that
+/// stand alone.
+fn plain(words: &str) -> String {
+    let blank = |c: char| if c.is_ascii_control() { ' ' } else { c };
+    let words: String = words.chars().map(blank).collect();
+    surrogates::replaced(&words).into_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Option<String> {
-        result_code(text.as_bytes())
+    fn of(text: &str) -> Object {
+        read(text.as_bytes())
+    }
+
+    fn code(code: &str) -> Object {
+        Object::Code(code.to_owned())
     }
 
     #[test]
     fn the_outer_code_counts_and_the_inner_one_stands_in() {
         let both = r#"{"resultCode":"0300012","response":{"resultCode":"0300001"}}"#;
-        assert_eq!(read(both).as_deref(), Some("0300012"));
+        assert_eq!(of(both), code("0300012"));
         let inner = r#"{"response":{"version":"2.0","resultCode":"0300008"}}"#;
-        assert_eq!(read(inner).as_deref(), Some("0300008"));
-        for empty in [r#""""#, "null", "{}"] {
-            let text = format!(r#"{{"resultCode":{empty},"response":{{"resultCode":"0300008"}}}}"#);
-            assert_eq!(read(&text).as_deref(), Some("0300008"));
+        assert_eq!(of(inner), code("0300008"));
+        for none in [r#""""#, "null", "{}", r#""no such file""#, r#""491711234567""#] {
+            let text = format!(r#"{{"resultCode":{none},"response":{{"resultCode":"0300008"}}}}"#);
+            assert_eq!(of(&text), code("0300008"), "{text}");
         }
     }
 
     #[test]
     fn a_number_gets_its_zeros_back() {
-        assert_eq!(read(r#"{"resultCode":300012}"#).as_deref(), Some("0300012"));
-        assert_eq!(read(r#"{"resultCode":0}"#).as_deref(), Some("0"));
-        assert_eq!(read(r#"{"resultCode":100000}"#).as_deref(), Some("0100000"));
-        assert_eq!(read(r#"{"resultCode":-1}"#), None);
+        assert_eq!(of(r#"{"resultCode":300012}"#), code("0300012"));
+        assert_eq!(of(r#"{"resultCode":0}"#), code("0"));
+        assert_eq!(of(r#"{"resultCode":100000}"#), code("0100000"));
+    }
+
+    #[test]
+    fn a_code_is_at_most_nine_digits() {
+        assert_eq!(of(r#"{"resultCode":"123456789"}"#), code("123456789"));
+        let odd = [
+            "\"0123456789\"",
+            "\"491711234567\"",
+            "491711234567",
+            "\"E300012\"",
+            "\"no 13800138000\"",
+            "-1",
+            "3.5",
+            "\"\u{663}\"",
+        ];
+        for odd in odd {
+            assert_eq!(of(&format!(r#"{{"resultCode":{odd}}}"#)), Object::OddCode, "{odd}");
+        }
     }
 
     #[test]
     fn a_byte_order_mark_and_blanks_are_tolerated() {
-        assert_eq!(
-            read("\u{feff} \r\n{\"resultCode\": \" 0300012 \"} ").as_deref(),
-            Some("0300012")
-        );
+        assert_eq!(of("\u{feff} \r\n{\"resultCode\": \" 0300012 \"} \0\n"), code("0300012"));
+    }
+
+    #[test]
+    fn what_an_answer_says_in_words_does_not_matter() {
+        let unclean: [&[u8]; 8] = [
+            b"\xce\xde\xca\xfd\xbe\xdd", // GBK
+            b"\x81\x5c",                 // GBK, with the byte of a backslash
+            b"keine Datens\xe4tze f\xfcr",
+            b"a flow\nthat\x00 is \x1b broken",
+            br"\ud83d and \uDE00",
+            br"\ud83d\ude00",
+            br"\\ud83d",
+            b"\xff\xfe\x00",
+        ];
+        for words in unclean {
+            let parts = [br#"{"resultDesc":""#, words, br#"","resultCode":"0300012"}"#];
+            assert_eq!(read(&parts.concat()), code("0300012"), "{}", words.escape_ascii());
+        }
     }
 
     #[test]
     fn what_is_no_answer_has_no_code() {
-        for text in ["", "{", "{}", "[]", "\"0300012\"", "{\"resultCode\":\"03", "{\"response\":7}"]
-        {
-            assert_eq!(read(text), None, "{text}");
+        for text in ["{}", "{\"response\":7}", "{\"a\":{\"resultCode\":\"0300012\"}} "] {
+            assert_eq!(of(text), Object::NoCode, "{text}");
         }
-        assert_eq!(result_code(b"{\"resultCode\":\"\xff\"}"), None);
+        assert_eq!(of(r#"{"resultDesc":"no "good" one","resultCode":"0300012"}"#), Object::NoCode);
+    }
+
+    #[test]
+    fn json_that_is_torn_is_told_from_what_never_was_json() {
+        let whole = r#"{"resultCode":"0300012","resultDesc":"\u65e0","response":{"a":[1,true]}}"#;
+        for end in 1..whole.len() {
+            assert_eq!(of(&whole[..end]), Object::Open, "{}", &whole[..end]);
+        }
+        for bytes in [&b"{\x00\x01"[..], b"{abc", b"{}\x01\x9b", b"{\"\x00\x9b\xf5", b"{{", b"{]"] {
+            assert_eq!(read(bytes), Object::Other, "{}", bytes.escape_ascii());
+        }
     }
 }

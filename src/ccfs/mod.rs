@@ -11,6 +11,7 @@ mod codes;
 mod connect;
 mod download;
 mod json;
+mod order;
 pub mod signature;
 mod transport;
 

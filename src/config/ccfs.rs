@@ -11,7 +11,7 @@ use super::effective::quoted;
 use super::kinds::{http_url, plain_url};
 use super::mistake::Wrong;
 use super::section::Section;
-use crate::failure::Class;
+use crate::failure::{Class, Reason};
 
 /// The longest wait for an answer: below it a job's deadline cuts in.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
@@ -92,8 +92,8 @@ fn host(text: &str) -> Result<String, Wrong> {
 }
 
 fn result_code(code: &str, class: &str) -> Result<Class, Wrong> {
-    if code.is_empty() || code.len() > 64 || !code.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        let fix = "write it as CC-FS sends it, such as \"0300099\"";
+    if !Reason::ccfs(code).is_result_code() {
+        let fix = "write it as CC-FS sends it, at most nine digits, such as \"0300099\"";
         return Err(Wrong::new("is no result code", fix));
     }
     match class {

@@ -39,8 +39,8 @@ impl Format {
 pub enum Sniffed {
     Wav,
     Zip,
-    /// A JSON object: CC-FS's way to say no.
-    Json,
+    /// Begins as a JSON object, CC-FS's way to say no; what follows shows whether it is one.
+    Brace,
     /// HTML or XML: somebody in front of CC-FS speaks.
     Html,
     /// Blanks, further than is looked: an error page may follow; no recording begins so.
@@ -53,6 +53,9 @@ pub enum Sniffed {
 /// [`sniff`] looks no further, and with so many bytes never answers [`Sniffed::NeedMore`]. Blank
 /// lines at the head of templated error pages make it more than a magic number.
 pub const HEAD_BYTES: usize = 512;
+
+/// No tag has a longer name.
+const LONGEST_TAG: usize = 32;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
@@ -75,12 +78,31 @@ pub fn sniff(head: &[u8]) -> Sniffed {
         return Sniffed::NeedMore;
     }
     let text = head.strip_prefix(BOM).unwrap_or(head).trim_ascii_start();
-    match text {
-        [] | [b'<'] if head.len() < HEAD_BYTES => Sniffed::NeedMore,
-        [] | [b'<'] if text.len() < head.len() => Sniffed::Blank,
-        [b'{', ..] => Sniffed::Json,
-        [b'<', b'!' | b'?' | b'a'..=b'z' | b'A'..=b'Z', ..] => Sniffed::Html,
+    match (text, is_markup(text)) {
+        ([], _) | (_, None) if head.len() < HEAD_BYTES => Sniffed::NeedMore,
+        ([], _) | (_, None) if text.len() < head.len() => Sniffed::Blank,
+        ([b'{', ..], _) => Sniffed::Brace,
+        (_, Some(true)) => Sniffed::Html,
         _ => Sniffed::Unknown,
+    }
+}
+
+/// Whether `text` begins with a tag, a comment or a declaration; `None` where it ends too early to
+/// tell. A first byte alone says nothing: bytes of any format may begin with `<`.
+fn is_markup(text: &[u8]) -> Option<bool> {
+    let Some(rest) = text.strip_prefix(b"<") else { return Some(false) };
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-:._".contains(byte);
+    let name = match rest {
+        [b'!', b'-', rest @ ..] => return rest.first().map(|next| *next == b'-'),
+        [b'!' | b'?', name @ ..] | name => name,
+    };
+    let first = name.first()?;
+    let end = name[..name.len().min(LONGEST_TAG)].iter().position(|byte| !is_name(byte));
+    match end {
+        _ if !first.is_ascii_alphabetic() => Some(false),
+        Some(end) => Some(matches!(name[end], b'>' | b'/' | b'?' | b' ' | b'\t' | b'\r' | b'\n')),
+        None if name.len() < LONGEST_TAG => None,
+        None => Some(false),
     }
 }
 
@@ -138,7 +160,7 @@ mod tests {
 
     #[test]
     fn tells_formats_by_first_bytes() {
-        let cases: [(&[u8], Sniffed); 21] = [
+        let cases: [(&[u8], Sniffed); 33] = [
             (b"", Sniffed::NeedMore),
             (b"R", Sniffed::NeedMore),
             (b"RIFF\x24\0\0\0WAV", Sniffed::NeedMore),
@@ -148,13 +170,25 @@ mod tests {
             (b"P", Sniffed::NeedMore),
             (b"PK", Sniffed::Zip),
             (b"PK\x05\x06", Sniffed::Zip),
-            (b"{", Sniffed::Json),
-            (b"\xef\xbb\xbf \r\n{\"resultCode\"", Sniffed::Json),
+            (b"{", Sniffed::Brace),
+            (b"\xef\xbb\xbf \r\n{\"resultCode\"", Sniffed::Brace),
             (b"\xef\xbb", Sniffed::NeedMore),
             (b"\xef\xbb\xbf", Sniffed::NeedMore),
             (b" \n ", Sniffed::NeedMore),
             (b"<", Sniffed::NeedMore),
+            (b"<html", Sniffed::NeedMore),
             (b"<html>", Sniffed::Html),
+            (b"<HTML lang=\"zh\"", Sniffed::Html),
+            (b"<p/>", Sniffed::Html),
+            (b"<soap:Envelope\r\n", Sniffed::Html),
+            (b"<!-- blocked", Sniffed::Html),
+            (b"<!-", Sniffed::NeedMore),
+            (b"<!\x9b", Sniffed::Unknown),
+            (b"<a\x93\x00", Sniffed::Unknown),
+            (b"<1>", Sniffed::Unknown),
+            (b"< html>", Sniffed::Unknown),
+            (b"<aaaaaaaaaabbbbbbbbbbaaaaaaaaaabbbbbbbbbb>", Sniffed::Unknown),
+            (b"<a\xd5>", Sniffed::Unknown),
             (b"\n\n<!DOCTYPE html>", Sniffed::Html),
             (b"<?xml version", Sniffed::Html),
             (b"<\x00", Sniffed::Unknown),
@@ -178,7 +212,7 @@ mod tests {
         assert_eq!(sniff_whole(b"P"), Sniffed::Zip);
         assert_eq!(sniff_whole(b""), Sniffed::Unknown);
         assert_eq!(sniff_whole(b"  "), Sniffed::Unknown);
-        assert_eq!(sniff_whole(b"{}"), Sniffed::Json);
+        assert_eq!(sniff_whole(b"{}"), Sniffed::Brace);
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod echo;
 mod fields;
 mod letter;
 mod names;
-mod surrogates;
+pub mod surrogates;
 mod time;
 
 #[cfg(test)]

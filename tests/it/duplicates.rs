@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::ends::now;
 use crate::support::ccfs::Reply;
 use crate::support::eventually;
 use crate::support::s3::{ALWAYS, Fault, Op};
@@ -88,6 +89,28 @@ async fn other_content_under_the_key_is_a_conflict_whatever_the_store_can() {
         assert_eq!(stored(!conditionally), 0, "{what}");
         worker.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_retry_asks_the_store_only_where_something_can_be_there() {
+    let world = World::new().await;
+    let worker = world.worker(&[("retry", "delays = [\"200ms\"]")]).await;
+    for (id, first, asks) in [
+        ("1777093663-1", Reply::not_found(), 0),
+        ("1777093663-2", Reply::throttled(), 1),
+        ("1777093663-3", Reply::wav(64 << 10).cut_at(9000), 1),
+    ] {
+        world.ccfs.script(id, [first, Reply::wav(9000)]);
+        let mut message = call(id);
+        message["callEnd"] = json!(now().to_string()); // Or CC-FS is not waited for.
+        world.publish(&message).await;
+        assert_eq!(world.event().await.json()["data"]["alreadyArchived"], false, "{id}");
+        let heads = world.store.seen_of(Op::Head);
+        // Only who looks for what may be there asks for a ZIP.
+        let asked = heads.iter().filter(|head| head.key.ends_with(&format!("{id}.zip"))).count();
+        assert_eq!((world.ccfs.requests_for(id).len(), asked), (2, asks), "{id}");
+    }
+    worker.stop().await;
 }
 
 #[tokio::test]

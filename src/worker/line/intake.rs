@@ -10,7 +10,7 @@ use crate::failure::{Failure, Reason};
 use crate::recording::{self, Place};
 use crate::request::{self, DumpRequest, Echo, Hints, MessageType, RecordingRequest, Request};
 use crate::worker::fairness::{Lane, Question};
-use crate::worker::tenant::Tenants;
+use crate::worker::tenant::{Tenant, Tenants};
 
 /// A message that has been read.
 pub struct Intake {
@@ -114,7 +114,7 @@ impl Intake {
         });
         let (place, work) = match located {
             Ok((tenant, place)) => {
-                let seen_before = seen_before(delivery, message_type);
+                let seen_before = seen_before(delivery, message_type, &tenant);
                 let attempts = delivery.state().attempts.saturating_add(1);
                 let question = Question::default();
                 let job =
@@ -139,12 +139,16 @@ impl Intake {
     }
 }
 
-/// Redelivered, retried and redriven messages and dumps may ask for what is already stored (contract 3).
-fn seen_before(delivery: &Delivery, message_type: MessageType) -> bool {
-    delivery.redelivered
-        || delivery.state().first_seen.is_some()
-        || delivery.state().redrive.is_some()
-        || message_type != MessageType::CallCompleted
+/// Redelivered, retried and redriven messages and dumps may ask for what is already stored
+/// (contract 3); but not where CC-FS had nothing when it was last asked, since so nobody could have
+/// stored it.
+fn seen_before(delivery: &Delivery, message_type: MessageType, tenant: &Tenant) -> bool {
+    if delivery.redelivered || delivery.state().redrive.is_some() {
+        return true; // What came of its last try is not known.
+    }
+    let had_nothing = delivery.reason().is_some_and(|reason| tenant.ccfs.has_nothing(reason));
+    let again = delivery.state().first_seen.is_some();
+    !had_nothing && (again || message_type != MessageType::CallCompleted)
 }
 
 #[cfg(test)]

@@ -102,8 +102,7 @@ impl Job {
     async fn fetch(&self, tools: &Tools, pass: &mut Pass) -> Result<Source, Failure> {
         let Tenant { ccfs, store, max_size, label: tenant, .. } = &*self.tenant;
         let mut stage = Running::start(&tools.metrics, Stage::Download);
-        self.question.asked();
-        let answer = ccfs.download(&self.ask()).await;
+        let answer = ccfs.download(&self.ask(), || self.question.asked()).await;
         self.question.answered();
         pass.note(&answer);
         tools.metrics.ccfs_response(*tenant, code(&answer));

@@ -8,6 +8,9 @@ use super::{Case, End, LOOK, assert_counted, case, play, same_labels};
 use crate::support::ccfs::{Framing, OCTETS, Recording, Reply, ZipFault};
 use crate::support::world::World;
 
+/// A code that is none: somebody's number.
+const PHONE: &str = "491711234567";
+
 /// The vendor's table, in the words of contract 5.
 fn codes() -> Vec<Case> {
     let of = |end, codes: &[&str]| -> Vec<Case> {
@@ -24,7 +27,10 @@ fn codes() -> Vec<Case> {
     let mut all = of(End::Dead, &permanent);
     all.extend(of(End::Parked, &["0300008", "0300009"]));
     all.extend(of(End::Waiting, &["0300011", "0300012"]));
-    all.extend(of(End::Failed, &["0300099", "0999999", "1", "ERR_7-x"]));
+    all.extend(of(End::Failed, &["0300099", "0999999", "1"]));
+    all.extend(["ERR_7-x", PHONE].map(|odd| {
+        case(&format!("odd {}", odd.len()), Reply::code(odd), End::Failed, "ccfs.other")
+    }));
     all.extend(["0", "0100000"].map(|code| {
         let reply = Reply::code(code);
         let case = case(&format!("success {code}"), reply, End::Failed, "ccfs.protocol");
@@ -45,16 +51,15 @@ async fn every_result_code_has_its_class() {
     for seen in ended.values() {
         let headers = crate::ends::headers(seen);
         assert!(!headers.contains("13800138000") && !headers.contains("secret"), "{headers}");
+        assert!(!headers.contains(PHONE), "{headers}");
     }
     assert_counted(&worker, &cases, |reason| match reason {
-        "ccfs.0300099" | "ccfs.0999999" | "ccfs.1" | "ccfs.ERR_7-x" => {
-            ("ccfs.other".to_owned(), "other".to_owned())
-        }
+        "ccfs.0300099" | "ccfs.0999999" | "ccfs.1" => ("ccfs.other".to_owned(), "other".to_owned()),
         known => same_labels(known),
     })
     .await;
     let log = worker.stop().await;
-    assert!(!log.contains("13800138000"), "{log}");
+    assert!(!log.contains("13800138000") && !log.contains(PHONE), "{log}");
     assert!(log.contains("ccfs.0999999"), "the full code is in the log: {log}");
 }
 
@@ -93,6 +98,12 @@ fn wrapped() -> Vec<Case> {
         ("inner alone", Reply::inner_code("0300012")),
         ("a number", Reply::json(r#"{"resultCode":300012}"#)),
         ("with a BOM", Reply::json("\u{feff}\r\n {\"resultCode\":\"0300012\"}")),
+        (
+            "in GBK",
+            Reply::json(&b"{\"resultDesc\":\"\xce\xde\x81\\\",\"resultCode\":\"0300012\"}"[..]),
+        ),
+        ("a raw newline", Reply::json("{\"resultDesc\":\"no\ndata\",\"resultCode\":\"0300012\"}")),
+        ("half a pair", Reply::json(r#"{"resultDesc":"\ud83d","resultCode":"0300012"}"#)),
         ("status 404", code().with_status(404)),
         ("status 500", code().with_status(500)),
     ];

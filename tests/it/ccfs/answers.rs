@@ -77,6 +77,47 @@ async fn a_result_code_is_found_however_it_is_wrapped() {
     assert_failure(code().with_status(401), "ccfs.unauthorized/Refused").await;
 }
 
+/// As they were seen: a description in GBK, and one with a raw newline and tab in it.
+#[tokio::test]
+async fn what_an_answer_says_in_words_may_be_unclean() {
+    let gbk = b"{\"resultCode\":\"0300012\",\"resultDesc\":\"\xce\xde\xca\xfd\xbe\xdd\",\"resultData\":{},\
+        \"response\":{\"version\":\"2.0\",\"resultCode\":\"0300012\",\"resultMsg\":\"\xce\xde\"}}";
+    let control =
+        "{\"resultCode\":\"0300008\",\"resultDesc\":\"flow control\nthreshold\treached\"}";
+    for octets in [false, true] {
+        let typed = |reply: Reply| if octets { reply.content_type(OCTETS) } else { reply };
+        assert_failure(typed(Reply::json(&gbk[..])), "ccfs.0300012/NotReady").await;
+        assert_failure(typed(Reply::json(control)), "ccfs.0300008/Throttled").await;
+    }
+}
+
+#[tokio::test]
+async fn a_first_byte_alone_decides_nothing() {
+    let ccfs = Simulator::start().await;
+    let client = client(&ccfs);
+    let noise: Vec<u8> = (0..100_000_u32).map(|at| (at * 31 % 251) as u8).collect();
+    for start in [&b"{"[..], b"{\"", b"<", b"<a", b"<!", b"\xef\xbb\xbf{", b" {"] {
+        let body = [start, &[0x9b, 0], &noise].concat();
+        for framing in [Framing::Length, Framing::Chunked] {
+            ccfs.script(CALL, [Reply::octets(body.clone()).framing(framing)]);
+            let download = ask(&client, Some(CALL), None).await.unwrap();
+            assert_eq!(download.format(), Format::Other, "{}", start.escape_ascii());
+            assert!(drain(download).await.unwrap() == body, "{}", start.escape_ascii());
+        }
+        let short = Reply::octets(body[..start.len() + 2].to_vec());
+        ccfs.script(CALL, [short]);
+        let download = ask(&client, Some(CALL), None).await.unwrap();
+        assert_eq!(drain(download).await.unwrap(), &body[..start.len() + 2]);
+        let typed = Reply::json(body.clone());
+        assert_failure(typed, "ccfs.protocol/Failure").await;
+        assert_failure(Reply::octets(body).with_status(500), "ccfs.http_500/Unavailable").await;
+    }
+    let limit = callvault::config::Ccfs { max_size: 90_000, ..settings(&[&ccfs.url()]) };
+    ccfs.script(CALL, [Reply::octets([b"{", &noise[..]].concat()).framing(Framing::Chunked)]);
+    let late = ask(&client_with(&limit), Some(CALL), None).await.unwrap();
+    assert_eq!(said(drain(late).await).0, "ccfs.too_large/Permanent");
+}
+
 #[tokio::test]
 async fn the_result_code_says_the_class() {
     for (code, expected) in [
@@ -84,6 +125,9 @@ async fn the_result_code_says_the_class() {
         ("0300008", "ccfs.0300008/Throttled"),
         ("0300011", "ccfs.0300011/NotReady"),
         ("0399999", "ccfs.0399999/Failure"),
+        ("123456789", "ccfs.123456789/Failure"),
+        ("1234567890", "ccfs.other/Failure"),
+        ("E300012", "ccfs.other/Failure"),
         ("0", "ccfs.protocol/Failure"),
         ("0100000", "ccfs.protocol/Failure"),
     ] {

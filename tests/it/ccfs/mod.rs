@@ -5,6 +5,7 @@ mod network;
 mod settings;
 mod signature;
 mod simulator;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::sync::Once;
@@ -63,7 +64,7 @@ async fn ask(
     let file_name = file.map(|name| FileName::new(name).expect("a file name"));
     let cc_id = CcId::new("1").expect("a ccId");
     let ask = Ask { call_id: call_id.as_ref(), file_name: file_name.as_ref(), cc_id: &cc_id };
-    client.download(&ask).await
+    client.download(&ask, || {}).await
 }
 
 async fn drain(mut download: Download) -> Result<Vec<u8>, Failure> {

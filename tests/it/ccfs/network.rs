@@ -1,9 +1,13 @@
 //! Every way in which a network breaks, and connections that last.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use callvault::ccfs::Ask;
+use callvault::request::{CallId, CcId};
+
 use super::{
-    CALL, IMPATIENCE, PATIENCE, ask, assert_failure, client, client_with, fetch, said, same,
+    CALL, IMPATIENCE, PATIENCE, ask, assert_failure, client, client_with, drain, fetch, said, same,
     settings,
 };
 use crate::support::ccfs::{Framing, Reply, Simulator};
@@ -66,6 +70,35 @@ async fn silence_is_a_timeout_wherever_it_begins() {
         (ccfs.active() == 0).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_is_waited_for_is_told_from_what_is_connected_to() {
+    let asked = AtomicUsize::new(0);
+    let call_id = CallId::new(CALL).unwrap();
+    let cc_id = CcId::new("1").unwrap();
+    let ask = Ask { call_id: Some(&call_id), file_name: None, cc_id: &cc_id };
+    let connected = || {
+        asked.fetch_add(1, Ordering::SeqCst);
+    };
+    // Accepts, and says nothing of TLS.
+    let mute = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut silent = settings(&[&format!("https://{}", mute.local_addr().unwrap())]);
+    silent.connect_timeout = IMPATIENCE;
+    let answer = client_with(&silent).download(&ask, connected).await;
+    assert_eq!(said(answer).0, "ccfs.unreachable/Unavailable");
+    assert_eq!(asked.load(Ordering::SeqCst), 0, "nothing was asked yet");
+
+    let ccfs = Simulator::start().await;
+    ccfs.script(CALL, [Reply::wav(500), Reply::hang()]);
+    let mut settings = settings(&[&ccfs.url()]);
+    settings.read_timeout = IMPATIENCE;
+    let client = client_with(&settings);
+    let download = client.download(&ask, connected).await.unwrap();
+    assert_eq!(asked.swap(0, Ordering::SeqCst), 1, "on a new connection");
+    drain(download).await.unwrap();
+    said(client.download(&ask, connected).await);
+    assert!(asked.load(Ordering::SeqCst) >= 1, "on one that was kept");
 }
 
 #[tokio::test]

@@ -35,18 +35,22 @@ async fn endpoints_are_tried_in_order_when_one_cannot_be_reached() {
     for server in [&first, &second] {
         server.default_reply(Reply::wav(500).framing(Framing::Close));
     }
-    let client = client_with(&settings(&[&first.url(), &second.url()]));
+    let both = settings(&[&first.url(), &second.url()]);
+    let client = client_with(&both);
     fetch(&client).await.unwrap();
     first.down().await;
     fetch(&client).await.unwrap();
     assert_eq!((first.requests().len(), second.requests().len()), (1, 1));
     first.up().await;
     first.script(CALL, [Reply::status(500).framing(Framing::Close)]);
-    let (reason, _) = said(fetch(&client).await);
+    fetch(&client).await.unwrap();
+    assert_eq!((first.requests().len(), second.requests().len()), (1, 2), "it stands in");
+    let (reason, _) = said(fetch(&client_with(&both)).await);
     assert_eq!(reason, "ccfs.http_500/Unavailable", "an answer is an answer");
-    assert_eq!((first.requests().len(), second.requests().len()), (2, 1));
-    first.down().await;
     second.down().await;
+    assert_eq!(said(fetch(&client).await).0, "ccfs.http_500/Unavailable");
+    assert_eq!((first.requests().len(), second.requests().len()), (3, 2));
+    first.down().await;
     let (reason, detail) = said(fetch(&client).await);
     assert_eq!(reason, "ccfs.unreachable/Unavailable");
     assert!(detail.contains("any of 2 endpoints") && detail.contains("refused"), "{detail}");

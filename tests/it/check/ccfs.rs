@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 use jiff::SignedDuration;
 
 use super::{check, filters};
-use crate::support::ccfs::{Reply, Simulator};
+use crate::support::ccfs::{Certificate, Reply, Simulator};
 use crate::support::world::World;
 
 #[tokio::test]
@@ -17,11 +17,13 @@ async fn what_stands_before_ccfs_is_told_apart_from_ccfs() {
     let closed = check(&at("http://127.0.0.1:1", &[]), &[]).await;
     let secure = Simulator::start_tls().await;
     let untrusted = check(&at(&secure.url(), &[]), &[]).await;
+    let own = Simulator::start_tls_with(Certificate::SelfSigned).await;
+    let unnamed = check(&at(&own.url(), &[]), &[]).await;
     world.ccfs.default_reply(Reply::html(403));
     let firewall = check(&at(&world.ccfs.url(), &[]), &[]).await;
     world.ccfs.default_reply(Reply::hang());
     let silent = check(&at(&world.ccfs.url(), &[("ccfs", "read_timeout = \"1s\"")]), &[]).await;
-    let all = [&no_name, &closed, &untrusted, &firewall, &silent];
+    let all = [&no_name, &closed, &untrusted, &unnamed, &firewall, &silent];
     assert!(all.iter().all(|checked| checked.code == 1), "each fails");
     filters(&world).bind(|| {
         assert_snapshot!(no_name.part("ccfs: acme"), @r"
@@ -40,6 +42,13 @@ async fn what_stands_before_ccfs_is_told_apart_from_ccfs() {
           ok      connection          stands
           FAILED  certificate         invalid peer certificate: UnknownIssuer
                                       → name the CA that signed it in ccfs.ca_file (PEM)
+        ");
+        assert_snapshot!(unnamed.part("ccfs: acme"), @r"
+        ccfs: acme, localhost:PORT
+          ok      name                localhost is 127.0.0.1
+          ok      connection          stands
+          FAILED  certificate         other error: the server's certificate is that of a CA (CA:TRUE): name exactly this certificate in ca_file, or have the CA issue one for the server (CA:FALSE, with its name)
+                                      → put this very certificate into ccfs.ca_file (PEM), or have its CA issue one for the server
         ");
         assert_snapshot!(firewall.part("ccfs: acme"), @r"
         ccfs: acme, 127.0.0.1:PORT

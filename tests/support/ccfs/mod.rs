@@ -43,6 +43,7 @@ use tls::{Tls, tls};
 pub use recording::{Codec, Content, Recording, Sizes, ZipFault};
 pub use reply::{Framing, OCTETS, Reply, by_name};
 pub use state::{Limit, Seen};
+pub use tls::Certificate;
 pub use verify::{Asked, Denied, Raw, sign};
 
 /// The one interface.
@@ -69,7 +70,12 @@ impl Simulator {
 
     /// HTTPS for `localhost` and `127.0.0.1`, under a CA of its own ([`Self::ca_file`]).
     pub async fn start_tls() -> Self {
-        Self::start_at("127.0.0.1:0", Some(tls())).await
+        Self::start_tls_with(Certificate::UnderCa).await
+    }
+
+    /// The same with another certificate.
+    pub async fn start_tls_with(certificate: Certificate) -> Self {
+        Self::start_at("127.0.0.1:0", Some(tls(certificate))).await
     }
 
     /// Plain HTTP on a port that the caller chose.

@@ -63,6 +63,8 @@ pub struct Reply {
     pub(super) pause: Duration,
     pub(super) start: Start,
     pub(super) end: End,
+    /// The connection ends without TLS's `close_notify`.
+    pub(super) ragged: bool,
     pub(super) label: String,
 }
 
@@ -80,6 +82,7 @@ impl Reply {
             pause: Duration::ZERO,
             start: Start::Answer,
             end: End::Whole,
+            ragged: false,
             label: label.into(),
         }
     }
@@ -127,8 +130,8 @@ impl Reply {
     }
 
     /// Any text under a JSON content type, status 200.
-    pub fn json(body: impl Into<String>) -> Self {
-        let body = Body::Bytes(Bytes::from(body.into()));
+    pub fn json(body: impl Into<Bytes>) -> Self {
+        let body = Body::Bytes(body.into());
         Self::new(200, Some("application/json;charset=UTF-8"), body, "json")
     }
 
@@ -137,6 +140,11 @@ impl Reply {
         let page = b"<!DOCTYPE html><html><body>Request blocked</body></html>";
         let body = Body::Bytes(Bytes::from_static(page));
         Self::new(status, Some("text/html"), body, format!("html {status}"))
+    }
+
+    /// Any bytes under the content type of a recording, status 200.
+    pub fn octets(body: impl Into<Bytes>) -> Self {
+        Self::new(200, Some(OCTETS), Body::Bytes(body.into()), "octets")
     }
 
     pub fn text(body: impl Into<String>) -> Self {
@@ -231,6 +239,12 @@ impl Reply {
     #[must_use]
     pub fn cut_at(self, at: u64) -> Self {
         Self { end: End::Cut(at), ..self }
+    }
+
+    /// Closes TCP without TLS's `close_notify`, as many appliances do.
+    #[must_use]
+    pub fn ragged(self) -> Self {
+        Self { ragged: true, ..self }
     }
 
     /// Resets the connection after `at` bytes of the body.

@@ -1,9 +1,27 @@
-//! HTTPS for the simulator: a CA of its own and a server certificate under it.
+//! HTTPS for the simulator: a CA of its own and a server certificate under it, or one that is both.
 
 use std::sync::Arc;
 
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls;
+
+/// What the server shows; `ca.pem` holds who vouches for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certificate {
+    /// A server's, under a CA.
+    UnderCa,
+    /// A CA's own, as `openssl req -x509` makes it.
+    SelfSigned,
+    /// The same, of a year ago.
+    Expired,
+    /// The same, for another server.
+    Elsewhere,
+    /// The same, with a common name and no alternative names.
+    CommonName,
+    /// The same, for another server.
+    CommonNameElsewhere,
+}
 
 pub(super) struct Tls {
     pub acceptor: TlsAcceptor,
@@ -11,35 +29,63 @@ pub(super) struct Tls {
     pub folder: tempfile::TempDir,
 }
 
-/// A CA, written to a folder, and a server that it vouches for.
-pub(super) fn tls() -> Tls {
+pub(super) fn tls(certificate: Certificate) -> Tls {
     let folder = tempfile::tempdir().expect("a folder for the CA");
-    let (pem, config) = certificates();
+    let (pem, shown, key) = match certificate {
+        Certificate::UnderCa => under_ca(),
+        own => self_signed(own),
+    };
     std::fs::write(folder.path().join("ca.pem"), pem).expect("the CA is written");
-    Tls { acceptor: TlsAcceptor::from(Arc::new(config)), folder }
+    Tls { acceptor: TlsAcceptor::from(Arc::new(config(shown, &key))), folder }
 }
 
-fn certificates() -> (String, rustls::ServerConfig) {
-    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+type Der = rustls::pki_types::CertificateDer<'static>;
 
-    let mut params = CertificateParams::new(Vec::<String>::new()).expect("no names");
+const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
+
+fn named(names: &[&str]) -> CertificateParams {
+    let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+    CertificateParams::new(names).expect("names")
+}
+
+fn under_ca() -> (String, Der, KeyPair) {
+    let mut params = named(&[]);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().expect("a key");
     let ca = CertifiedIssuer::self_signed(params, key).expect("a CA");
-    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
     let key = KeyPair::generate().expect("a key");
-    let mut server = CertificateParams::new(names).expect("names");
+    let mut server = named(&NAMES);
     // OpenSSL takes a certificate for self-signed whose name is that of its issuer.
     server.distinguished_name.push(DnType::CommonName, "localhost");
-    let server = server.signed_by(&key, &ca);
-    let chain = vec![server.expect("a certificate").der().clone()];
+    let server = server.signed_by(&key, &ca).expect("a certificate");
+    (ca.pem(), server.der().clone(), key)
+}
+
+fn self_signed(which: Certificate) -> (String, Der, KeyPair) {
+    let (names, common_name): (&[_], _) = match which {
+        Certificate::Elsewhere => (&["ccfs.example.com"], "localhost"),
+        Certificate::CommonName => (&[], "LocalHost"),
+        Certificate::CommonNameElsewhere => (&[], "localhost.example.com"),
+        _ => (&NAMES, "ccfs"),
+    };
+    let mut params = named(names);
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    if which == Certificate::Expired {
+        params.not_after = rcgen::date_time_ymd(2025, 1, 1);
+    }
+    let key = KeyPair::generate().expect("a key");
+    let own = params.self_signed(&key).expect("a certificate");
+    (own.pem(), own.der().clone(), key)
+}
+
+fn config(shown: Der, key: &KeyPair) -> rustls::ServerConfig {
     let key = rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
+    rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("the provider's own versions")
         .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .expect("the key is the certificate's");
-    (ca.pem(), config)
+        .with_single_cert(vec![shown], key)
+        .expect("the key is the certificate's")
 }

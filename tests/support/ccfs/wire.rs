@@ -122,6 +122,7 @@ async fn respond(
     match reply.end {
         End::Reset(_) => reset(stream),
         End::Stall(_) => gone(stream).await,
+        End::Whole | End::Cut(_) if reply.ragged => Ok(false),
         End::Whole if reply.framing != Framing::Close && reply.declared.is_none() => Ok(true),
         End::Whole | End::Cut(_) => close(stream).await,
     }
