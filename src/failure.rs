@@ -22,6 +22,8 @@ pub enum Class {
     NotReady,
     /// Credentials or permissions are refused: climbs the ladder, counts no attempt, loud.
     Refused,
+    /// Neither the message nor its servers have to do with it: parked, counts no attempt.
+    Held,
     /// The message can never succeed: dead at once.
     Permanent,
 }
@@ -59,6 +61,8 @@ impl Reason {
     pub const JOB_NO_DISK: Self = Self::fixed("job.no_disk");
     /// With `broker.events_mandatory`: no queue takes the event.
     pub const EVENT_UNROUTABLE: Self = Self::fixed("event.unroutable");
+    /// Parked: the broker does not confirm its event, such as for a subscriber's full queue.
+    pub const EVENT_REFUSED: Self = Self::fixed("event.refused");
 
     /// Codes without a parameter: the closed part of contract 5's list.
     pub const FIXED: &[Self] = &[
@@ -84,6 +88,7 @@ impl Reason {
         Self::JOB_NO_PLACE,
         Self::JOB_NO_DISK,
         Self::EVENT_UNROUTABLE,
+        Self::EVENT_REFUSED,
     ];
 
     const fn fixed(code: &'static str) -> Self {
@@ -167,6 +172,12 @@ impl Failure {
     /// A message that can never succeed.
     pub fn permanent(reason: Reason, detail: impl Into<String>) -> Self {
         Self::new(Class::Permanent, reason, detail)
+    }
+
+    /// The same trouble, where it does something else to its message.
+    #[must_use]
+    pub fn of_class(self, class: Class) -> Self {
+        Self { class, ..self }
     }
 
     /// Keeps the error that caused this one, for the log alone.

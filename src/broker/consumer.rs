@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
 use tokio::sync::{mpsc, watch};
@@ -36,6 +36,9 @@ impl QueueName {
 /// A worker takes suspects only when it has lived this long: whatever ends workers as they start
 /// would else count as a crash of whichever suspect came first.
 const PROBATION: Duration = Duration::from_secs(3);
+
+/// How often a message is taken while consuming pauses but for one at a time.
+const TASTE_EVERY: Duration = Duration::from_secs(1);
 
 /// A message on its way from a channel to the worker.
 struct Incoming {
@@ -164,7 +167,10 @@ impl Tap {
             let wished = *self.wish.borrow_and_update();
             match wished {
                 Wish::Consume => self.consume(&channel, &epoch).await?,
-                Wish::Pause | Wish::Stop => tokio::select! {
+                Wish::Taste if self.queue != QueueName::Suspect => {
+                    self.taste(&channel, &epoch).await?;
+                }
+                Wish::Taste | Wish::Pause | Wish::Stop => tokio::select! {
                     _ = self.wish.changed() => {}
                     fault = death(&channel) => return Err(fault),
                 },
@@ -220,6 +226,28 @@ impl Tap {
             _ = wish.wait_for(|wish| *wish == Wish::Close) => Ok(()),
             fault = death(channel) => Err(fault),
             ended = self.hand_on(&mut consumer, epoch, &ear) => ended,
+        }
+    }
+
+    /// Takes a message whenever none is in hand, until something else is wished for.
+    async fn taste(&mut self, channel: &Channel, epoch: &Epoch) -> Result<(), Fault> {
+        let mut wish = self.wish.clone();
+        loop {
+            if epoch.in_hand() == 0 {
+                // Shown as consuming meanwhile: a drain waits for what is on its way to us.
+                let _active = Active::new(&self.shared, self.queue);
+                let name = self.queue.of(self.shared.topology.names());
+                let call = channel.basic_get(name.into(), BasicGetOptions::default());
+                let message = rpc("basic.get", call).await?.map(|message| message.delivery);
+                if let (Some(message), Ok(place)) = (message, self.intake.sender.reserve().await) {
+                    place.send(Incoming { queue: self.queue, message, epoch: epoch.member() });
+                }
+            }
+            tokio::select! {
+                _ = wish.wait_for(|wish| *wish != Wish::Taste) => return Ok(()),
+                fault = death(channel) => return Err(fault),
+                () = tokio::time::sleep(TASTE_EVERY) => {}
+            }
         }
     }
 

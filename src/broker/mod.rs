@@ -38,7 +38,7 @@ use topology::{Plan, Topology};
 pub use check::check;
 pub use consumer::Deliveries;
 pub use dead::{DeadError, DeadMessage, DeadQueue, Walk};
-pub use publisher::{PublishError, Publisher};
+pub use publisher::{PublishError, Publisher, Unconfirmed};
 pub use requests::{RequestError, Requests};
 pub use settle::{Delivery, Disposition, Settled};
 pub use state::State;
@@ -152,7 +152,14 @@ impl Broker {
         self.shared.change_wish(Wish::Pause);
     }
 
-    /// Consumes again after [`Broker::pause`].
+    /// The same, but that a message is taken now and then, one of a queue at a time, since only
+    /// what is tried shows that an outage is over.
+    pub fn taste(&self, why: &str) {
+        self.shared.board.why_paused(why);
+        self.shared.change_wish(Wish::Taste);
+    }
+
+    /// Consumes again after [`Broker::pause`] or [`Broker::taste`].
     pub fn resume(&self) {
         self.shared.change_wish(Wish::Consume);
     }

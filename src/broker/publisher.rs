@@ -12,7 +12,7 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation, ErrorKind};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::{Instant, timeout};
 
 use super::Shared;
@@ -26,6 +26,9 @@ use crate::event::Event;
 const CHANNELS: usize = 16;
 /// The confirm of one publish; after it the message is published again under the same id.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
+/// Copies of an event that one try sends at most: those that a full queue does not refuse reach
+/// every other subscriber each time (contract 5).
+const EVENT_COPIES: u32 = 2;
 /// The least time between two declarations of a topology that turned out to have a hole.
 const REPAIR_EVERY: Duration = Duration::from_secs(2);
 
@@ -37,9 +40,26 @@ pub enum PublishError {
         "no queue takes the event: bind one to the events exchange, or unset broker.events_mandatory"
     )]
     Unroutable,
+    /// An event that was sent and not confirmed, as often as a try may send it.
+    #[error("{0}")]
+    Unconfirmed(Unconfirmed),
     /// The connection is being closed.
     #[error("the broker connection is closing")]
     Stopping,
+}
+
+/// What came instead of the last confirm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unconfirmed {
+    #[error("a subscriber's queue refuses it: it is full and has x-overflow = reject-publish")]
+    Refused,
+    #[error("no confirm within {CONFIRM_TIMEOUT:?}")]
+    Silence,
+    /// Such as for want of the permission to write to the exchange.
+    #[error("the broker closed the channel over it; the log says why")]
+    Closed,
+    #[error("the connection was lost over it")]
+    Lost,
 }
 
 /// Publishes on the connection of that name; cheap to clone.
@@ -125,6 +145,8 @@ pub(super) enum Answer {
     Returned,
     /// The queue is full, or its leader is changing.
     Refused,
+    /// No confirm in time.
+    Silence,
 }
 
 impl Publisher {
@@ -137,11 +159,25 @@ impl Publisher {
         self.shared.lanes.open.borrow().as_ref().is_some_and(|lane| !lane.link.blocked())
     }
 
-    /// Publishes an event; returns when the broker has it.
+    /// Publishes an event, a second time if the first is not confirmed; returns when the broker
+    /// has it. Waits for a connection that takes it.
     ///
     /// # Errors
-    /// No queue takes it although `broker.events_mandatory` is set, or the connection is closing.
+    /// It was not confirmed; no queue takes it although `broker.events_mandatory` is set; or the
+    /// connection is closing.
     pub async fn event(&self, event: &Event) -> Result<(), PublishError> {
+        self.send_event(event, EVENT_COPIES).await
+    }
+
+    /// Publishes an event once, to find out whether events are taken again.
+    ///
+    /// # Errors
+    /// Those of [`Publisher::event`].
+    pub async fn probe(&self, event: &Event) -> Result<(), PublishError> {
+        self.send_event(event, 1).await
+    }
+
+    async fn send_event(&self, event: &Event, copies: u32) -> Result<(), PublishError> {
         let properties = BasicProperties::default()
             .with_content_type(Event::CONTENT_TYPE.into())
             .with_message_id(short(&event.id))
@@ -153,7 +189,7 @@ impl Publisher {
             mandatory: self.shared.events_mandatory,
             ours: false,
         };
-        self.publish(&Message { route, body: &event.body, properties }).await?;
+        self.publish(&Message { route, body: &event.body, properties }, Some(copies)).await?;
         crash::point(Point::EventConfirmed);
         Ok(())
     }
@@ -180,26 +216,39 @@ impl Publisher {
         }
         let bulk = &self.shared.topology.names().bulk;
         let route = Route { exchange: "", routing_key: bulk, mandatory: true, ours: true };
-        self.publish(&Message { route, body: &body, properties }).await
+        self.publish(&Message { route, body: &body, properties }, None).await
     }
 
-    /// Tries until the broker has confirmed the message, through reconnections and refusals.
-    pub(super) async fn publish(&self, message: &Message<'_>) -> Result<(), PublishError> {
+    /// Tries until the broker has confirmed the message, through reconnections and refusals, or
+    /// until it was sent `most` times.
+    pub(super) async fn publish(
+        &self,
+        message: &Message<'_>,
+        most: Option<u32>,
+    ) -> Result<(), PublishError> {
         let mut wish = self.shared.wish.subscribe();
         tokio::select! {
             biased;
             _ = wish.wait_for(|wish| *wish == Wish::Close) => Err(PublishError::Stopping),
-            published = self.insist(message) => published,
+            published = self.insist(message, most) => published,
         }
     }
 
-    async fn insist(&self, message: &Message<'_>) -> Result<(), PublishError> {
+    async fn insist(&self, message: &Message<'_>, most: Option<u32>) -> Result<(), PublishError> {
         let Route { exchange, routing_key, ours, .. } = message.route;
         let mut backoff = Backoff::default();
+        let mut sent = 0;
         loop {
             let lane = self.lane().await;
-            let mut mend = false;
-            let fault = match self.publish_once(&lane, message).await {
+            let answer = match self.channel(&lane).await {
+                Ok((_place, channel)) => {
+                    sent += 1;
+                    self.send(&lane, channel, message).await
+                }
+                Err(fault) => Err(fault),
+            };
+            let (mut mend, mut why) = (false, Unconfirmed::Refused);
+            let fault = match answer {
                 Ok(Answer::Confirmed) => return Ok(()),
                 Ok(Answer::Returned) if !ours => return Err(PublishError::Unroutable),
                 Ok(Answer::Returned) => {
@@ -207,14 +256,25 @@ impl Publisher {
                     Fault::new("no queue takes it")
                 }
                 Ok(Answer::Refused) => Fault::new("the queue refuses it: full, or changing leader"),
+                Ok(Answer::Silence) => {
+                    why = Unconfirmed::Silence;
+                    Fault::new(why.to_string())
+                }
                 Err(fault) => {
                     mend = is_not_found(&fault);
+                    let alive = lane.link.connected();
+                    why = if alive { Unconfirmed::Closed } else { Unconfirmed::Lost };
                     fault
                 }
             };
-            tracing::warn!("publish to {exchange:?} with {routing_key}: {fault}; trying again");
+            let over = most.is_some_and(|most| sent >= most);
+            let next = if over { "not again in this try" } else { "trying again" };
+            tracing::warn!("publish to {exchange:?} with {routing_key}: {fault}; {next}");
             if mend {
                 self.mend(&lane).await;
+            }
+            if over {
+                return Err(PublishError::Unconfirmed(why));
             }
             tokio::time::sleep(backoff.pause()).await;
         }
@@ -237,14 +297,29 @@ impl Publisher {
         lane: &Lane,
         message: &Message<'_>,
     ) -> Result<Answer, Fault> {
-        let Ok(_place) = self.shared.lanes.places.acquire().await else {
+        let (_place, channel) = self.channel(lane).await?;
+        self.send(lane, channel, message).await
+    }
+
+    /// A channel to publish on, and the place in line that goes with it, as soon as the broker
+    /// takes what is published.
+    async fn channel(&self, lane: &Lane) -> Result<(SemaphorePermit<'_>, Channel), Fault> {
+        let Ok(place) = self.shared.lanes.places.acquire().await else {
             return Err(Fault::new("the pool of channels is closed"));
         };
         // What is published now would pile up in lapin's own queue.
         while lane.link.blocked() && lane.link.connected() {
             tokio::time::sleep(PULSE).await;
         }
-        let channel = lane.channel().await?;
+        Ok((place, lane.channel().await?))
+    }
+
+    async fn send(
+        &self,
+        lane: &Lane,
+        channel: Channel,
+        message: &Message<'_>,
+    ) -> Result<Answer, Fault> {
         let confirm = confirmed(&channel, message);
         tokio::pin!(confirm);
         let confirmation = loop {
@@ -252,9 +327,8 @@ impl Publisher {
                 Ok(confirmation) => break confirmation.map_err(|e| Fault::of("publish", e))?,
                 // The broker blocks publishers: it stays in line rather than lining up again.
                 Err(_) if lane.link.blocked() && lane.link.connected() => {}
-                Err(_) => {
-                    return Err(Fault::new(format!("no confirm within {CONFIRM_TIMEOUT:?}")));
-                }
+                // The channel is not used again: a late confirm would be taken for the next one's.
+                Err(_) => return Ok(Answer::Silence),
             }
         };
         lane.put_back(channel.clone());

@@ -116,6 +116,7 @@ impl Requests {
                     return Err(RequestError::Unroutable { exchange, key });
                 }
                 Ok(Answer::Refused) => *trouble = Some("its queue takes no more".to_owned()),
+                Ok(Answer::Silence) => *trouble = Some("no confirm came".to_owned()),
                 Err(fault) if fault.cause().is_some_and(is_refusal) => return Err(broken(fault)),
                 Err(fault) => *trouble = Some(fault.to_string()),
             }

@@ -11,7 +11,7 @@ use lapin::options::{BasicAckOptions, BasicNackOptions};
 use lapin::types::{FieldTable, ShortString};
 
 use super::epoch::Member;
-use super::publisher::{Message, PublishError, Route};
+use super::publisher::{Message, Route};
 use super::state::{State, Verdict, copied_headers, reason_of};
 use super::{Publisher, QueueName, Shared, copy, moment};
 use crate::clock;
@@ -148,11 +148,11 @@ impl Delivery {
             biased;
             // The broker delivers it again anyway; a copy more would be a needless duplicate.
             () = self.epoch.over() => return Settled::GivenBack,
-            published = publisher.publish(&message) => published,
+            published = publisher.publish(&message, None) => published,
         };
         match published {
             Ok(()) => self.ack().await,
-            Err(PublishError::Unroutable | PublishError::Stopping) => self.give_back().await,
+            Err(_stopping) => self.give_back().await,
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Pure. Headers come from outside, so every value is clamped; it must not know connections.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
 use super::topology::Names;
@@ -26,6 +26,7 @@ const QUEUE: &str = "callvault-queue";
 const CRASHES: &str = "callvault-crashes";
 const DEAD_AT: &str = "callvault-dead-at";
 const REDRIVE: &str = "callvault-redrive";
+const IDLE_SINCE: &str = "callvault-idle-since";
 
 /// The past of a message, as its headers tell it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,8 +35,11 @@ pub struct State {
     pub attempts: u32,
     /// Place on the ladder; rises at every retry.
     pub step: u32,
-    /// `None`: this is the first time; never in the future.
+    /// `None`: this is the first time; never in the future. What a message spent idle is taken off
+    /// its age when it is delivered.
     pub first_seen: Option<Timestamp>,
+    /// Of a message that is sent away: from then until its next delivery it does not age.
+    pub idle_since: Option<Timestamp>,
     /// How often it was around when a worker died.
     pub crashes: u32,
     /// The queue that it was first taken from, jobs or bulk, also for what is in suspect now.
@@ -47,11 +51,17 @@ pub struct State {
 impl State {
     /// Reads the headers of a message that was delivered from `queue`.
     pub(super) fn parse(headers: &FieldTable, queue: &str, names: &Names, now: Timestamp) -> Self {
-        let first_seen = text(headers, FIRST_SEEN).and_then(|at| at.parse::<Timestamp>().ok());
+        let time = |name| text(headers, name).and_then(|at| at.parse::<Timestamp>().ok());
+        let idle = time(IDLE_SINCE).map_or(SignedDuration::ZERO, |since| now.duration_since(since));
+        let aged = |first: Timestamp| {
+            let later = first.checked_add(idle.max(SignedDuration::ZERO));
+            later.map_or(now, |later| later.min(now))
+        };
         Self {
             attempts: count(headers, ATTEMPTS),
             step: count(headers, STEP),
-            first_seen: first_seen.map(|at| at.min(now)),
+            first_seen: time(FIRST_SEEN).map(aged),
+            idle_since: None,
             crashes: count(headers, CRASHES),
             origin: Some(origin(headers, queue, names)),
             redrive: redrive_of(headers),
@@ -131,6 +141,9 @@ pub(super) fn copied_headers(
     if let Some(at) = state.first_seen {
         put(FIRST_SEEN, words(&at.to_string()));
     }
+    if let Some(at) = state.idle_since {
+        put(IDLE_SINCE, words(&at.to_string()));
+    }
     if let Some(origin) = &state.origin {
         put(QUEUE, words(origin));
     }
@@ -180,7 +193,8 @@ fn survives(name: &str) -> bool {
 }
 
 fn is_ours(name: &str) -> bool {
-    [ATTEMPTS, STEP, FIRST_SEEN, REASON, DETAIL, QUEUE, CRASHES, DEAD_AT, REDRIVE].contains(&name)
+    [ATTEMPTS, STEP, FIRST_SEEN, IDLE_SINCE, REASON, DETAIL, QUEUE, CRASHES, DEAD_AT, REDRIVE]
+        .contains(&name)
 }
 
 /// The queue where a message's story began. A message in suspect was sent there by the broker (so

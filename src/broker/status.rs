@@ -40,6 +40,8 @@ struct LinkState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wish {
     Consume,
+    /// Paused, but for one message of a queue at a time.
+    Taste,
     Pause,
     /// For good; acknowledgements go on.
     Stop,
@@ -160,13 +162,14 @@ impl Status {
 
     fn derive(&mut self) {
         self.connected = self.links.iter().all(|link| link.up);
-        self.paused = (self.wish == Wish::Pause).then(|| self.why_paused.clone());
+        let paused = matches!(self.wish, Wish::Taste | Wish::Pause);
+        self.paused = paused.then(|| self.why_paused.clone());
         self.consuming = self.wish == Wish::Consume && self.consumers == [true; 3];
         self.reason = match self.wish {
             Wish::Consume => self.why_not(),
             // Until then, what was already sent to us still comes out.
-            Wish::Pause if self.consumers != [false; 3] => Some("pausing".to_owned()),
-            Wish::Pause => Some("paused".to_owned()),
+            Wish::Taste | Wish::Pause if self.consumers != [false; 3] => Some("pausing".to_owned()),
+            Wish::Taste | Wish::Pause => Some("paused".to_owned()),
             Wish::Stop => Some("draining".to_owned()),
             Wish::Close => Some("closed".to_owned()),
         };

@@ -166,6 +166,7 @@ impl Definitions {
             self.concurrency_limit.with_label_values(&[tenant]);
             self.breaker_open.with_label_values(&[&BreakerTarget::Ccfs(tenant).to_string()]);
         }
+        self.breaker_open.with_label_values(&[&BreakerTarget::Events.to_string()]);
         for bucket in buckets {
             self.breaker_open.with_label_values(&[&BreakerTarget::Store(bucket).to_string()]);
         }

@@ -88,6 +88,8 @@ pub enum BreakerTarget<'a> {
     Ccfs(&'a str),
     /// The store that holds this bucket.
     Store(&'a str),
+    /// The exchange that events go to.
+    Events,
 }
 
 impl std::fmt::Display for BreakerTarget<'_> {
@@ -95,6 +97,7 @@ impl std::fmt::Display for BreakerTarget<'_> {
         match self {
             Self::Ccfs(tenant) => write!(f, "ccfs:{tenant}"),
             Self::Store(bucket) => write!(f, "store:{bucket}"),
+            Self::Events => f.write_str("events"),
         }
     }
 }

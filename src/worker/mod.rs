@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::fairness::{Asking, Jobs, Learnt, Place, Waiting};
 use self::line::{Concluder, Done, Intake, Outcome, Policy, Received, Tools, Work};
+use self::outages::{For, Gate, Party, Pauses, Server, Threshold};
 pub use self::tenant::{SetupError, Tenant, Tenants};
 use self::transfer::Budget;
 pub use self::transfer::check_folder;
@@ -57,9 +58,12 @@ impl Worker {
         config: &config::Config,
     ) -> Self {
         let budget = Budget::new(config.worker.memory, Arc::clone(&metrics));
-        let tools = Arc::new(Tools { publisher, budget, metrics, health });
+        let exchange = Server::Events(config.broker.events_exchange.clone());
+        let events = Gate::new(exchange, Threshold::new(&config.retry), &metrics);
+        let tools = Arc::new(Tools { publisher, events, budget, metrics, health });
         let concluder = Concluder::new(Arc::clone(&tools), Policy::new(&config.retry));
-        let worker = Self { tenants, tools, concluder, settings: config.worker.clone(), window };
+        let settings = config.worker.clone();
+        let worker = Self { tenants, tools, concluder, settings, window };
         worker.show_limits(&worker.nobody_waits());
         worker
     }
@@ -81,7 +85,12 @@ impl Worker {
         let stop = CancellationToken::new();
         let mut tick = time::interval(TICK);
         let sweeping = sweep::hourly(&self.tenants, self.settings.job_deadline);
-        let chores = future::join(self.mind_the_store(broker), sweeping);
+        let pauses = Pauses::of(broker);
+        let events = outages::mind_the_events(&self.tools.events, &pauses);
+        let stores = self.tenants.stores().into_iter();
+        let probing = stores.map(|of| outages::probe_the_store(&of.store_gate, &of.store));
+        let probing = future::join_all(probing);
+        let chores = future::join4(self.mind_the_store(&pauses), events, probing, sweeping);
         let mut chores = std::pin::pin!(chores);
         loop {
             tokio::select! {
@@ -192,17 +201,32 @@ impl Worker {
 
     /// One try, cut off at its deadline; a panic is a failed try.
     async fn attempt(&self, received: &Received) -> Result<Done, Failure> {
+        if let Work::Archive(job) = &received.intake.work {
+            job.waits.add(For::Place, received.since.elapsed());
+        }
         let deadline = received.since + self.settings.job_deadline;
         let line = AssertUnwindSafe(self.line(received)).catch_unwind();
         match time::timeout_at(deadline, line).await {
             Ok(Ok(result)) => result,
             Ok(Err(_panic)) => Err(line::panicked()),
-            Err(_elapsed) => {
-                let limit = config::show_duration(self.settings.job_deadline);
-                let detail = format!("not done within worker.job_deadline ({limit})");
-                Err(Failure::new(Class::Failure, Reason::JOB_DEADLINE, detail))
-            }
+            Err(_elapsed) => Err(self.out_of_time(&received.intake)),
         }
+    }
+
+    /// The deadline is laid to whoever was waited for (contract 5).
+    fn out_of_time(&self, intake: &Intake) -> Failure {
+        let limit = config::show_duration(self.settings.job_deadline);
+        let (class, who) = match intake.kept_waiting_by() {
+            Some(Party::Ccfs) => (Class::Unavailable, "CC-FS"),
+            Some(Party::Store) => (Class::Unavailable, "the store"),
+            Some(Party::Ours) | None => (Class::Held, "this worker and its broker"),
+        };
+        let detail = format!("not done within worker.job_deadline ({limit}): it waited for {who}");
+        let failure = Failure::new(class, Reason::JOB_DEADLINE, detail);
+        if let Some(gate) = intake.gate_that_kept_it() {
+            gate.kept_waiting(&failure);
+        }
+        failure
     }
 
     async fn line(&self, received: &Received) -> Result<Done, Failure> {
@@ -218,9 +242,9 @@ impl Worker {
     }
 
     /// Pauses consuming while the store that every tenant uses is down; never ends.
-    async fn mind_the_store(&self, broker: &Broker) {
+    async fn mind_the_store(&self, pauses: &Pauses<'_>) {
         let Some(tenant) = self.tenants.common_store() else { return pending().await };
-        outages::mind_the_store(&tenant.store_gate, &tenant.store, broker).await;
+        outages::mind_the_store(&tenant.store_gate, pauses).await;
     }
 
     /// Stops consuming, gives back what has not started, and lets the rest finish in time.

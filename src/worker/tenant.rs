@@ -70,6 +70,17 @@ impl Tenants {
         self.0.iter().all(same).then_some(first)
     }
 
+    /// A tenant of each store.
+    pub fn stores(&self) -> Vec<&Arc<Tenant>> {
+        let mut stores: Vec<&Arc<Tenant>> = Vec::new();
+        for tenant in self.0.iter() {
+            if stores.iter().all(|other| !Arc::ptr_eq(&other.store_gate, &tenant.store_gate)) {
+                stores.push(tenant);
+            }
+        }
+        stores
+    }
+
     /// Each tenant's own ceiling, by index.
     pub fn ceilings(&self) -> Vec<usize> {
         self.0.iter().map(|tenant| tenant.max_concurrency).collect()

@@ -192,3 +192,43 @@ async fn uploads_that_a_killed_worker_left_open_are_swept_by_the_next() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_breaker_of_one_of_several_stores_closes_also_when_nothing_comes() {
+    let world = World::new().await;
+    world.ccfs.default_reply(Reply::wav(4096));
+    let mut link = Link::to(world.store.s3().address()).await;
+    let own = format!("[tenants.store]\nendpoint = \"http://{}\"", link.address());
+    let retry = "delays = [\"1h\"]\nbreaker_failures = 2\nbreaker_window = \"1ms\"";
+    let worker = world.worker(&[("retry", retry), ("acme", &own)]).await;
+    link.close().await;
+    // Both wait for an hour in the retry queue.
+    for serial in 0..2 {
+        world.call(&format!("1777093663-{serial}")).await;
+    }
+    let open = || worker.metric("callvault_breaker_open", &["target=\"store:"]);
+    eventually("it is open", SOON, async || (open().await == 1.0).then_some(())).await;
+    assert!(worker.is_ready().await, "the other tenant's store is well");
+    link.restore().await;
+    eventually("it is closed", SOON, async || (open().await == 0.0).then_some(())).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_ccfs_whose_answers_break_off_after_their_head_opens_its_breaker() {
+    for broken in [Reply::wav(64 << 10).stall_at(32 << 10), Reply::wav(64 << 10).cut_at(32 << 10)] {
+        let world = World::new().await;
+        world.ccfs.default_reply(broken);
+        let worker = world.worker(&[TOUCHY, ("ccfs", "read_timeout = \"1s\"")]).await;
+        for serial in 0..4 {
+            world.call(&format!("1777093663-{serial}")).await;
+        }
+        let open = ["target=\"ccfs:acme\""];
+        worker.metric_reaches("callvault_breaker_open", &open, 1.0).await;
+        world.ccfs.default_reply(Reply::wav(64 << 10));
+        for event in world.events(4).await {
+            assert_eq!(event["type"], "recording.archived", "{event}");
+        }
+        worker.stop().await;
+    }
+}

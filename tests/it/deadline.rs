@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::support::ccfs::Reply;
+use crate::support::link::{Link, Weather};
 use crate::support::s3::Op;
+use crate::support::worker::Worker;
 use crate::support::world::World;
 
 #[tokio::test]
@@ -32,5 +34,30 @@ async fn a_recording_that_drips_is_cut_off_at_the_deadline_and_tried_again() {
     let canceled = ["stage=\"download\"", "result=\"canceled\""];
     let canceled = worker.metric("callvault_stage_duration_seconds_count", &canceled).await;
     assert_eq!(canceled, 1.0);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn the_deadline_is_laid_to_whoever_was_waited_for_and_teaches_its_breaker() {
+    let world = World::new().await;
+    world.ccfs.default_reply(Reply::wav(4096));
+    let link = Link::to(world.store.s3().address()).await;
+    link.set(Weather::BlackHole);
+    let keys = [
+        ("worker", "job_deadline = \"2s\""),
+        ("store", "read_timeout = \"60s\""),
+        ("retry", "delays = [\"1h\"]\nbreaker_failures = 2\nbreaker_window = \"1ms\""),
+    ];
+    let s3 = format!("http://{}", link.address());
+    let worker = Worker::start(&world.config_at(&world.amqp, &world.ccfs.url(), &s3, &keys));
+    let worker = worker.ready().await;
+    for n in 0..2 {
+        world.call(&format!("1777093663-{n}")).await;
+    }
+    worker.metric_reaches("callvault_breaker_open", &["target=\"store:"], 1.0).await;
+    let again = world.take("retry.1h").await;
+    assert_eq!(again.header("callvault-reason").as_deref(), Some("job.deadline"));
+    let detail = again.header("callvault-detail").unwrap_or_default();
+    assert!(detail.contains("the store"), "{detail}");
     worker.stop().await;
 }

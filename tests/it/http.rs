@@ -114,7 +114,11 @@ const CONTRACT: &[(&str, &str, &[Label])] = &[
     ("broker_connected", "gauge", &[]),
     ("broker_reconnects_total", "counter", &[]),
     ("tenant_concurrency_limit", "gauge", &[("tenant", TENANTS)]),
-    ("breaker_open", "gauge", &[("target", &["ccfs:acme", "ccfs:globex", "store:{bucket}"])]),
+    (
+        "breaker_open",
+        "gauge",
+        &[("target", &["ccfs:acme", "ccfs:globex", "store:{bucket}", "events"])],
+    ),
     ("build_info", "gauge", &[("version", &[env!("CARGO_PKG_VERSION")]), ("revision", &[""])]),
 ];
 

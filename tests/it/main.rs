@@ -20,6 +20,7 @@ mod drain;
 mod dump;
 mod duplicates;
 mod ends;
+mod events;
 mod http;
 mod ledger;
 mod memory;

@@ -22,7 +22,7 @@
 //! | file | troubles |
 //! | --- | --- |
 //! | `troubles/processes.rs` | workers killed, at random and at each step; SIGTERM; duplicates |
-//! | `troubles/broker.rs` | the broker killed, its links cut, torn, slow, half open; memory alarm |
+//! | `troubles/broker.rs` | the broker killed, its links cut, torn, slow, half open; memory alarm; a subscriber full |
 //! | `troubles/store.rs` | S3 errors, resets, silence, conditions ignored, an outage |
 //! | `troubles/ccfs.rs` | recordings cut, wrong, corrupt; every code; an outage |
 //! | `troubles/mixed.rs` | all of it at once |

@@ -110,6 +110,7 @@ fn a_copy_carries_the_state_and_reads_back_the_same() {
     let state = State {
         attempts: 3,
         step: 5,
+        idle_since: None,
         first_seen: Some("2026-04-24T00:00:00Z".parse().unwrap()),
         crashes: 1,
         origin: Some("cv.bulk".into()),
@@ -151,4 +152,28 @@ fn headers_too_large_for_a_frame_are_left_out_and_a_detail_is_cut_between_charac
     assert!(!whole && !headers.contains_key("big"));
     assert_eq!(headers.inner()[DETAIL], words(&"é".repeat(MAX_DETAIL / 2)));
     assert!(table_bytes(&headers) < 4096);
+}
+
+#[test]
+fn what_a_message_spent_idle_is_taken_off_its_age() {
+    let first = "2026-04-20T00:00:00Z";
+    let aged = |idle_since: &str| {
+        parse(&table(&[(FIRST_SEEN, words(first)), (IDLE_SINCE, words(idle_since))])).first_seen
+    };
+    let at = |text: &str| Some(text.parse::<Timestamp>().unwrap());
+    assert_eq!(aged("2026-04-25T05:00:00Z"), at("2026-04-20T00:12:44Z"));
+    assert_eq!(aged("2026-04-26T00:00:00Z"), at(first), "it came before it was due");
+    assert_eq!(aged("1970-01-01T00:00:00Z"), Some(now()), "never in the future");
+    assert_eq!(aged("nonsense"), at(first));
+}
+
+#[test]
+fn a_copy_says_since_when_it_is_idle_and_a_delivery_has_read_it() {
+    let state = State { first_seen: Some(now()), idle_since: Some(now()), ..State::default() };
+    let verdict = Verdict { reason: &Reason::STORE_TIMEOUT, detail: "down", dead_at: None };
+    let (headers, _) = copied_headers(&FieldTable::default(), &state, &verdict);
+    assert_eq!(text(&headers, IDLE_SINCE), Some("2026-04-25T05:12:44Z"));
+    assert_eq!(parse(&headers).idle_since, None);
+    let (again, _) = copied_headers(&headers, &parse(&headers), &verdict);
+    assert_eq!(text(&again, IDLE_SINCE), None, "not what an earlier copy said");
 }

@@ -11,7 +11,7 @@ use super::outcome::{Policy, Try, Verdict};
 use super::received::Received;
 use super::report::Report;
 use super::tools::Tools;
-use crate::broker::{Delivery, Disposition, PublishError, QueueName, Settled};
+use crate::broker::{Delivery, Disposition, QueueName, Settled};
 use crate::clock;
 use crate::event::{self, Event};
 use crate::failure::{Class, Failure, Reason};
@@ -62,13 +62,15 @@ impl Concluder {
         if let Some(event) = &conclusion.event {
             let said = tokio::select! {
                 biased;
-                () = stop.cancelled() => Err(PublishError::Stopping),
+                () = stop.cancelled() => None,
                 // It comes again and may end otherwise: nothing is said of this end.
-                () = received.delivery.lost() => Err(PublishError::Stopping),
-                said = self.tools.publisher.event(event) => said,
+                () = received.delivery.lost() => None,
+                said = self.tools.say(event) => Some(said),
             };
-            if let Err(error) = said {
-                conclusion = self.unsaid(&received, conclusion, error);
+            match said {
+                Some(Ok(())) => {}
+                Some(Err(failure)) => conclusion = self.unsaid(&received, conclusion, failure),
+                None => conclusion = self.stopped(&received, clock::now()),
             }
         }
         let Conclusion { outcome: ended, disposition, failure, .. } = conclusion;
@@ -113,8 +115,13 @@ impl Concluder {
         let known_at = received.intake.place.as_ref().map(|place| place.when.known_at);
         // A job that waits for a broker that takes nothing has done all that it could.
         let muted = failure.reason == Reason::JOB_DEADLINE && !self.tools.publisher.is_open();
-        let outage = muted || received.intake.behind_open_breaker(&failure);
-        let verdict = self.policy.judge(&failure, Try { state, known_at, outage, now });
+        let events = &self.tools.events;
+        let no_place = failure.reason == Reason::JOB_NO_PLACE && events.is_open();
+        let unsaid = no_place || events.explains(&failure);
+        let outage = muted || unsaid || received.intake.behind_open_breaker(&failure);
+        let verdict = self
+            .policy
+            .judge(&failure, Try { state, known_at, outage, arrived: received.arrived(now), now });
         self.apply(received, verdict, failure, now)
     }
 
@@ -125,7 +132,7 @@ impl Concluder {
             return Conclusion::give_back();
         }
         let failure = no_place("its worker was told to stop");
-        let verdict = self.policy.park(received.delivery.state().seen(now));
+        let verdict = self.policy.park(received.delivery.state().seen(now), now);
         self.apply(received, verdict, failure, now)
     }
 
@@ -166,30 +173,30 @@ impl Concluder {
         Conclusion { outcome: Some(outcome), event, disposition, failure: Some(failure) }
     }
 
-    /// The event could not be said. The dead queue keeps a dead message all the same; anything
-    /// else is tried again.
-    fn unsaid(
-        &self,
-        received: &Received,
-        conclusion: Conclusion,
-        error: PublishError,
-    ) -> Conclusion {
-        match (error, &conclusion.disposition) {
-            (PublishError::Stopping, _) => self.stopped(received, clock::now()),
-            (PublishError::Unroutable, Disposition::Dead { .. }) => {
+    /// The event could not be said. Where nobody listens, the dead queue keeps a dead message all
+    /// the same; anything else comes to its end again, and does not grow old over it.
+    fn unsaid(&self, received: &Received, conclusion: Conclusion, failure: Failure) -> Conclusion {
+        let now = clock::now();
+        match (&conclusion.disposition, failure.reason == Reason::EVENT_UNROUTABLE) {
+            (Disposition::Dead { .. }, true) => {
                 tracing::error!("no queue takes recording.failed; the dead queue has the message");
                 conclusion
             }
-            (PublishError::Unroutable, _) => {
-                let conclusion = self.judge(received, Failure::from(error), clock::now());
+            (_, true) => {
+                let conclusion = self.judge(received, failure, now);
                 Conclusion { event: None, ..conclusion }
+            }
+            (_, false) => {
+                let verdict =
+                    self.policy.sit_out(received.delivery.state().seen(now), received.arrived(now));
+                self.apply(received, verdict, failure, now)
             }
         }
     }
 }
 
 fn no_place(detail: &str) -> Failure {
-    Failure::new(Class::Throttled, Reason::JOB_NO_PLACE, detail)
+    Failure::new(Class::Held, Reason::JOB_NO_PLACE, detail)
 }
 
 impl Conclusion {
@@ -204,13 +211,6 @@ impl Conclusion {
             Done::Expanded(_) => JobOutcome::Expanded,
         };
         Self { outcome: Some(outcome), event: None, disposition: Disposition::Ack, failure: None }
-    }
-}
-
-impl From<PublishError> for Failure {
-    fn from(error: PublishError) -> Self {
-        // While stopping the message is given back whatever this says.
-        Self::new(Class::Failure, Reason::EVENT_UNROUTABLE, error.to_string())
     }
 }
 

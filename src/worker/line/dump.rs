@@ -28,7 +28,7 @@ pub async fn expand(
     published.buffer_unordered(AT_ONCE).try_collect::<()>().await.map_err(Failure::from)?;
     let count = dump.recordings.len();
     let event = event::expanded(&dump.tenant, &dump.request_id, count, clock::now());
-    tools.publisher.event(&event).await?;
+    tools.say(&event).await?;
     Ok(count)
 }
 

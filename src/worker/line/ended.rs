@@ -66,6 +66,7 @@ impl Outcome {
                 Class::Throttled => Some(Lesson::Throttled),
                 // Also what was not asked, since its breaker is open.
                 Class::Unavailable => Some(Lesson::Silent),
+                Class::Held => None,
                 _ => failure.reason.ccfs_code().map(|_| Lesson::Answered),
             },
             Self::CutShort => Some(Lesson::Silent),

@@ -10,6 +10,7 @@ use crate::failure::{Failure, Reason};
 use crate::recording::{self, Place};
 use crate::request::{self, DumpRequest, Echo, Hints, MessageType, RecordingRequest, Request};
 use crate::worker::fairness::{Lane, Question};
+use crate::worker::outages::{Gate, Party, Waits};
 use crate::worker::tenant::{Tenant, Tenants};
 
 /// A message that has been read.
@@ -91,10 +92,29 @@ impl Intake {
         }
     }
 
+    /// Who has kept a job waiting most.
+    pub fn kept_waiting_by(&self) -> Option<Party> {
+        let Work::Archive(job) = &self.work else { return None };
+        Some(job.waits.most())
+    }
+
+    /// The gate of the server that has.
+    pub fn gate_that_kept_it(&self) -> Option<&Gate> {
+        let Work::Archive(job) = &self.work else { return None };
+        match job.waits.most() {
+            Party::Ccfs => Some(&job.tenant.ccfs_gate),
+            Party::Store => Some(&job.tenant.store_gate),
+            Party::Ours => None,
+        }
+    }
+
     /// Whether `failure` is that of an outage behind an open breaker, or comes of one.
     pub fn behind_open_breaker(&self, failure: &Failure) -> bool {
         let Work::Archive(job) = &self.work else { return false };
         let no_place = failure.reason == Reason::JOB_NO_PLACE;
+        if failure.reason == Reason::JOB_DEADLINE {
+            return self.gate_that_kept_it().is_some_and(|gate| gate.is_open());
+        }
         let gates = [&job.tenant.ccfs_gate, &job.tenant.store_gate];
         gates.into_iter().any(|gate| gate.explains(failure) || no_place && gate.is_open())
     }
@@ -116,9 +136,16 @@ impl Intake {
             Ok((tenant, place)) => {
                 let seen_before = seen_before(delivery, message_type, &tenant);
                 let attempts = delivery.state().attempts.saturating_add(1);
-                let question = Question::default();
-                let job =
-                    Job { tenant, request, place: place.clone(), seen_before, attempts, question };
+                let (question, waits) = (Question::default(), Waits::default());
+                let job = Job {
+                    tenant,
+                    request,
+                    place: place.clone(),
+                    seen_before,
+                    attempts,
+                    question,
+                    waits,
+                };
                 (Some(place), Work::Archive(Box::new(job)))
             }
             Err(failure) => (None, Work::Reject(failure)),

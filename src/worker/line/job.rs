@@ -11,13 +11,13 @@ use crate::ccfs::{Ask, Download};
 use crate::clock;
 use crate::crash::{self, Point};
 use crate::event::{self, ArchivedObject, Event};
-use crate::failure::{Class, Failure};
+use crate::failure::Failure;
 use crate::metrics::{self, Stage};
 use crate::recording::{self, Entry, Format, KeyFolder, Located, ObjectKey, Place};
 use crate::request::{CcId, Echo, RecordingRequest};
 use crate::store::{Identity, NewObject, StoredObject};
 use crate::worker::fairness::Question;
-use crate::worker::outages::Pass;
+use crate::worker::outages::{For, Pass, Waits};
 use crate::worker::tenant::Tenant;
 use crate::worker::transfer::{
     self, Body, Coming, Running, Shelf, Source, Target, Transferred, transfer,
@@ -33,6 +33,8 @@ pub struct Job {
     /// Tries that counted, this one included.
     pub attempts: u32,
     pub question: Question,
+    /// Whom it has waited for.
+    pub waits: Waits,
 }
 
 impl Job {
@@ -45,22 +47,15 @@ impl Job {
         // A key that is too long is so whatever comes: nobody has to be asked.
         self.key("wav")?;
         let mut store = self.tenant.store_gate.enter()?;
-        if store.probes() {
-            // A store that is still down shows it now, rather than after a download in vain.
-            let answer = self.tenant.store.reach().await;
-            if answer.as_ref().is_err_and(|down| down.class == Class::Unavailable) {
-                store.note(&answer);
-                answer?;
-            }
-        }
-        if let Some(found) = self.find(&mut store).await? {
+        let finding = self.waits.during(For::Transfer, self.find(&mut store));
+        if let Some(found) = finding.await? {
             let objects = self.announce(tools, found).await?;
             return Ok(Archived { objects, folder: self.folder(), downloaded: false });
         }
-        let mut ccfs = self.tenant.ccfs_gate.enter()?;
-        let source = self.fetch(tools, &mut ccfs).await?;
-        let transferred = self.store(tools, source).await;
-        ccfs.note(&transferred);
+        let ccfs = self.tenant.ccfs_gate.enter()?;
+        let source = self.fetch(tools, ccfs).await?;
+        let storing = self.waits.during(For::Transfer, self.store(tools, source));
+        let transferred = storing.await;
         store.note(&transferred);
         let objects = self.announce(tools, transferred?).await?;
         Ok(Archived { objects, folder: self.folder(), downloaded: true })
@@ -99,27 +94,30 @@ impl Job {
     }
 
     /// Asks CC-FS, which judges the answer by its status, header and first bytes.
-    async fn fetch(&self, tools: &Tools, pass: &mut Pass) -> Result<Source, Failure> {
+    async fn fetch(&self, tools: &Tools, mut pass: Pass) -> Result<Source, Failure> {
         let Tenant { ccfs, store, max_size, label: tenant, .. } = &*self.tenant;
         let mut stage = Running::start(&tools.metrics, Stage::Download);
-        let answer = ccfs.download(&self.ask(), || self.question.asked()).await;
+        let ask = self.ask();
+        let asking = ccfs.download(&ask, || self.question.asked());
+        let answer = self.waits.during(For::Answer, asking).await;
         self.question.answered();
-        pass.note(&answer);
         tools.metrics.ccfs_response(*tenant, code(&answer));
         if answer.is_err() {
+            pass.note(&answer);
             stage.end(&answer);
         }
         let download = answer?;
         crash::point(Point::FirstByte);
         let metrics = Arc::clone(&tools.metrics);
-        let coming = Coming { download, stage, metrics, tenant: *tenant };
-        Ok(Source::new(Body::Download(coming), store.part_size() as u64, *max_size))
+        let waits = self.waits.clone();
+        let coming = Coming { download, stage, metrics, tenant: *tenant, pass, waits, seen: 0 };
+        Ok(Source::new(Body::Download(Box::new(coming)), store.part_size() as u64, *max_size))
     }
 
     /// Stores what comes, once it is proven whole.
     async fn store(&self, tools: &Tools, source: Source) -> Result<Vec<Transferred>, Failure> {
         let Tenant { store, max_size, unpack, .. } = &*self.tenant;
-        let (budget, metrics) = (&tools.budget, &tools.metrics);
+        let (budget, metrics) = (&tools.budget.of(&self.waits), &tools.metrics);
         let format = source.format();
         if format == Format::Zip && *unpack {
             let (archive, entries) = transfer::take(source, budget, *max_size).await?;
@@ -139,7 +137,7 @@ impl Job {
     ) -> Result<Vec<StoredObject>, Failure> {
         let mut stage = Running::start(&tools.metrics, Stage::Announce);
         let event = self.event(&stored);
-        let said = tools.publisher.event(&event).await;
+        let said = self.waits.during(For::Broker, tools.say(&event)).await;
         stage.end(&said);
         said?;
         Ok(stored.into_iter().map(|each| each.stored).collect())
@@ -280,6 +278,7 @@ mod tests {
             seen_before: false,
             attempts: 1,
             question: Question::default(),
+            waits: Waits::default(),
         }
     }
 

@@ -10,6 +10,7 @@ mod job;
 mod outcome;
 mod received;
 mod report;
+mod say;
 mod tools;
 
 pub use conclude::Concluder;

@@ -44,6 +44,8 @@ pub struct Try<'a> {
     pub known_at: Option<Timestamp>,
     /// It failed for an outage that is known, behind an open breaker.
     pub outage: bool,
+    /// When it was delivered.
+    pub arrived: Timestamp,
     pub now: Timestamp,
 }
 
@@ -65,7 +67,7 @@ impl Policy {
     pub fn judge(&self, failure: &Failure, attempt: Try<'_>) -> Verdict {
         let seen = attempt.state.seen(attempt.now);
         if attempt.outage {
-            return self.sit_out(seen);
+            return self.sit_out(seen, attempt.arrived);
         }
         let tried = State { attempts: seen.attempts.saturating_add(1), ..seen.clone() };
         match failure.class {
@@ -80,23 +82,23 @@ impl Policy {
             Class::Failure | Class::Unavailable if tried.attempts >= self.max_attempts => {
                 Verdict::Dead { state: tried }
             }
-            Class::Failure | Class::Unavailable | Class::Permanent => self.climb(tried),
-            Class::NotReady | Class::Refused => self.climb(seen),
-            Class::Throttled => self.park(seen),
+            Class::Failure | Class::Unavailable | Class::Permanent => {
+                self.climb(tried, attempt.now)
+            }
+            Class::NotReady | Class::Refused => self.climb(seen, attempt.now),
+            Class::Throttled | Class::Held => self.park(seen, attempt.now),
         }
     }
 
     /// A message that waits for something that is not its fault: uncounted, on the same step.
-    pub fn park(&self, state: State) -> Verdict {
-        Verdict::Again { delay: self.parking, state }
+    pub fn park(&self, state: State, now: Timestamp) -> Verdict {
+        again(self.parking, state, now)
     }
 
-    /// Behind an open breaker neither attempts nor age are used up: the time that it is parked for
-    /// is taken off its age.
-    fn sit_out(&self, state: State) -> Verdict {
-        let parked = signed(self.parking);
-        let first_seen = state.first_seen.and_then(|first| first.checked_add(parked).ok());
-        self.park(State { first_seen: first_seen.or(state.first_seen), ..state })
+    /// Behind an open breaker neither attempts nor age are used up: all the time from when it
+    /// `arrived` until it comes again is taken off its age.
+    pub fn sit_out(&self, state: State, arrived: Timestamp) -> Verdict {
+        Verdict::Again { delay: self.parking, state: State { idle_since: Some(arrived), ..state } }
     }
 
     /// A suspect whose worker `crashed` has one crash more, and at three it is dead.
@@ -107,7 +109,7 @@ impl Policy {
         if crashes >= MOST_CRASHES {
             return Some(Verdict::Dead { state });
         }
-        crashed.then(|| Verdict::Again { delay: self.delay(crashes.saturating_sub(1)), state })
+        crashed.then(|| again(self.delay(crashes.saturating_sub(1)), state, now))
     }
 
     /// What is said of a suspect that came back from crashes.
@@ -120,9 +122,9 @@ impl Policy {
         Failure::permanent(Reason::JOB_CRASHED, detail)
     }
 
-    fn climb(&self, state: State) -> Verdict {
+    fn climb(&self, state: State, now: Timestamp) -> Verdict {
         let delay = self.delay(state.step);
-        Verdict::Again { delay, state: State { step: state.step.saturating_add(1), ..state } }
+        again(delay, State { step: state.step.saturating_add(1), ..state }, now)
     }
 
     fn delay(&self, step: u32) -> Duration {
@@ -138,6 +140,13 @@ impl Policy {
     fn too_old(&self, state: &State, now: Timestamp) -> bool {
         state.first_seen.is_some_and(|first| now.duration_since(first) > self.max_age)
     }
+}
+
+/// Back after `delay`. What is longer than that it waits for us, with consuming paused or without a
+/// broker, and does not age.
+fn again(delay: Duration, state: State, now: Timestamp) -> Verdict {
+    let due = now.checked_add(signed(delay)).unwrap_or(now);
+    Verdict::Again { delay, state: State { idle_since: Some(due), ..state } }
 }
 
 /// Configured durations are far below the 292 billion years that do not fit.
@@ -173,12 +182,13 @@ mod tests {
 
     fn judge(class: Class, state: &State, known_at: Option<&str>) -> Verdict {
         let failure = Failure::new(class, Reason::CCFS_PROTOCOL, "a test's failure");
-        let attempt = Try { state, known_at: known_at.map(at), outage: false, now: at(NOW) };
+        let (now, arrived) = (at(NOW), at(NOW));
+        let attempt = Try { state, known_at: known_at.map(at), outage: false, arrived, now };
         policy().judge(&failure, attempt)
     }
 
     fn again(seconds: u64, state: State) -> Verdict {
-        Verdict::Again { delay: Duration::from_secs(seconds), state }
+        super::again(Duration::from_secs(seconds), state, at(NOW))
     }
 
     #[test]
@@ -215,7 +225,7 @@ mod tests {
             breaker_failures: 5,
             breaker_window: Duration::from_secs(10),
         };
-        assert_eq!(Policy::new(&settings).park(state(0, 0)), again(120, state(0, 0)));
+        assert_eq!(Policy::new(&settings).park(state(0, 0), at(NOW)), again(120, state(0, 0)));
     }
 
     #[test]
@@ -237,7 +247,9 @@ mod tests {
     #[test]
     fn a_message_older_than_max_age_is_dead_whatever_the_class() {
         let old = State { first_seen: Some(at("2026-04-18T11:59:59Z")), ..State::default() };
-        for class in [Class::Throttled, Class::Refused, Class::NotReady, Class::Failure] {
+        for class in
+            [Class::Throttled, Class::Held, Class::Refused, Class::NotReady, Class::Failure]
+        {
             let dead = Verdict::Dead { state: State { attempts: 1, ..old.clone() } };
             assert_eq!(judge(class, &old, Some("2026-04-25T11:00:00Z")), dead, "{class:?}");
         }
@@ -247,10 +259,11 @@ mod tests {
     fn an_outage_uses_up_neither_attempts_nor_age() {
         let old = State { first_seen: Some(at("2026-04-01T00:00:00Z")), ..state(2, 1) };
         let failure = Failure::new(Class::Unavailable, Reason::STORE_UNREACHABLE, "down");
-        let attempt = Try { state: &old, known_at: None, outage: true, now: at(NOW) };
-        let first_seen = Some(at("2026-04-01T00:00:30Z"));
-        let later = State { first_seen, ..old.clone() };
-        assert_eq!(policy().judge(&failure, attempt), again(30, later));
+        let (now, arrived) = (at(NOW), at("2026-04-25T11:45:00Z"));
+        let attempt = Try { state: &old, known_at: None, outage: true, arrived, now };
+        let idle = State { idle_since: Some(arrived), ..old.clone() };
+        let parked = Verdict::Again { delay: Duration::from_secs(30), state: idle };
+        assert_eq!(policy().judge(&failure, attempt), parked);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A delivery on its way through the worker, with what goes along with it.
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::intake::Intake;
@@ -14,4 +15,12 @@ pub struct Received {
     /// A suspect whose worker has ended.
     pub crashed: bool,
     pub since: Instant,
+}
+
+impl Received {
+    /// When it was delivered, by the clock of messages.
+    pub fn arrived(&self, now: Timestamp) -> Timestamp {
+        let held = SignedDuration::try_from(self.since.elapsed()).unwrap_or(SignedDuration::MAX);
+        now.checked_sub(held).unwrap_or(now)
+    }
 }

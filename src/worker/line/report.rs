@@ -121,7 +121,9 @@ impl Report<'_> {
             // Nothing was tried, and of a long backlog there are many a second.
             (JobOutcome::Retried, _) if failure.reason == Reason::JOB_NO_PLACE => failed!(debug),
             (JobOutcome::Dead, _) | (_, Class::Refused) => failed!(error),
-            (JobOutcome::Absent, _) | (_, Class::Failure | Class::Unavailable) => failed!(warn),
+            (JobOutcome::Absent, _) | (_, Class::Failure | Class::Unavailable | Class::Held) => {
+                failed!(warn);
+            }
             _ => failed!(info),
         }
     }

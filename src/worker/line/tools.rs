@@ -5,11 +5,14 @@ use std::sync::Arc;
 use crate::broker::Publisher;
 use crate::http::Health;
 use crate::metrics::Metrics;
+use crate::worker::outages::Gate;
 use crate::worker::transfer::Budget;
 
 /// What every job needs.
 pub struct Tools {
     pub publisher: Publisher,
+    /// The way to the events' exchange.
+    pub events: Arc<Gate>,
     pub budget: Budget,
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,

@@ -2,17 +2,22 @@
 //! from outside.
 //!
 //! Closed, it lets everything through and counts requests without a usable answer. Open, it lets
-//! one probe at a time through, and not more often than its pause; the first answer closes it.
+//! one probe at a time through, and not more often than its pause; the first answer closes it. Where
+//! the probe is a lesser request than those that wait, it closes on trial: the first of them that
+//! brings no usable answer opens it again.
 
 use tokio::time::{Duration, Instant};
 
 use crate::config;
 
-/// The first pause between two probes; it doubles up to [`LONGEST_PAUSE`].
+/// The first pause between two probes; it doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Short enough that recovery is noticed within 30 s of an outage's end.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Short enough that a server's recovery is noticed within 30 s of an outage's end.
+pub const SHORT_PAUSE: Duration = Duration::from_secs(5);
+
+/// The same after a trial in vain, which costs more than a probe.
+const TRIAL_PAUSE: Duration = Duration::from_secs(10);
 
 /// When a breaker opens.
 #[derive(Clone, Copy, Debug)]
@@ -27,12 +32,13 @@ pub struct Threshold {
 #[derive(Debug)]
 pub struct Breaker {
     threshold: Threshold,
+    longest_pause: Duration,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
-    Closed { unanswered: u32, since: Option<Instant> },
+    Closed { unanswered: u32, since: Option<Instant>, trial: Option<Duration> },
     Open { probing: bool, next_probe: Instant, pause: Duration },
 }
 
@@ -60,8 +66,9 @@ impl Threshold {
 }
 
 impl Breaker {
-    pub fn new(threshold: Threshold) -> Self {
-        Self { threshold, state: State::closed() }
+    /// `longest_pause`: between two probes.
+    pub fn new(threshold: Threshold, longest_pause: Duration) -> Self {
+        Self { threshold, longest_pause, state: State::closed() }
     }
 
     pub fn is_open(&self) -> bool {
@@ -86,11 +93,23 @@ impl Breaker {
         if was_open { Change::Closed } else { Change::None }
     }
 
+    /// A probe that is a lesser request was answered: the others may try.
+    pub fn closed_on_trial(&mut self) -> Change {
+        let State::Open { pause, .. } = self.state else { return Change::None };
+        self.state = State::Closed { unanswered: 0, since: None, trial: Some(pause) };
+        Change::Closed
+    }
+
     /// A request brought no usable answer. `admission` is the one that it was sent with.
     pub fn unanswered(&mut self, admission: Admission, now: Instant) -> Change {
         let Threshold { failures, window } = self.threshold;
         match &mut self.state {
-            State::Closed { unanswered, since } => {
+            State::Closed { trial: Some(pause), .. } => {
+                let pause = (*pause * 2).min(TRIAL_PAUSE);
+                self.state = State::Open { probing: false, next_probe: now + pause, pause };
+                Change::Opened
+            }
+            State::Closed { unanswered, since, trial: None } => {
                 *unanswered = unanswered.saturating_add(1);
                 let since = *since.get_or_insert(now);
                 if *unanswered < failures || now.duration_since(since) < window {
@@ -104,7 +123,7 @@ impl Breaker {
                 // What was sent before it opened says nothing new.
                 if admission == Admission::Probe {
                     *probing = false;
-                    *pause = (*pause * 2).min(LONGEST_PAUSE);
+                    *pause = (*pause * 2).min(self.longest_pause);
                     *next_probe = now + *pause;
                 }
                 Change::None
@@ -128,7 +147,7 @@ impl Breaker {
 
 impl State {
     fn closed() -> Self {
-        Self::Closed { unanswered: 0, since: None }
+        Self::Closed { unanswered: 0, since: None, trial: None }
     }
 }
 
@@ -139,7 +158,7 @@ mod tests {
     const WINDOW: Duration = Duration::from_secs(10);
 
     fn breaker() -> Breaker {
-        Breaker::new(Threshold { failures: 3, window: WINDOW })
+        Breaker::new(Threshold { failures: 3, window: WINDOW }, SHORT_PAUSE)
     }
 
     fn open(at: Instant) -> Breaker {
@@ -201,6 +220,22 @@ mod tests {
             assert_eq!(breaker.admit(now + pause - Duration::from_millis(1)), Admission::Park);
             now += pause;
         }
+    }
+
+    #[test]
+    fn on_trial_the_first_failure_opens_it_again_and_the_first_answer_ends_it() {
+        let start = Instant::now();
+        let mut breaker = open(start);
+        let now = start + WINDOW + FIRST_PAUSE;
+        assert_eq!(breaker.admit(now), Admission::Probe);
+        assert_eq!(breaker.closed_on_trial(), Change::Closed);
+        assert_eq!(breaker.admit(now), Admission::Pass);
+        assert_eq!(breaker.unanswered(Admission::Pass, now), Change::Opened);
+        assert_eq!(breaker.admit(now + FIRST_PAUSE), Admission::Park, "a longer pause");
+        assert_eq!(breaker.admit(now + 2 * FIRST_PAUSE), Admission::Probe);
+        assert_eq!(breaker.closed_on_trial(), Change::Closed);
+        assert_eq!(breaker.answered(), Change::None);
+        assert_eq!(breaker.unanswered(Admission::Pass, now), Change::None, "the trial is over");
     }
 
     #[test]

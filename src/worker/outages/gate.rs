@@ -4,11 +4,15 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
-use super::breaker::{Admission, Breaker, Change, Threshold};
+use super::breaker::{Admission, Breaker, Change, SHORT_PAUSE, Threshold};
 use crate::failure::{Class, Failure, Reason};
 use crate::metrics::{BreakerTarget, Metrics};
+
+/// The longest pause between two events that find out whether events are taken again: each of them
+/// is a copy more for the subscribers that are well.
+const EVENTS_PAUSE: Duration = Duration::from_secs(30);
 
 /// What stands behind a gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +21,8 @@ pub enum Server {
     Ccfs(String),
     /// The endpoint that holds a bucket.
     Store(String),
+    /// The exchange of that name, where events go.
+    Events(String),
 }
 
 /// A server as jobs see it, with its breaker.
@@ -25,8 +31,6 @@ pub struct Gate {
     breaker: Mutex<Breaker>,
     /// Why it is open, where it is.
     open: watch::Sender<Option<Reason>>,
-    /// Probes that found it still down.
-    probes_in_vain: watch::Sender<u64>,
     metrics: Arc<Metrics>,
 }
 
@@ -41,6 +45,7 @@ impl Server {
         match self {
             Self::Ccfs(tenant) => BreakerTarget::Ccfs(tenant),
             Self::Store(bucket) => BreakerTarget::Store(bucket),
+            Self::Events(_) => BreakerTarget::Events,
         }
     }
 
@@ -49,6 +54,42 @@ impl Server {
         match self {
             Self::Ccfs(_) => failure.reason.ccfs_code().is_some(),
             Self::Store(_) => failure.reason.store_code().is_some(),
+            Self::Events(_) => failure.reason == Reason::EVENT_REFUSED,
+        }
+    }
+
+    /// Whether `failure` is that it gave no usable answer.
+    fn was_silent(&self, failure: &Failure) -> bool {
+        let class = if matches!(self, Self::Events(_)) { Class::Held } else { Class::Unavailable };
+        failure.class == class && self.brought(failure)
+    }
+
+    /// For people.
+    fn place(&self) -> String {
+        match self {
+            Self::Events(exchange) => format!("the exchange {exchange}"),
+            Self::Ccfs(_) | Self::Store(_) => self.to_string(),
+        }
+    }
+
+    /// What becomes of who would have asked it.
+    fn not_asked(&self, reason: Reason) -> Failure {
+        match self {
+            Self::Events(_) => {
+                let detail = format!("not sent: {} takes no events", self.place());
+                Failure::new(Class::Held, reason, detail)
+            }
+            Self::Ccfs(_) | Self::Store(_) => {
+                let detail = format!("not asked: {self} gives no usable answer");
+                Failure::new(Class::Unavailable, reason, detail)
+            }
+        }
+    }
+
+    fn longest_pause(&self) -> Duration {
+        match self {
+            Self::Events(_) => EVENTS_PAUSE,
+            Self::Ccfs(_) | Self::Store(_) => SHORT_PAUSE,
         }
     }
 }
@@ -62,12 +103,16 @@ impl fmt::Display for Server {
 impl Gate {
     pub fn new(server: Server, threshold: Threshold, metrics: &Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
+            breaker: Mutex::new(Breaker::new(threshold, server.longest_pause())),
             server,
-            breaker: Mutex::new(Breaker::new(threshold)),
             open: watch::Sender::new(None),
-            probes_in_vain: watch::Sender::new(0),
             metrics: Arc::clone(metrics),
         })
+    }
+
+    /// What is behind it, for people.
+    pub fn place(&self) -> String {
+        self.server.place()
     }
 
     /// Why it is open; changes are seen by those who wait.
@@ -75,14 +120,9 @@ impl Gate {
         self.open.subscribe()
     }
 
-    /// Changes whenever a probe has found it still down.
-    pub fn probes_in_vain(&self) -> watch::Receiver<u64> {
-        self.probes_in_vain.subscribe()
-    }
-
     /// Whether `failure` is one of an outage that is known: then it is not the message's fault.
     pub fn explains(&self, failure: &Failure) -> bool {
-        failure.class == Class::Unavailable && self.server.brought(failure) && self.is_open()
+        self.server.was_silent(failure) && self.is_open()
     }
 
     pub fn is_open(&self) -> bool {
@@ -92,24 +132,38 @@ impl Gate {
     /// # Errors
     /// While it is open and no probe is due: unavailable, for the reason it opened for.
     pub fn enter(self: &Arc<Self>) -> Result<Pass, Failure> {
-        let admission = self.breaker().admit(Instant::now());
-        match (&admission, &*self.open.borrow()) {
-            (Admission::Park, Some(reason)) => {
-                let detail = format!("not asked: {} gives no usable answer", self.server);
-                Err(Failure::new(Class::Unavailable, reason.clone(), detail))
-            }
+        let open = self.open.borrow().clone();
+        let admission = match &self.server {
+            // Its probes are made for it, and are small.
+            Server::Store(_) if open.is_some() => Admission::Park,
+            _ => self.breaker().admit(Instant::now()),
+        };
+        match (&admission, open) {
+            (Admission::Park, Some(reason)) => Err(self.server.not_asked(reason)),
             _ => Ok(Pass { gate: Arc::clone(self), admission }),
+        }
+    }
+
+    /// Leave to find out whether it is back, if it is time.
+    pub fn probe(self: &Arc<Self>) -> Option<Pass> {
+        let admission = self.breaker().admit(Instant::now());
+        let pass = Pass { gate: Arc::clone(self), admission };
+        (admission == Admission::Probe).then_some(pass)
+    }
+
+    /// A job ran out of time over it, which is no usable answer either.
+    pub fn kept_waiting(&self, failure: &Failure) {
+        if self.breaker().unanswered(Admission::Pass, Instant::now()) == Change::Opened {
+            self.opened(failure);
         }
     }
 
     fn note<T>(&self, admission: Admission, result: &Result<T, Failure>) {
         match result {
-            Err(failure) if failure.class == Class::Unavailable => {
+            Err(failure) if self.server.was_silent(failure) => {
                 let change = self.breaker().unanswered(admission, Instant::now());
                 if change == Change::Opened {
                     self.opened(failure);
-                } else if admission == Admission::Probe {
-                    self.probes_in_vain.send_modify(|probes| *probes += 1);
                 }
             }
             _ => {
@@ -143,6 +197,14 @@ impl Pass {
     /// Whether this is the one request that finds out whether the server is back.
     pub fn probes(&self) -> bool {
         self.admission == Admission::Probe
+    }
+
+    /// A lesser request than those that wait was answered, whatever it said: they may try.
+    pub fn answered_at_all(self) {
+        let change = self.gate.breaker().closed_on_trial();
+        if change == Change::Closed {
+            self.gate.closed();
+        }
     }
 
     /// Takes note of what the server said. No usable answer is what is unavailable; what another

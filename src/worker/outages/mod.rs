@@ -1,12 +1,16 @@
 //! What is down, and what has crashed (contract 5): gates with their breakers, the pause while the
-//! common store is down, suspects. It must not know what a job does.
+//! common store is down or no event is taken, suspects. It must not know what a job does.
 
+mod blame;
 mod breaker;
 mod gate;
 mod outage;
+mod pauses;
 mod suspects;
 
+pub use blame::{For, Party, Waits};
 pub use breaker::Threshold;
 pub use gate::{Gate, Pass, Server};
-pub use outage::mind_the_store;
+pub use outage::{mind_the_events, mind_the_store, probe_the_store};
+pub use pauses::Pauses;
 pub use suspects::Suspects;

@@ -1,5 +1,6 @@
-//! While the store that every tenant uses is down, consuming pauses: nothing could be archived, and
-//! the queues keep the messages better than a round trip through a retry queue.
+//! While the store that every tenant uses is down, or no event is taken, consuming pauses: nothing
+//! could be archived, and the queues keep the messages better than a round trip through a retry
+//! queue. And whether a store is back is found out here, by small requests.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -7,47 +8,68 @@ use std::sync::Arc;
 use tokio::time::{self, Duration};
 
 use super::gate::Gate;
-use crate::broker::Broker;
-use crate::failure::Class;
+use super::pauses::{Cause, Hold, Pauses};
+use crate::failure::{Class, Failure, Reason};
 use crate::store::Store;
 
 /// How often an open breaker is asked whether a probe is due.
 const ASK_EVERY: Duration = Duration::from_millis(250);
 
-/// Pauses and resumes consuming as the `store` behind `gate` goes down and comes back; never ends.
-pub async fn mind_the_store(gate: &Arc<Gate>, store: &Store, broker: &Broker) {
-    let (mut outage, mut in_vain) = (gate.watch(), gate.probes_in_vain());
+/// A probe that takes longer is in vain: one that began before the outage ended must not delay the
+/// next.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Pauses and resumes consuming as the common store behind `gate` goes down and comes back; never
+/// ends.
+pub async fn mind_the_store(gate: &Gate, pauses: &Pauses<'_>) {
+    let why = |code: &str| format!("the store every tenant uses gives no usable answer ({code})");
+    mind(gate, Cause::Store, pauses, |reason| Hold::Nothing(why(reason.as_str()))).await;
+}
+
+/// The same as the exchange behind `gate` takes events and does not. Only an event shows that it
+/// does, so a message is taken now and then all the while.
+pub async fn mind_the_events(gate: &Gate, pauses: &Pauses<'_>) {
+    let exchange = gate.place();
+    let why = format!("{exchange} takes no events: look for a full queue that is bound to it");
+    mind(gate, Cause::Events, pauses, |_| Hold::Taste(why.clone())).await;
+}
+
+async fn mind(gate: &Gate, cause: Cause, pauses: &Pauses<'_>, hold: impl Fn(&Reason) -> Hold) {
+    let mut outage = gate.watch();
     loop {
-        let Ok(reason) = outage.wait_for(Option::is_some).await.map(|open| open.clone()) else {
+        let Ok(open) = outage.wait_for(Option::is_some).await.map(|open| open.clone()) else {
             return pending().await;
         };
-        let code = reason.as_ref().map_or("", |reason| reason.as_str());
-        let why = format!("the store every tenant uses gives no usable answer ({code})");
-        tracing::warn!(reason = code, "consuming pauses until the store answers");
-        broker.pause(&why);
-        until_it_answers(gate, store).await;
-        // A store may answer a HEAD and still take no objects: one job is let through as the
-        // probe, and what comes of it closes the breaker or pauses us again.
-        in_vain.mark_unchanged();
-        tracing::info!("the store answers again; consuming resumes");
-        broker.resume();
-        tokio::select! {
-            _ = outage.wait_for(Option::is_none) => {}
-            _ = in_vain.changed() => {}
+        let hold = open.as_ref().map(&hold);
+        if let Some(hold) = &hold {
+            tracing::warn!("consuming pauses: {hold}");
         }
+        pauses.set(cause, hold);
+        if outage.wait_for(Option::is_none).await.is_err() {
+            return pending().await;
+        }
+        pauses.set(cause, None);
     }
 }
 
-async fn until_it_answers(gate: &Arc<Gate>, store: &Store) {
+/// Finds out when the `store` behind `gate` is back, whether there is work for it or not; never
+/// ends. A store may answer a HEAD and still take no objects: the next jobs try.
+pub async fn probe_the_store(gate: &Arc<Gate>, store: &Store) {
+    let mut outage = gate.watch();
     loop {
-        let Ok(mut pass) = gate.enter() else {
-            time::sleep(ASK_EVERY).await; // No probe is due.
+        if outage.wait_for(Option::is_some).await.is_err() {
+            return pending().await;
+        }
+        let Some(mut pass) = gate.probe() else {
+            time::sleep(ASK_EVERY).await;
             continue;
         };
-        let answer = store.reach().await;
-        if !answer.as_ref().is_err_and(|down| down.class == Class::Unavailable) {
-            return;
+        let silence = |_| Err(Failure::new(Class::Unavailable, Reason::STORE_TIMEOUT, "a probe"));
+        let answer = time::timeout(PROBE_TIMEOUT, store.reach()).await.unwrap_or_else(silence);
+        if answer.as_ref().is_err_and(|down| down.class == Class::Unavailable) {
+            pass.note(&answer);
+        } else {
+            pass.answered_at_all();
         }
-        pass.note(&answer);
     }
 }

@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::time::Duration;
 
 use super::stage::Running;
 use crate::ccfs::Download;
-use crate::failure::Failure;
+use crate::failure::{Class, Failure, Reason};
 use crate::metrics::{Metrics, TenantLabel};
 use crate::recording::{Entry, Format, Framing};
+use crate::worker::outages::{For, Pass, Waits};
 
 /// Bytes that come, and what is known of them before.
 pub enum Body {
-    Download(Coming),
+    Download(Box<Coming>),
     Entry(Unpacking),
 }
 
@@ -24,6 +26,53 @@ pub struct Coming {
     pub stage: Running,
     pub metrics: Arc<Metrics>,
     pub tenant: TenantLabel,
+    /// Takes note of the answer as it comes: a head alone says little of a server that then stalls.
+    pub pass: Pass,
+    pub waits: Waits,
+    /// Bytes that have come.
+    pub seen: u64,
+}
+
+/// So much of a body shows that its server gets on, however long the rest takes.
+const GETS_ON: u64 = 1 << 20;
+
+/// Who has kept a server waiting for so long may have been given up by it.
+const KEPT_WAITING: Duration = Duration::from_secs(1);
+
+impl Coming {
+    async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        let chunk = self.waits.during(For::Body, self.download.chunk()).await;
+        match chunk {
+            Ok(Some(bytes)) => {
+                self.metrics.downloaded(self.tenant, bytes.len() as u64);
+                let before = self.seen;
+                self.seen += bytes.len() as u64;
+                if before < GETS_ON && self.seen >= GETS_ON {
+                    self.pass.note::<()>(&Ok(()));
+                }
+                Ok(Some(bytes))
+            }
+            Ok(None) => Ok(None),
+            Err(failure) => {
+                let broke_off = Err(self.broke_off(failure));
+                self.stage.end(&broke_off);
+                self.pass.note(&broke_off);
+                broke_off
+            }
+        }
+    }
+
+    /// A body that breaks off is no usable answer, like one that stalls; one that was not read
+    /// since there was no room for it has not to answer for that.
+    fn broke_off(&self, failure: Failure) -> Failure {
+        if ![Reason::CCFS_TRUNCATED, Reason::CCFS_TIMEOUT].contains(&failure.reason) {
+            return failure;
+        }
+        let ours = self.waits.on(For::Memory);
+        let kept_waiting = ours >= KEPT_WAITING && ours > self.waits.on(For::Body);
+        let class = if kept_waiting { Class::Throttled } else { Class::Unavailable };
+        failure.of_class(class)
+    }
 }
 
 /// An entry as it is unpacked, on a thread that may block.
@@ -53,15 +102,7 @@ impl Body {
     /// What CC-FS or the archive brought.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         match self {
-            Self::Download(coming) => {
-                let chunk = coming.download.chunk().await;
-                match &chunk {
-                    Ok(Some(bytes)) => coming.metrics.downloaded(coming.tenant, bytes.len() as u64),
-                    Ok(None) => {}
-                    Err(_) => coming.stage.end(&chunk),
-                }
-                chunk
-            }
+            Self::Download(coming) => coming.chunk().await,
             Self::Entry(unpacking) => unpacking.pieces.recv().await.transpose(),
         }
     }
@@ -70,6 +111,7 @@ impl Body {
     pub fn end<T>(&mut self, proof: &Result<T, Failure>) {
         if let Self::Download(coming) = self {
             coming.stage.end(proof);
+            coming.pass.note(proof);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::metrics::Metrics;
+use crate::worker::outages::{For, Waits};
 
 /// The budget counts in KiB, so that its permits fit a `u32` up to 4 TiB.
 const UNIT: u64 = 1024;
@@ -15,6 +16,8 @@ pub struct Budget {
     units: Arc<Semaphore>,
     total: u32,
     metrics: Arc<Metrics>,
+    /// Where a job notes how long it waits.
+    waits: Waits,
 }
 
 /// A part of the budget; free again when dropped.
@@ -27,12 +30,20 @@ impl Budget {
     pub fn new(bytes: u64, metrics: Arc<Metrics>) -> Self {
         let total = u32::try_from(bytes / UNIT).unwrap_or(u32::MAX).max(1);
         metrics.buffer_limit(u64::from(total) * UNIT);
-        Self { units: Arc::new(Semaphore::new(total as usize)), total, metrics }
+        let units = Arc::new(Semaphore::new(total as usize));
+        Self { units, total, metrics, waits: Waits::default() }
+    }
+
+    /// The same budget, for one job.
+    #[must_use]
+    pub fn of(&self, waits: &Waits) -> Self {
+        Self { waits: waits.clone(), ..self.clone() }
     }
 
     /// Waits for `bytes`; more than the whole budget is the whole budget.
     pub async fn reserve(&self, bytes: u64) -> Room {
-        let permit = Arc::clone(&self.units).acquire_many_owned(self.units_of(bytes)).await;
+        let permit = Arc::clone(&self.units).acquire_many_owned(self.units_of(bytes));
+        let permit = self.waits.during(For::Memory, permit).await;
         self.room(permit.expect("the budget's semaphore is never closed"))
     }
 

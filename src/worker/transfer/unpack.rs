@@ -219,7 +219,7 @@ fn no_disk(error: io::Error) -> Failure {
         "no temporary file of the ZIP's size in {}: {error}; make room there, or set TMPDIR",
         folder.display()
     );
-    Failure::new(Class::Throttled, Reason::JOB_NO_DISK, detail)
+    Failure::new(Class::Held, Reason::JOB_NO_DISK, detail)
 }
 
 /// Runs what blocks where it may.

@@ -12,7 +12,7 @@ use crate::support::world::TENANTS;
 use super::super::Scenario;
 use super::super::field::Field;
 
-pub const ALL: [Scenario; 7] = [
+pub const ALL: [Scenario; 8] = [
     Scenario {
         name: "broker-killed",
         about: "kill -9 and restart of the broker during work, 10 times",
@@ -55,6 +55,13 @@ pub const ALL: [Scenario; 7] = [
         about: "the broker blocks all who publish for 30 s; a worker dies meanwhile",
         short: false,
         run: |field, rng| memory_alarm(field, rng).boxed_local(),
+    },
+    Scenario {
+        name: "subscriber-full",
+        about: "a subscriber's queue is full and refuses events, 6 times; a worker dies meanwhile",
+        // Probes come less and less often; tests/it/events.rs has one.
+        short: false,
+        run: |field, rng| subscriber_full(field, rng).boxed_local(),
     },
 ];
 
@@ -165,4 +172,26 @@ async fn memory_alarm(field: &Field, mut rng: Rng) -> String {
     tokio::time::sleep(Duration::from_secs(20)).await;
     field.node.memory_alarm(false).await;
     "30 s, one worker killed".to_owned()
+}
+
+async fn subscriber_full(field: &Field, mut rng: Rng) -> String {
+    field.start_workers(2).await;
+    let times = field.scale.of(6);
+    let queue = field.world.queue("full");
+    during_work(field, &mut rng, (times, 80), async |rng| {
+        let rabbit = field.node.client().await;
+        rabbit.declare_for_one(&queue).await;
+        // All that is said, one kind of it, one tenant's.
+        let key = ["#", "recording.failed.#", "recording.archived.acme"][rng.usize(..3)];
+        rabbit.bind(&queue, &field.world.events_exchange, key).await;
+        rabbit.send(&queue, "{}").await;
+        tokio::time::sleep(Duration::from_millis(rng.u64(1_000..10_000))).await;
+        let place = rng.usize(..2);
+        field.fleet.kill(place).await;
+        field.fleet.start(place).await;
+        tokio::time::sleep(Duration::from_millis(rng.u64(1_000..5_000))).await;
+        rabbit.delete(&queue).await;
+    })
+    .await;
+    format!("{times} times, as many workers killed")
 }

@@ -1,0 +1,138 @@
+//! Events that are not taken (contract 5): a subscriber's full queue floods nobody, kills nothing,
+//! and all is said once there is room again.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::support::ccfs::Reply;
+use crate::support::eventually;
+use crate::support::worker::Worker;
+use crate::support::world::{SOON, World, call};
+
+/// Few attempts, and a breaker that opens at once.
+const TOUCHY: (&str, &str) = (
+    "retry",
+    "delays = [\"100ms\", \"200ms\"]\nmax_attempts = 3\nbreaker_failures = 2\nbreaker_window = \"1ms\"",
+);
+/// The same with a breaker that never opens.
+const DULL: (&str, &str) = (
+    "retry",
+    "delays = [\"100ms\", \"200ms\"]\nmax_attempts = 3\nbreaker_failures = 1000000\nbreaker_window = \"1h\"",
+);
+const REFUSED: [&str; 1] = ["reason=\"event.refused\""];
+
+/// A subscriber's queue that takes no event whose key matches, until it is deleted.
+async fn full_subscriber(world: &World, key: &str) -> String {
+    let full = world.queue("full");
+    world.rabbit.declare_for_one(&full).await;
+    world.rabbit.bind(&full, &world.events_exchange, key).await;
+    world.rabbit.send(&full, "{}").await;
+    full
+}
+
+/// How often each event has come to the subscriber that is well, by its id.
+async fn copies(world: &World) -> BTreeMap<String, u32> {
+    let mut copies = BTreeMap::new();
+    while let Some(event) = world.rabbit.get(&world.events).await {
+        let id = event.json()["id"].as_str().expect("an id").to_owned();
+        *copies.entry(id).or_default() += 1;
+    }
+    copies
+}
+
+async fn ready_again(worker: &Worker) {
+    eventually("the worker is ready again", SOON, async || worker.is_ready().await.then_some(()))
+        .await;
+}
+
+#[tokio::test]
+async fn a_full_subscriber_is_given_two_copies_a_try_and_no_attempt_counts() {
+    let world = World::new().await;
+    world.ccfs.default_reply(Reply::wav(4096));
+    let full = full_subscriber(&world, "recording.archived.#").await;
+    let worker = world.worker(&[DULL]).await;
+    world.call("1777093663-1").await;
+    // Far more tries than there are attempts.
+    worker.metric_reaches("callvault_retries_total", &REFUSED, 8.0).await;
+    world.rabbit.delete(&full).await;
+    worker.metric_reaches("callvault_jobs_total", &["already_archived"], 1.0).await;
+
+    let tries = worker.metric("callvault_jobs_total", &[]).await;
+    let copies = copies(&world).await;
+    assert_eq!(copies.len(), 1, "one event, and its repeats: {copies:?}");
+    let sent: u32 = copies.values().sum();
+    assert!(f64::from(sent) <= 2.0 * tries, "{sent} copies in {tries} tries");
+    assert_eq!(worker.metric("callvault_dead_total", &[]).await, 0.0);
+    assert_eq!(world.ccfs.requests_for("1777093663-1").len(), 1, "found, not downloaded again");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn while_no_event_is_taken_consuming_pauses_and_all_is_said_in_the_end() {
+    let world = World::new().await;
+    world.ccfs.default_reply(Reply::wav(4096));
+    let full = full_subscriber(&world, "#").await;
+    let worker = world.worker(&[TOUCHY]).await;
+    for n in 0..10 {
+        world.call(&format!("1777093663-{n}")).await;
+    }
+    let events = ["target=\"events\""];
+    worker.metric_reaches("callvault_breaker_open", &events, 1.0).await;
+    let reason = eventually("consuming pauses", SOON, async || {
+        let (status, body) = worker.get("/readyz").await;
+        (status == 503 && body.contains("paused")).then_some(body)
+    })
+    .await;
+    assert!(reason.contains(&world.events_exchange), "{reason}");
+    // Probes go on, and find that it is not over.
+    let before = worker.metric("callvault_retries_total", &REFUSED).await;
+    worker.metric_reaches("callvault_retries_total", &REFUSED, before + 3.0).await;
+    let jobs = world.queue("jobs");
+    let nobody = async || (world.rabbit.consumers(&jobs).await == 0).then_some(());
+    eventually("nobody consumes", SOON, nobody).await;
+
+    world.rabbit.delete(&full).await;
+    worker.metric_reaches("callvault_jobs_total", &["archived\""], 10.0).await;
+    ready_again(&worker).await;
+    assert_eq!(worker.metric("callvault_breaker_open", &[]).await, 0.0);
+    assert_eq!(worker.metric("callvault_dead_total", &[]).await, 0.0);
+    let tries = worker.metric("callvault_jobs_total", &[]).await;
+    let copies = copies(&world).await;
+    assert_eq!(copies.len(), 10);
+    assert!(f64::from(copies.values().sum::<u32>()) <= 2.0 * tries, "{copies:?}, {tries} tries");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_absent_or_dead_waits_until_that_is_said() {
+    let world = World::new().await;
+    world.ccfs.script("1777093663-1", [Reply::code("0300011")]);
+    let full = full_subscriber(&world, "#").await;
+    let worker = world.worker(&[DULL]).await;
+    world.call("1777093663-1").await;
+    world.publish(&json!({ "type": "call.completed", "tenant": "acme" })).await;
+    // More often than there are attempts, each of them.
+    worker.metric_reaches("callvault_retries_total", &REFUSED, 12.0).await;
+    assert_eq!(world.depth("dead").await, 0);
+    world.rabbit.delete(&full).await;
+    let dead = world.take("dead").await;
+    assert_eq!(dead.header("callvault-reason").as_deref(), Some("message.invalid"));
+    assert_eq!(dead.header("callvault-attempts").as_deref(), Some("1"));
+    worker.metric_reaches("callvault_jobs_total", &["outcome=\"absent\""], 1.0).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn one_message_is_enough_to_find_out_that_events_are_taken_again() {
+    let world = World::new().await;
+    world.ccfs.default_reply(Reply::wav(4096));
+    let full = full_subscriber(&world, "#").await;
+    let worker = world.worker(&[TOUCHY]).await;
+    world.publish(&call("1777093663-1")).await;
+    worker.metric_reaches("callvault_breaker_open", &["target=\"events\""], 1.0).await;
+    world.rabbit.delete(&full).await;
+    worker.metric_reaches("callvault_jobs_total", &["archived\""], 1.0).await;
+    ready_again(&worker).await;
+    worker.stop().await;
+}
