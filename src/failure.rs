@@ -109,20 +109,29 @@ impl Reason {
         Self(Cow::Owned(format!("ccfs.http_{status}")))
     }
 
-    /// `store.{S3 error code}`; a code that is no plain word counts as `store.http_{status}`.
+    /// `store.{S3 error code}`; what is none counts as `store.http_{status}`.
     pub fn store(s3_code: &str, status: u16) -> Self {
-        Self::with_code("store", s3_code).unwrap_or_else(|| Self::store_http(status))
+        if Self::is_store_code(s3_code) {
+            return Self(Cow::Owned(format!("store.{s3_code}")));
+        }
+        Self::store_http(status)
+    }
+
+    /// Whether a store's error code may be shown: a word, which may have dots and dashes
+    /// (`KMS.NotFoundException`). What is mostly digits is none: it may be a phone number.
+    pub fn is_store_code(code: &str) -> bool {
+        const DIGITS: usize = 6;
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+        let digits = code.bytes().filter(u8::is_ascii_digit).count();
+        (1..=64).contains(&code.len())
+            && code.bytes().all(plain)
+            && code.bytes().any(|b| b.is_ascii_alphabetic())
+            && digits <= DIGITS
     }
 
     /// `store.http_{status}`: an S3 error without a code.
     pub fn store_http(status: u16) -> Self {
         Self(Cow::Owned(format!("store.http_{status}")))
-    }
-
-    fn with_code(family: &str, code: &str) -> Option<Self> {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-        let fits = (1..=64).contains(&code.len()) && code.bytes().all(plain);
-        fits.then(|| Self(Cow::Owned(format!("{family}.{code}"))))
     }
 
     pub fn as_str(&self) -> &str {
@@ -205,6 +214,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_code_of_the_store_is_a_word() {
+        for code in ["AccessDenied", "KMS.NotFoundException", "a-b_c.d", "XAmzSHA256Mismatch"] {
+            assert_eq!(Reason::store(code, 400).as_str(), format!("store.{code}"));
+        }
+        let long = "x".repeat(65);
+        for none in ["", "491711234567", "49-171-1234567", "tel.491711234567", "<b>", "a b", &long]
+        {
+            assert_eq!(Reason::store(none, 400).as_str(), "store.http_400");
+        }
+    }
+
+    #[test]
     fn only_ccfs_itself_speaks_in_result_codes() {
         assert!(Reason::ccfs("0300012").is_result_code());
         for odd in ["", "0123456789", "491711234567", "E300012", "\u{663}"] {
@@ -214,7 +235,7 @@ mod tests {
             Reason::CCFS_FIREWALL,
             Reason::CCFS_TIMEOUT,
             Reason::ccfs_http(500),
-            Reason::store("1", 1),
+            Reason::store("S1", 1),
         ];
         for other in others {
             assert!(!other.is_result_code(), "{other}");

@@ -2,6 +2,8 @@
 
 use crate::recording::KeyTemplate;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
@@ -23,7 +25,7 @@ const TAGS: (usize, usize, usize) = (10, 128, 256);
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
 /// `[store]`, and per tenant `[tenants.store]` over it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Store {
     pub bucket: String,
     /// `None`: AWS.
@@ -32,6 +34,10 @@ pub struct Store {
     pub path_style: bool,
     /// `None`: the SDK's own credential chain.
     pub credentials: Option<StoreCredentials>,
+    /// CAs besides the platform's.
+    pub ca_file: Option<PathBuf>,
+    /// May hold a password.
+    pub proxy: Option<Url>,
     /// The key template, checked by `recording::KeyTemplate`.
     pub key: String,
     /// Bytes, 5 MiB to 5 GiB: S3's limits of a part.
@@ -47,10 +53,23 @@ pub struct Store {
     pub read_timeout: Duration,
 }
 
+impl fmt::Debug for Store {
+    /// What says which store it is; never the proxy, whose URL may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("bucket", &self.bucket)
+            .field("endpoint", &self.endpoint.as_ref().map(Url::as_str))
+            .field("region", &self.region)
+            .finish_non_exhaustive()
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreCredentials {
     pub access_key_id: Secret,
     pub secret_access_key: Secret,
+    /// Of temporary keys.
+    pub session_token: Option<Secret>,
 }
 
 /// The store's own checksum, sent besides the signed hash of the body.
@@ -108,6 +127,8 @@ pub(super) fn read(s: &mut Section<'_, '_>) -> Option<Store> {
     let region = s.text("region", Some("us-east-1"), filled);
     let path_style = s.flag("path_style", false);
     let credentials = credentials(s);
+    let ca_file = s.file("ca_file");
+    let proxy = s.http_url("proxy", |_| Ok(()));
     let key = s.text("key", Some("{tenant}/{yyyy}/{mm}/{dd}/{name}.{ext}"), |text| {
         check_key_template(text).map(|()| text.to_owned())
     });
@@ -143,6 +164,8 @@ pub(super) fn read(s: &mut Section<'_, '_>) -> Option<Store> {
         region: region?,
         path_style: path_style?,
         credentials: credentials?,
+        ca_file: ca_file?,
+        proxy: proxy?,
         key: key?,
         part_size: part_size?,
         checksum: checksum?,
@@ -157,12 +180,16 @@ pub(super) fn read(s: &mut Section<'_, '_>) -> Option<Store> {
     })
 }
 
-/// The pair of keys, which belong together: a tenant that sets one sets the other.
+/// The pair of keys, which belong together, and the token of temporary ones: a tenant that sets one
+/// sets them all.
 fn credentials(s: &mut Section<'_, '_>) -> Option<Option<StoreCredentials>> {
     let id = s.secret("access_key_id");
     let secret = s.secret("secret_access_key");
-    let (id, secret) = (id?, secret?);
-    let (own_id, own_secret) = (s.is_own("access_key_id"), s.is_own("secret_access_key"));
+    let token = s.secret("session_token");
+    let (id, secret, token) = (id?, secret?, token?);
+    let own = |key| s.is_own(key);
+    let (own_id, own_secret) = (own("access_key_id"), own("secret_access_key"));
+    let own_token = own("session_token");
     if id.is_some() && secret.is_some() && own_id != own_secret {
         let (own, global) = if own_id {
             ("access_key_id", "secret_access_key")
@@ -171,10 +198,20 @@ fn credentials(s: &mut Section<'_, '_>) -> Option<Option<StoreCredentials>> {
         };
         let what = format!("is the tenant's own, and {global} is the global one");
         s.refuse(own, Wrong::new(what, "set both keys in the same section"));
+    } else if token.is_some() && id.is_some() && own_token && !own_id {
+        let what = "is the tenant's own, and the keys are the global ones";
+        s.refuse("session_token", Wrong::new(what, "set the keys in the same section"));
     }
     match (id, secret) {
         (Some(access_key_id), Some(secret_access_key)) => {
-            Some(Some(StoreCredentials { access_key_id, secret_access_key }))
+            // The global token is none of the tenant's own keys.
+            let session_token = token.filter(|_| own_token == own_id);
+            Some(Some(StoreCredentials { access_key_id, secret_access_key, session_token }))
+        }
+        (None, None) if token.is_some() => {
+            let what = "is set without access_key_id and secret_access_key";
+            s.refuse("session_token", Wrong::new(what, "set all three, or none"));
+            None
         }
         (None, None) => Some(None),
         (id, _) => {

@@ -110,14 +110,17 @@ const CCFS_OTHER: &str = "ccfs.other";
 const STORE_OTHER: &str = "store.other";
 
 /// Statuses that servers, proxies and load balancers are known to answer with.
-const HTTP_STATUSES: &[u16] =
-    &[301, 302, 307, 400, 403, 404, 405, 408, 409, 412, 413, 429, 500, 501, 502, 503, 504];
+const HTTP_STATUSES: &[u16] = &[
+    200, 301, 302, 307, 400, 401, 403, 404, 405, 408, 409, 412, 413, 429, 500, 501, 502, 503, 504,
+    507,
+];
 
 /// Error codes of S3 and of the stores that speak it, for the requests that callvault sends
 /// (Amazon S3 API reference, "Error responses"), and the two that `store` says of requests that
 /// never went out: `NoCredentials`, `RequestNotSent`.
 const S3_CODES: &[&str] = &[
     "AccessDenied",
+    "AccountProblem",
     "AllAccessDisabled",
     "AuthorizationHeaderMalformed",
     "BadDigest",
@@ -125,7 +128,11 @@ const S3_CODES: &[&str] = &[
     "EntityTooLarge",
     "EntityTooSmall",
     "ExpiredToken",
+    "IllegalLocationConstraintException",
+    "InArrearOrInsufficientBalance",
     "IncompleteBody",
+    "InsufficientCapacity",
+    "InsufficientStorageSpace",
     "InternalError",
     "InvalidAccessKeyId",
     "InvalidArgument",
@@ -135,16 +142,23 @@ const S3_CODES: &[&str] = &[
     "InvalidPartOrder",
     "InvalidRequest",
     "InvalidStorageClass",
+    "InvalidTag",
     "InvalidToken",
+    "KMS.DisabledException",
+    "KMS.NotFoundException",
+    "KeyTooLong",
     "KeyTooLongError",
+    "MetadataTooLarge",
     "MethodNotAllowed",
     "MissingContentLength",
+    "MissingContentMD5",
     "NoCredentials",
     "NoSuchBucket",
     "NoSuchKey",
     "NoSuchUpload",
     "NotFound",
     "NotImplemented",
+    "NotSignedUp",
     "OperationAborted",
     "PermanentRedirect",
     "PreconditionFailed",
@@ -155,8 +169,15 @@ const S3_CODES: &[&str] = &[
     "ServiceUnavailable",
     "SignatureDoesNotMatch",
     "SlowDown",
+    "SlowDownRead",
+    "SlowDownWrite",
+    "TemporaryRedirect",
+    "TokenRefreshRequired",
     "TooManyRequests",
+    "VirtualHostDomainRequired",
     "XAmzContentSHA256Mismatch",
+    "XMinioAdminBucketQuotaExceeded",
+    "XMinioStorageFull",
 ];
 
 /// Reasons that are dead at first sight (contract 5, permanent), so that no retry carries them.

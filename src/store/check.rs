@@ -1,17 +1,21 @@
 //! Whether a bucket would take what a worker puts, and which settings of `[store]` follow.
 //!
-//! Everything is tried on a probe object of its own, which is deleted again.
+//! Everything is tried on a probe object of its own, which is deleted again. What concerns uploads
+//! in parts is in [`parts`].
+
+mod parts;
 
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+use super::advice::advice;
 use super::checksum::Proof;
 use super::error::{Refusal, plainly};
 use super::signed_body::SignedBody;
 use super::{Guard, Sha256Digest, Store, attributes};
 use crate::config::{Checksum, Conditional, ZipMode};
-use crate::finding::Finding;
+use crate::finding::{Finding, Verdict};
 use crate::metrics::StoreOperation;
 
 const ANSWER: &str = "answer";
@@ -20,12 +24,17 @@ const CREATE: &str = "conditional create";
 const HEAD: &str = "head";
 const HASH: &str = "body hash";
 const CHECKSUM: &str = "checksum";
+const ASK: &str = "ask before a put";
 const MULTIPART: &str = "multipart";
+const COMPLETE: &str = "conditional end";
 const LIST: &str = "list";
 const SWEEP: &str = "sweep";
 const DELETE: &str = "delete";
 
 const BODY: &[u8] = b"callvault check";
+
+/// Whether the answer to a put had an ETag.
+type HasEtag = bool;
 
 impl Store {
     /// Puts, looks at, uploads in parts and deletes a probe object under `key`, which nobody uses.
@@ -37,7 +46,7 @@ impl Store {
             Ok(()) => Finding::well(ANSWER, "the store answers, and knows the key"),
             // HEAD of a missing key is 403 without the right to list: putting tells.
             Err(refusal) if answered => Finding::well(ANSWER, refusal.to_string()),
-            Err(refusal) => Finding::failed(ANSWER, refusal.to_string(), advice(refusal)),
+            Err(refusal) => Finding::failed(ANSWER, refusal.in_full(), advice(refusal)),
         });
         if !answered {
             for check in [PUT, CREATE, HEAD, HASH, MULTIPART, DELETE] {
@@ -47,16 +56,21 @@ impl Store {
         }
         let put = self.try_put(key, &mut findings, readable.is_ok()).await;
         if put {
-            findings.push(self.try_again(key).await);
-            findings.push(self.try_head(key).await);
+            let again = self.put_probe(key, Guard::Condition).await;
+            let head = self.try_head(key).await;
+            findings.push(self.try_again(&again));
+            findings.extend(self.try_asking(&again, &readable, &head));
+            findings.push(head);
             findings.push(self.try_wrong_hash(key).await);
             findings.extend(self.try_checksum(key).await);
         }
-        findings.extend(self.try_multipart(&format!("{key}-parts")).await);
-        if self.0.settings.zip == ZipMode::Unpack {
+        findings.extend(self.try_multipart(&format!("{key}-parts"), key).await);
+        if put {
+            findings.push(self.try_completing(key).await);
+        }
+        if put && self.0.settings.zip == ZipMode::Unpack {
             findings.push(self.try_list(key).await);
         }
-        findings.push(self.try_sweep(key).await);
         if put {
             findings.push(self.try_delete(key).await);
         }
@@ -64,15 +78,11 @@ impl Store {
     }
 
     async fn try_answer(&self, key: &str) -> Result<(), Refusal> {
-        let request = self.0.client.head_object().bucket(self.bucket()).key(key);
-        match self.ask(StoreOperation::Head, request.send()).await {
-            Err(refusal) if refusal.status() != Some(404) => Err(refusal),
-            _ => Ok(()),
-        }
+        self.head(key).await.map(drop)
     }
 
     /// As recordings are put: with the hash, the configured checksum, class, tags, encryption.
-    async fn put_probe(&self, key: &str, guard: Guard) -> Result<(), Refusal> {
+    async fn put_probe(&self, key: &str, guard: Guard) -> Result<HasEtag, Refusal> {
         self.put_claiming(key, guard, Sha256::digest(BODY).into(), BODY).await
     }
 
@@ -83,7 +93,7 @@ impl Store {
         guard: Guard,
         sha256: Sha256Digest,
         claimed: &'static [u8],
-    ) -> Result<(), Refusal> {
+    ) -> Result<HasEtag, Refusal> {
         let proof = Proof::of(&Bytes::from_static(claimed), self.0.settings.checksum);
         let request = self
             .0
@@ -99,16 +109,27 @@ impl Store {
         let request = attributes::on_put(request, &self.0.settings)
             .customize()
             .interceptor(SignedBody(sha256));
-        self.ask(StoreOperation::Put, request.send()).await.map(drop)
+        let put = self.ask(StoreOperation::Put, request.send()).await?;
+        Ok(put.e_tag.is_some_and(|etag| !etag.is_empty()))
     }
 
     /// Puts the probe; whether it is there.
     async fn try_put(&self, key: &str, findings: &mut Vec<Finding>, readable: bool) -> bool {
         match self.put_probe(key, Guard::None).await {
-            Ok(()) => {
+            Ok(true) => {
                 findings.push(Finding::well(PUT, "taken"));
                 return true;
             }
+            Ok(false) => match self.is_there(key).await {
+                true => {
+                    findings.push(Finding::well(PUT, "taken without an ETag: each is looked at"));
+                    return true;
+                }
+                false => {
+                    let refusal = Refusal::not_s3(StoreOperation::Put);
+                    findings.push(Finding::failed(PUT, refusal.to_string(), advice(&refusal)));
+                }
+            },
             Err(refusal) if readable && refusal.status() == Some(403) => {
                 let seen = format!("the bucket reads but does not write: {refusal}");
                 findings.push(Finding::failed(PUT, seen, advice(&refusal)));
@@ -123,10 +144,15 @@ impl Store {
         false
     }
 
+    async fn is_there(&self, key: &str) -> bool {
+        let found = self.head(key).await.ok().flatten();
+        found.is_some_and(|head| head.content_length == Some(BODY.len() as i64))
+    }
+
     /// A second put of what is there, on the condition that nothing is.
-    async fn try_again(&self, key: &str) -> Finding {
+    fn try_again(&self, again: &Result<HasEtag, Refusal>) -> Finding {
         let configured = self.0.settings.conditional;
-        match self.put_probe(key, Guard::Condition).await {
+        match again {
             Err(refusal) if refusal.exists() => match configured {
                 Conditional::Never => Finding::note(
                     CREATE,
@@ -143,28 +169,81 @@ impl Store {
                 ),
                 _ => Finding::well(CREATE, "the store cannot do it and says so: HEAD comes first"),
             },
-            Err(refusal) => Finding::failed(CREATE, refusal.to_string(), advice(&refusal)),
-            Ok(()) if configured == Conditional::Never => {
-                Finding::well(CREATE, "the store only pretends; it is not asked to")
-            }
-            Ok(()) => Finding::failed(
-                CREATE,
-                "the store only pretends: it took a second put on the condition that nothing \
-                 was there",
-                "set conditional = \"never\": every put then asks first",
-            ),
+            Err(refusal) => Finding::failed(CREATE, refusal.to_string(), advice(refusal)),
+            Ok(_) => match configured {
+                Conditional::Never => {
+                    Finding::well(CREATE, "the store only pretends; it is not asked to")
+                }
+                Conditional::Auto => Finding::note(
+                    CREATE,
+                    "the store only pretends: it took a second put on the condition that \
+                     nothing was there; a worker finds that out, and asks before each put",
+                    "conditional = \"never\" saves the second put by which it finds out",
+                ),
+                Conditional::Always => Finding::failed(
+                    CREATE,
+                    "the store only pretends: it took a second put on the condition that \
+                     nothing was there",
+                    "set conditional = \"never\": every put then asks first",
+                ),
+            },
         }
     }
 
+    /// Where every put asks first, whether the answer means something: to who may not list, a HEAD
+    /// of what is not there is a 403.
+    fn try_asking(
+        &self,
+        again: &Result<HasEtag, Refusal>,
+        missing: &Result<(), Refusal>,
+        there: &Finding,
+    ) -> Option<Finding> {
+        let keeps = again.as_ref().is_err_and(Refusal::exists);
+        let asks = self.0.settings.conditional == Conditional::Never || !keeps;
+        let blind = missing.as_ref().is_err_and(|refusal| refusal.status() == Some(403));
+        if !asks || !blind {
+            return None;
+        }
+        Some(match there.verdict {
+            Verdict::Failed => Finding::failed(
+                ASK,
+                "HEAD is forbidden, of what is there too: nothing keeps a put from overwriting",
+                "grant s3:GetObject and s3:ListBucket",
+            ),
+            _ => Finding::note(
+                ASK,
+                "HEAD of what is not there is forbidden (403), which is taken for 'not there'",
+                "grant s3:ListBucket, and it is a plain 404",
+            ),
+        })
+    }
+
     async fn try_head(&self, key: &str) -> Finding {
-        let request = self.0.client.head_object().bucket(self.bucket()).key(key);
         let length = i64::try_from(BODY.len()).ok();
-        match self.ask(StoreOperation::Head, request.send()).await {
-            Ok(head) if head.content_length == length => Finding::well(HEAD, "says the size"),
-            Ok(_) => Finding::failed(
+        let between = "look at what stands between this machine and the store";
+        match self.head(key).await {
+            Ok(Some(head)) if head.content_length == length => Finding::well(HEAD, "says the size"),
+            Ok(Some(head)) if head.content_length.is_none() => {
+                match self.list_page(key, None).await {
+                    Ok((listed, _)) if listed.iter().any(|object| object.key == key) => {
+                        Finding::note(
+                            HEAD,
+                            "says no size; a listing does, one more request",
+                            between,
+                        )
+                    }
+                    _ => Finding::failed(
+                        HEAD,
+                        "says no size, and neither does a listing",
+                        "have what stands between keep Content-Length, or grant s3:ListBucket",
+                    ),
+                }
+            }
+            Ok(_) => Finding::failed(HEAD, "the size of the probe is not what was put", between),
+            Err(refusal) if refusal.status() == Some(403) => Finding::failed(
                 HEAD,
-                "the size of the probe is not what was put",
-                "look at what stands between this machine and the store",
+                format!("{refusal}: what was uploaded in parts cannot be looked at"),
+                "grant s3:GetObject on the bucket",
             ),
             Err(refusal) => Finding::failed(HEAD, refusal.to_string(), advice(&refusal)),
         }
@@ -178,12 +257,12 @@ impl Store {
                 Finding::well(HASH, "a body that is not what was signed is refused")
             }
             Err(refusal) => Finding::failed(HASH, refusal.to_string(), advice(&refusal)),
-            Ok(()) if self.0.settings.checksum == Checksum::None => Finding::note(
+            Ok(_) if self.0.settings.checksum == Checksum::None => Finding::note(
                 HASH,
                 "the store takes a body that is not what was signed",
                 "set checksum = \"md5\" or \"crc64nvme\", and check again",
             ),
-            Ok(()) => Finding::well(HASH, "the store does not look; `checksum` does"),
+            Ok(_) => Finding::well(HASH, "the store does not look; `checksum` does"),
         }
     }
 
@@ -198,7 +277,7 @@ impl Store {
                 Finding::well(CHECKSUM, "a body that does not fit it is refused")
             }
             Err(refusal) => Finding::failed(CHECKSUM, refusal.to_string(), advice(&refusal)),
-            Ok(()) => Finding::failed(
+            Ok(_) => Finding::failed(
                 CHECKSUM,
                 "the store takes a body that does not fit it",
                 "choose the other of \"md5\" and \"crc64nvme\", or \"none\"",
@@ -206,61 +285,22 @@ impl Store {
         })
     }
 
-    /// An upload of one part, that is aborted.
-    async fn try_multipart(&self, key: &str) -> Option<Finding> {
-        let (client, bucket) = (&self.0.client, self.bucket());
-        let create = client.create_multipart_upload().bucket(bucket).key(key);
-        let create = attributes::on_create(create, &self.0.settings);
-        let id = match self.ask(StoreOperation::CreateMultipart, create.send()).await {
-            Ok(created) => created.upload_id?,
-            Err(refusal) => {
-                return Some(Finding::failed(MULTIPART, refusal.to_string(), advice(&refusal)));
-            }
-        };
-        let part = client.upload_part().bucket(bucket).key(key).upload_id(&id).part_number(1);
-        let part = part
-            .body(ByteStream::from_static(BODY))
-            .customize()
-            .interceptor(SignedBody(Sha256::digest(BODY).into()));
-        let sent = self.ask(StoreOperation::UploadPart, part.send()).await;
-        let abort = client.abort_multipart_upload().bucket(bucket).key(key).upload_id(&id);
-        let aborted = self.ask(StoreOperation::AbortMultipart, abort.send()).await;
-        Some(match (sent, aborted) {
-            (Err(refusal), _) => {
-                let seen = format!("a part is refused: {refusal}");
-                Finding::failed(MULTIPART, seen, advice(&refusal))
-            }
-            (Ok(_), Err(refusal)) => Finding::failed(
-                MULTIPART,
-                format!("it cannot be aborted: {refusal}"),
-                "grant s3:AbortMultipartUpload, or parts of failed uploads stay and cost",
-            ),
-            (Ok(_), Ok(_)) => Finding::well(MULTIPART, "begun, a part sent, aborted"),
-        })
-    }
-
     /// The right to find the entries of a ZIP again.
     async fn try_list(&self, key: &str) -> Finding {
         match self.list_page(key, None).await {
-            Ok(_) => Finding::well(LIST, "what is there of a ZIP can be found again"),
+            Ok((listed, _)) if listed.iter().any(|object| object.key == key) => {
+                Finding::well(LIST, "what is there of a ZIP can be found again")
+            }
+            Ok(_) => Finding::note(
+                LIST,
+                "a listing does not show what was put",
+                "ask those who run the store; a repeat of a ZIP that was unpacked downloads it \
+                 again",
+            ),
             Err(refusal) => Finding::note(
                 LIST,
                 format!("objects cannot be listed: {refusal}"),
                 "grant s3:ListBucket, or a repeat of a ZIP that was unpacked downloads it again",
-            ),
-        }
-    }
-
-    /// The right to look for what killed workers left open.
-    async fn try_sweep(&self, key: &str) -> Finding {
-        let list = self.0.client.list_multipart_uploads().bucket(self.bucket()).prefix(key);
-        match self.ask(StoreOperation::ListMultipart, list.send()).await {
-            Ok(_) => Finding::well(SWEEP, "open uploads can be listed"),
-            Err(refusal) => Finding::note(
-                SWEEP,
-                format!("open uploads cannot be listed: {refusal}"),
-                "grant s3:ListBucketMultipartUploads, or have a lifecycle rule abort incomplete \
-                 uploads",
             ),
         }
     }
@@ -283,31 +323,4 @@ impl Store {
 fn unusable(refusal: &Refusal) -> bool {
     // A HEAD has no body, and so no code: of 403 nothing more is known.
     refusal.status().is_none_or(|status| status >= 500 || status == 301)
-}
-
-/// Which key to change.
-fn advice(refusal: &Refusal) -> &'static str {
-    match refusal.label().as_str() {
-        "AccessDenied" | "http_403" => {
-            "grant s3:PutObject, s3:GetObject and s3:AbortMultipartUpload on the bucket to the \
-             key; with SSE-KMS also the use of the KMS key"
-        }
-        "InvalidAccessKeyId" => "correct access_key_id",
-        "SignatureDoesNotMatch" => "correct secret_access_key, and region where the store cares",
-        "RequestTimeTooSkewed" => "set the clock of this machine (NTP)",
-        "ExpiredToken" | "InvalidToken" => "renew the session of the credentials",
-        "NoSuchBucket" | "http_404" => "correct bucket, or create it",
-        "PermanentRedirect" | "AuthorizationHeaderMalformed" | "http_301" => {
-            "correct region and endpoint: the bucket is elsewhere"
-        }
-        "NoCredentials" => {
-            "set access_key_id and secret_access_key, or give the machine a role that the SDK's \
-             chain finds"
-        }
-        "unreachable" => "check endpoint (scheme, host, port) and its certificate",
-        "timeout" => "check endpoint; raise connect_timeout or read_timeout where it is far away",
-        "MethodNotAllowed" | "http_405" | "VirtualHostDomainRequired" => "change path_style",
-        "InvalidStorageClass" => "correct storage_class",
-        _ => "look up the code in the store's documentation; the keys are those of [store]",
-    }
 }

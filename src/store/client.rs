@@ -1,26 +1,21 @@
-//! The SDK's client from the configuration: credentials, endpoint, timeouts, retries, TLS.
+//! The SDK's client from the configuration: credentials, endpoint, timeouts, retries.
 //!
 //! Nothing of it comes from the environment but, where no key is configured, the credentials.
 
 use std::time::Duration;
 
-use aws_config::default_provider::credentials::DefaultCredentialsChain;
-use aws_config::provider_config::ProviderConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryPartition;
 use aws_sdk_s3::config::{
     BehaviorVersion, Builder, IdentityCache, Region, RequestChecksumCalculation,
-    ResponseChecksumValidation, SharedHttpClient, StalledStreamProtectionConfig,
+    ResponseChecksumValidation, StalledStreamProtectionConfig,
 };
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
-use super::credentials::Configured;
+use super::credentials::Keys;
+use super::http::{self, HttpError};
 use crate::config;
-
-/// S3 closes idle connections after 20 s; ours must be gone before.
-const POOL_IDLE: Duration = Duration::from_secs(12);
 
 /// How often a request is sent before its error is ours to judge.
 const ATTEMPTS: u32 = 3;
@@ -31,18 +26,22 @@ const BACKOFF: Duration = Duration::from_secs(5);
 /// A body that goes up slower than this, in bytes a second, counts as stalled.
 const SLOWEST: u64 = 64 * 1024;
 
-/// The client, and the configured credentials in it, which want to hear of refusals.
-pub(super) async fn build(settings: &config::Store) -> (Client, Option<Configured>) {
-    let http = aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-        .pool_idle_timeout(POOL_IDLE)
-        .build_https();
+/// The client, and the credentials in it, which want to hear of refusals.
+pub(super) fn build(settings: &config::Store) -> Result<(Client, Keys), HttpError> {
+    let http = http::client(settings)?;
+    let keys = match settings.credentials.clone() {
+        Some(keys) => Keys::configured(keys),
+        None => Keys::chain(&settings.region, http.clone()),
+    };
     let mut builder = Builder::new()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(settings.region.clone()))
         .force_path_style(settings.path_style)
         .disable_s3_express_session_auth(true)
-        .http_client(http.clone())
+        .http_client(http)
+        .credentials_provider(keys.clone())
+        // Both kinds keep a cache of their own; the SDK's would hide what was rotated for 15 min.
+        .identity_cache(IdentityCache::no_cache())
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
         .retry_partition(RetryPartition::new(partition(settings)))
         .timeout_config(timeouts(settings, Duration::ZERO))
@@ -54,15 +53,7 @@ pub(super) async fn build(settings: &config::Store) -> (Client, Option<Configure
     if let Some(endpoint) = &settings.endpoint {
         builder = builder.endpoint_url(endpoint.as_str());
     }
-    let configured = settings.credentials.clone().map(Configured::new);
-    let builder = match &configured {
-        // The secrets keep their own cache; the SDK's would hide a changed file for 15 min.
-        Some(configured) => builder
-            .credentials_provider(configured.clone())
-            .identity_cache(IdentityCache::no_cache()),
-        None => builder.credentials_provider(chain(&settings.region, http).await),
-    };
-    (Client::from_conf(builder.build()), configured)
+    Ok((Client::from_conf(builder.build()), keys))
 }
 
 /// Whose failures use up whose retries: without a name of its own, a store that is down would take
@@ -70,13 +61,6 @@ pub(super) async fn build(settings: &config::Store) -> (Client, Option<Configure
 fn partition(settings: &config::Store) -> String {
     let endpoint = settings.endpoint.as_ref().map_or(settings.region.as_str(), url::Url::as_str);
     format!("{endpoint} {}", settings.bucket)
-}
-
-/// The SDK's own chain: environment, profile, web identity, container, instance metadata.
-async fn chain(region: &str, http: SharedHttpClient) -> DefaultCredentialsChain {
-    let region = Region::new(region.to_owned());
-    let config = ProviderConfig::default().with_region(Some(region)).with_http_client(http);
-    DefaultCredentialsChain::builder().configure(config).build().await
 }
 
 /// The timeouts of a request that may take `extra` on top of the time to its answer.

@@ -1,39 +1,164 @@
-//! The configured keys, read anew for every request, so that a rotated file takes effect.
+//! What requests are signed with: the configured keys, or what the SDK's own chain finds.
+//!
+//! Both are read anew when they were rotated: nothing of it needs a restart.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use aws_config::default_provider::credentials::DefaultCredentialsChain;
+use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
+use aws_sdk_s3::config::{Region, SharedHttpClient};
+use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
 
+use crate::clock;
 use crate::config::{SecretError, StoreCredentials};
 
-/// `access_key_id` and `secret_access_key`; a [`crate::config::Secret`] caches its file itself.
+/// After a refusal the chain is asked at most this often, as a secret's file is (contract 6).
+const REREAD_AFTER: Duration = Duration::from_secs(30);
+/// How long what does not expire is used before the chain is asked again.
+const LONGEST_USE: Duration = Duration::from_secs(15 * 60);
+/// Credentials that expire sooner are replaced before.
+const TOO_SOON: SignedDuration = SignedDuration::from_secs(60);
+/// How long a `credential_process` or a metadata service may take.
+const LOADING: Duration = Duration::from_secs(20);
+
+/// Where the credentials come from.
 #[derive(Clone, Debug)]
-pub(super) struct Configured(StoreCredentials);
+pub(super) enum Keys {
+    Configured(StoreCredentials),
+    Chain(Arc<Chain>),
+}
 
-impl Configured {
-    pub(super) fn new(keys: StoreCredentials) -> Self {
-        Self(keys)
+impl Keys {
+    pub(super) fn configured(keys: StoreCredentials) -> Self {
+        Self::Configured(keys)
     }
 
-    /// The store refused them: files are to be read again.
+    pub(super) fn chain(region: &str, http: SharedHttpClient) -> Self {
+        Self::Chain(Arc::new(Chain {
+            region: Region::new(region.to_owned()),
+            http,
+            refused: AtomicBool::new(false),
+            known: Mutex::new(None),
+        }))
+    }
+
+    /// The store refused them: they are to be read again.
     pub(super) fn refused(&self) {
-        self.0.access_key_id.refresh_after_refusal();
-        self.0.secret_access_key.refresh_after_refusal();
-    }
-
-    fn read(&self) -> Result<Credentials, SecretError> {
-        let id = self.0.access_key_id.read()?;
-        let secret = self.0.secret_access_key.read()?;
-        Ok(Credentials::new(id.expose_secret(), secret.expose_secret(), None, None, "callvault"))
+        match self {
+            Self::Configured(keys) => {
+                keys.access_key_id.refresh_after_refusal();
+                keys.secret_access_key.refresh_after_refusal();
+                keys.session_token.iter().for_each(|token| token.refresh_after_refusal());
+            }
+            Self::Chain(chain) => chain.refused.store(true, Ordering::Relaxed),
+        }
     }
 }
 
-impl ProvideCredentials for Configured {
+impl ProvideCredentials for Keys {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
         Self: 'a,
     {
-        future::ProvideCredentials::ready(self.read().map_err(CredentialsError::provider_error))
+        match self {
+            Self::Configured(keys) => future::ProvideCredentials::ready(
+                read(keys).map_err(CredentialsError::provider_error),
+            ),
+            Self::Chain(chain) => future::ProvideCredentials::new(chain.credentials()),
+        }
+    }
+}
+
+/// The configured keys; a [`crate::config::Secret`] caches its file itself.
+fn read(keys: &StoreCredentials) -> Result<Credentials, SecretError> {
+    let id = keys.access_key_id.read()?;
+    let secret = keys.secret_access_key.read()?;
+    let token = keys.session_token.as_ref().map(|token| token.read()).transpose()?;
+    let token = token.map(|token| token.expose_secret().to_owned());
+    Ok(Credentials::new(id.expose_secret(), secret.expose_secret(), token, None, "callvault"))
+}
+
+/// The SDK's own chain: environment, profile with its `credential_process`, web identity, container,
+/// instance metadata.
+///
+/// The SDK reads a profile's files once, and keeps what came of it: whoever rotates them would have
+/// to restart us. So the chain is built anew whenever credentials are wanted anew.
+#[derive(Debug)]
+pub(super) struct Chain {
+    region: Region,
+    http: SharedHttpClient,
+    refused: AtomicBool,
+    /// Whoever needs new ones waits for the one who asks.
+    known: Mutex<Option<Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    credentials: Credentials,
+    asked_at: Instant,
+}
+
+impl Known {
+    fn is_good(&self, refused: bool, now: Timestamp) -> bool {
+        let age = self.asked_at.elapsed();
+        let stale = age >= LONGEST_USE || (refused && age >= REREAD_AFTER);
+        // What expires is asked for again in time, and not in every request of its last minute.
+        let expires = self.expires_within(TOO_SOON, now) && age >= REREAD_AFTER;
+        !stale && !expires && !self.expires_within(SignedDuration::ZERO, now)
+    }
+
+    fn expires_within(&self, time: SignedDuration, now: Timestamp) -> bool {
+        let expiry = self.credentials.expiry().and_then(|at| Timestamp::try_from(at).ok());
+        expiry.is_some_and(|at| at.duration_since(now) <= time)
+    }
+}
+
+impl Chain {
+    async fn credentials(&self) -> Result<Credentials, CredentialsError> {
+        let mut known = self.known.lock().await;
+        let refused = self.refused.load(Ordering::Relaxed);
+        if let Some(known) = &*known
+            && known.is_good(refused, clock::now())
+        {
+            return Ok(known.credentials.clone());
+        }
+        let asked_at = Instant::now();
+        let loaded = timeout(LOADING, self.ask()).await;
+        let loaded = loaded.unwrap_or_else(|_| Err(CredentialsError::provider_timed_out(LOADING)));
+        match (loaded, &mut *known) {
+            (Ok(credentials), known) => {
+                self.refused.store(false, Ordering::Relaxed);
+                *known = Some(Known { credentials: credentials.clone(), asked_at });
+                Ok(credentials)
+            }
+            // A file may be half-written, a service away for a moment.
+            (Err(error), Some(known))
+                if !known.expires_within(SignedDuration::ZERO, clock::now()) =>
+            {
+                // The error may quote what a program printed.
+                drop(error);
+                tracing::warn!("no new credentials of the store; keeping those from before");
+                known.asked_at = asked_at;
+                Ok(known.credentials.clone())
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    async fn ask(&self) -> Result<Credentials, CredentialsError> {
+        // Its clones share the profile that one of them has read, so it is made anew, too.
+        let config = ProviderConfig::default()
+            .with_region(Some(self.region.clone()))
+            .with_http_client(self.http.clone());
+        let chain = DefaultCredentialsChain::builder().configure(config).build().await;
+        chain.provide_credentials().await
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
+use super::codes::{Topic, class_of, is_of_the_account};
 use crate::failure::{Class, Failure, Reason};
 use crate::metrics::StoreOperation;
 
@@ -16,6 +17,8 @@ pub(super) struct Refusal {
     trouble: Trouble,
     /// For the log: what the network said. Never an answer's text, which may quote keys.
     cause: Option<String>,
+    /// The last of it, where there was no connection.
+    root: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +27,7 @@ enum Trouble {
     Answer {
         status: u16,
         code: Option<String>,
-        about_condition: bool,
+        about: Option<Topic>,
     },
     /// An answer that is none: cut, or no XML.
     Garbled {
@@ -37,12 +40,23 @@ enum Trouble {
     NoCredentials,
     /// The SDK would not even build the request.
     NotSent,
+    /// A page of a listing that leads nowhere, or back to itself.
+    Endless,
+    /// Neither HEAD nor a listing says how long an object is.
+    NoSize,
+    /// A 200 that no S3 server gives: of a web page, say.
+    NotS3,
 }
 
 /// The code under which a request without credentials is reported; S3 has none for it.
 const NO_CREDENTIALS: &str = "NoCredentials";
 /// The same for a request that the SDK does not build.
 const NOT_SENT: &str = "RequestNotSent";
+
+const WANTS_CHECKSUM: &str =
+    ": the bucket takes nothing without a checksum; set store.checksum to \"md5\" or \"crc64nvme\"";
+const HAS_NO_LOCK: &str =
+    ": the bucket has no object lock; set store.object_lock_days to 0, or use a bucket that has it";
 
 impl Refusal {
     pub(super) fn new<E>(operation: StoreOperation, error: SdkError<E>) -> Self
@@ -52,7 +66,41 @@ impl Refusal {
         let trouble = Trouble::of(&error);
         let network = matches!(trouble, Trouble::Unreachable | Trouble::NoCredentials);
         let cause = network.then(|| told(&error));
-        Self { operation, trouble, cause }
+        let root = (trouble == Trouble::Unreachable).then(|| chain(&error).last()).flatten();
+        let root = root.map(ToString::to_string);
+        Self { operation, trouble, cause, root }
+    }
+
+    fn of(operation: StoreOperation, trouble: Trouble) -> Self {
+        Self { operation, trouble, cause: None, root: None }
+    }
+
+    /// A listing that leads nowhere, or back to itself.
+    pub(super) fn endless(operation: StoreOperation) -> Self {
+        Self::of(operation, Trouble::Endless)
+    }
+
+    /// An object of which nothing says how long it is.
+    pub(super) fn no_size() -> Self {
+        Self::of(StoreOperation::Head, Trouble::NoSize)
+    }
+
+    /// A success that is none.
+    pub(super) fn not_s3(operation: StoreOperation) -> Self {
+        Self::of(operation, Trouble::NotS3)
+    }
+
+    /// For people who set it up: with what the network said.
+    pub(super) fn in_full(&self) -> String {
+        match &self.root {
+            Some(root) => format!("{self}: {root}"),
+            None => self.to_string(),
+        }
+    }
+
+    /// The server's certificate is that of a CA, which rustls takes for no server's.
+    pub(super) fn is_ca_as_server(&self) -> bool {
+        self.cause.as_ref().is_some_and(|cause| cause.contains("CaUsedAsEndEntity"))
     }
 
     /// The `result` label of `callvault_store_requests_total`.
@@ -66,6 +114,7 @@ impl Refusal {
             Trouble::Timeout => "timeout".to_owned(),
             Trouble::NoCredentials => NO_CREDENTIALS.to_owned(),
             Trouble::NotSent => NOT_SENT.to_owned(),
+            Trouble::Endless | Trouble::NoSize | Trouble::NotS3 => "http_200".to_owned(),
         }
     }
 
@@ -89,6 +138,17 @@ impl Refusal {
         self.status() == Some(412) || self.code() == Some("PreconditionFailed")
     }
 
+    /// Over its quota, or unpaid.
+    pub(super) fn is_of_the_account(&self) -> bool {
+        matches!(self.status(), Some(402 | 507)) || self.code().is_some_and(is_of_the_account)
+    }
+
+    /// Refused without a word, as a HEAD is. What a 403 or a 404 says of a HEAD is known.
+    pub(super) fn keeps_its_reason(&self) -> bool {
+        let refused = |status| matches!(status, 300..=402 | 405..=499);
+        self.code().is_none() && self.status().is_some_and(refused)
+    }
+
     /// The upload is not there: never was, was aborted, or has been completed.
     pub(super) fn upload_gone(&self) -> bool {
         self.code() == Some("NoSuchUpload")
@@ -96,17 +156,25 @@ impl Refusal {
 
     /// The request may have been carried out although its answer did not arrive.
     pub(super) fn unheard(&self) -> bool {
-        use Trouble::{Garbled, Timeout, Unreachable};
-        matches!(self.trouble, Unreachable | Timeout | Garbled { .. })
+        match self.trouble {
+            Trouble::Unreachable | Trouble::Timeout => true,
+            Trouble::Garbled { status } => !(300..500).contains(&status),
+            _ => false,
+        }
+    }
+
+    /// Another try would bring the same: neither overload nor an outage.
+    pub(super) fn is_final(&self) -> bool {
+        !matches!(self.class(), Class::Throttled | Class::Unavailable) || self.refuses_condition()
     }
 
     /// The store does not know `If-None-Match` here, as far as one can tell: its 501 may be about
     /// something else in the request, its 400 names the header.
     pub(super) fn refuses_condition(&self) -> bool {
         match &self.trouble {
-            Trouble::Answer { status, code, about_condition } => {
+            Trouble::Answer { status, code, about } => {
                 let unknown = *status == 501 || code.as_deref() == Some("NotImplemented");
-                unknown || (*status == 400 && *about_condition)
+                unknown || *about == Some(Topic::Condition)
             }
             _ => false,
         }
@@ -115,11 +183,17 @@ impl Refusal {
     /// The table of contract 5.
     pub(super) fn class(&self) -> Class {
         match &self.trouble {
-            Trouble::Answer { status, code, .. } => class_of(*status, code.as_deref()),
-            Trouble::Garbled { status } if *status >= 500 => Class::Unavailable,
-            Trouble::Garbled { .. } | Trouble::NotSent => Class::Failure,
+            // A HEAD asks for nothing that could be wrong with one object.
+            Trouble::Answer { status: 400, code: None, .. }
+                if self.operation == StoreOperation::Head =>
+            {
+                Class::Refused
+            }
+            Trouble::Answer { status, code, about } => class_of(*status, code.as_deref(), *about),
+            Trouble::Garbled { status } => class_of(*status, None, None),
+            Trouble::NotSent | Trouble::Endless => Class::Failure,
             Trouble::Unreachable | Trouble::Timeout => Class::Unavailable,
-            Trouble::NoCredentials => Class::Refused,
+            Trouble::NoCredentials | Trouble::NoSize | Trouble::NotS3 => Class::Refused,
         }
     }
 
@@ -141,12 +215,11 @@ impl Trouble {
     {
         match error {
             SdkError::ServiceError(answer) => {
-                let about = |text: &str| text.to_ascii_lowercase().contains("if-none-match");
-                Self::Answer {
-                    status: answer.raw().status().as_u16(),
-                    code: answer.err().code().filter(|code| !code.is_empty()).map(str::to_owned),
-                    about_condition: answer.err().message().is_some_and(about),
-                }
+                let status = answer.raw().status().as_u16();
+                // What is no code is never kept: a proxy of the field's wrote a phone number there.
+                let code = answer.err().code().filter(|code| Reason::is_store_code(code));
+                let about = Topic::of(status, code, answer.err().message().unwrap_or_default());
+                Self::Answer { status, code: code.map(str::to_owned), about }
             }
             SdkError::ResponseError(answer) => {
                 Self::Garbled { status: answer.raw().status().as_u16() }
@@ -168,6 +241,7 @@ impl Trouble {
             Self::Timeout => Reason::STORE_TIMEOUT,
             Self::NoCredentials => Reason::store(NO_CREDENTIALS, 0),
             Self::NotSent => Reason::store(NOT_SENT, 0),
+            Self::Endless | Self::NoSize | Self::NotS3 => Reason::store_http(200),
         }
     }
 }
@@ -186,41 +260,6 @@ fn chain<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |error| (*error).source())
-}
-
-/// S3's error codes, as the S3 API reference lists them, and what they mean here.
-fn class_of(status: u16, code: Option<&str>) -> Class {
-    match (status, code) {
-        (
-            _,
-            Some(
-                "AccessDenied"
-                | "InvalidAccessKeyId"
-                | "SignatureDoesNotMatch"
-                | "NoSuchBucket"
-                | "ExpiredToken"
-                | "InvalidToken"
-                | "RequestTimeTooSkewed",
-            ),
-        ) => Class::Refused,
-        // A refusal by something that speaks no S3, or the answer to a HEAD, which has no body.
-        (401 | 403, None) => Class::Refused,
-        // The last two are 409s; CompleteMultipartUpload may say so inside a 200.
-        (
-            _,
-            Some(
-                "SlowDown"
-                | "ServiceUnavailable"
-                | "TooManyRequests"
-                | "ConditionalRequestConflict"
-                | "OperationAborted",
-            ),
-        )
-        | (409 | 429, _) => Class::Throttled,
-        (_, Some("KeyTooLongError" | "EntityTooLarge")) => Class::Permanent,
-        (500.., _) | (_, Some("InternalError")) => Class::Unavailable,
-        _ => Class::Failure,
-    }
 }
 
 fn verb(operation: StoreOperation) -> &'static str {
@@ -253,16 +292,27 @@ where
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Answer { status, code: Some(_), .. } => {
-                // The reason holds the code only where it is a plain word.
-                write!(f, "status {status}, {}", self.reason())
+            Self::Answer { status, code: None, .. } => {
+                write!(f, "status {status} without an S3 code")
             }
-            Self::Answer { status, .. } => write!(f, "status {status} without an S3 code"),
+            Self::Answer { status, about, .. } => {
+                write!(f, "status {status}, {}", self.reason())?;
+                match about {
+                    Some(Topic::Checksum) => f.write_str(WANTS_CHECKSUM),
+                    Some(Topic::Lock) => f.write_str(HAS_NO_LOCK),
+                    Some(Topic::Condition) | None => Ok(()),
+                }
+            }
             Self::Garbled { status } => write!(f, "status {status} with a broken answer"),
             Self::Unreachable => f.write_str("the store cannot be reached"),
             Self::Timeout => f.write_str("no answer in time"),
             Self::NoCredentials => f.write_str("there are no credentials to sign with"),
             Self::NotSent => f.write_str("the request could not be built"),
+            Self::Endless => f.write_str("a listing that does not move on"),
+            Self::NoSize => f.write_str("status 200 that does not say how long the object is"),
+            Self::NotS3 => {
+                f.write_str("status 200, but not as S3 answers: store.endpoint is something else")
+            }
         }
     }
 }
@@ -271,39 +321,22 @@ impl fmt::Display for Trouble {
 mod tests {
     use super::*;
 
-    fn answer(status: u16, code: Option<&str>) -> Refusal {
+    fn answer(status: u16, code: Option<&str>, about: Option<Topic>) -> Refusal {
         let code = code.map(str::to_owned);
-        let trouble = Trouble::Answer { status, code, about_condition: false };
-        Refusal { operation: StoreOperation::Put, trouble, cause: None }
+        let trouble = Trouble::Answer { status, code, about };
+        Refusal::of(StoreOperation::Put, trouble)
     }
 
     #[test]
-    fn the_table_of_the_contract() {
+    fn a_failure_names_the_operation_the_bucket_and_the_code() {
         let table = [
             (403, Some("AccessDenied"), Class::Refused, "store.AccessDenied"),
-            (403, Some("InvalidAccessKeyId"), Class::Refused, "store.InvalidAccessKeyId"),
-            (403, Some("SignatureDoesNotMatch"), Class::Refused, "store.SignatureDoesNotMatch"),
-            (404, Some("NoSuchBucket"), Class::Refused, "store.NoSuchBucket"),
-            (400, Some("ExpiredToken"), Class::Refused, "store.ExpiredToken"),
-            (400, Some("InvalidToken"), Class::Refused, "store.InvalidToken"),
-            (403, Some("RequestTimeTooSkewed"), Class::Refused, "store.RequestTimeTooSkewed"),
+            (400, Some("KMS.NotFoundException"), Class::Refused, "store.KMS.NotFoundException"),
             (403, None, Class::Refused, "store.http_403"),
-            (503, Some("SlowDown"), Class::Throttled, "store.SlowDown"),
-            (503, Some("ServiceUnavailable"), Class::Throttled, "store.ServiceUnavailable"),
-            (429, Some("TooManyRequests"), Class::Throttled, "store.TooManyRequests"),
-            (409, Some("OperationAborted"), Class::Throttled, "store.OperationAborted"),
-            (409, None, Class::Throttled, "store.http_409"),
-            (503, None, Class::Unavailable, "store.http_503"),
-            (500, Some("InternalError"), Class::Unavailable, "store.InternalError"),
-            (502, None, Class::Unavailable, "store.http_502"),
-            (400, Some("KeyTooLongError"), Class::Permanent, "store.KeyTooLongError"),
-            (400, Some("EntityTooLarge"), Class::Permanent, "store.EntityTooLarge"),
-            (400, Some("BadDigest"), Class::Failure, "store.BadDigest"),
-            (403, Some("AllAccessDisabled"), Class::Failure, "store.AllAccessDisabled"),
             (302, None, Class::Failure, "store.http_302"),
         ];
         for (status, code, class, reason) in table {
-            let failure = answer(status, code).into_failure("recordings");
+            let failure = answer(status, code, None).into_failure("recordings");
             assert_eq!((failure.class, failure.reason.as_str()), (class, reason), "{status}");
             assert!(failure.detail.contains("PutObject in bucket recordings"), "{failure}");
             assert!(failure.detail.contains(&status.to_string()), "{failure}");
@@ -311,19 +344,25 @@ mod tests {
     }
 
     #[test]
-    fn a_code_that_is_no_word_reaches_nobody() {
-        let failure = answer(400, Some("<b>+49 30 1234</b>")).into_failure("recordings");
-        assert_eq!(failure.reason.as_str(), "store.http_400");
-        assert!(!failure.detail.contains("1234"), "{failure}");
+    fn who_has_to_change_a_setting_is_told_which() {
+        for (about, setting) in
+            [(Topic::Checksum, "store.checksum"), (Topic::Lock, "store.object_lock_days")]
+        {
+            let failure = answer(400, Some("InvalidRequest"), Some(about)).into_failure("b");
+            assert_eq!(failure.class, Class::Refused);
+            assert!(failure.detail.contains(setting), "{failure}");
+        }
     }
 
     #[test]
     fn only_some_errors_leave_the_outcome_open() {
-        let with = |trouble| Refusal { operation: StoreOperation::Put, trouble, cause: None };
+        let with = |trouble| Refusal::of(StoreOperation::Put, trouble);
         assert!(with(Trouble::Unreachable).unheard());
         assert!(with(Trouble::Timeout).unheard());
         assert!(with(Trouble::Garbled { status: 200 }).unheard());
-        assert!(!answer(500, None).unheard());
+        assert!(with(Trouble::Garbled { status: 502 }).unheard());
+        assert!(!with(Trouble::Garbled { status: 403 }).unheard());
+        assert!(!answer(500, None, None).unheard());
         assert!(!with(Trouble::NoCredentials).unheard());
     }
 }

@@ -17,6 +17,19 @@ pub struct Listed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NextPage(String);
 
+/// Where a listing that is not at its end goes on. One that says no place, or the one that it was
+/// asked to go on from, would never end, or end as if it were whole.
+pub(super) fn moved_on<T: PartialEq>(
+    listing: StoreOperation,
+    from: &Option<T>,
+    to: Option<T>,
+) -> Result<Option<T>, Refusal> {
+    if to.is_none() || to == *from {
+        return Err(Refusal::endless(listing));
+    }
+    Ok(to)
+}
+
 impl Store {
     /// The objects under keys that begin with `prefix`, from `page` on; and the next page, if
     /// there is one.
@@ -36,11 +49,15 @@ impl Store {
         prefix: &str,
         page: Option<NextPage>,
     ) -> Result<(Vec<Listed>, Option<NextPage>), Refusal> {
+        let from = page.map(|NextPage(token)| token);
         let request = self.0.client.list_objects_v2().bucket(self.bucket()).prefix(prefix);
-        let request = request.set_continuation_token(page.map(|NextPage(token)| token));
+        let request = request.set_continuation_token(from.clone());
         let list = self.ask(StoreOperation::List, request.send()).await?;
-        let truncated = list.is_truncated == Some(true);
-        let next = list.next_continuation_token.filter(|_| truncated).map(NextPage);
+        let next = match list.is_truncated {
+            Some(true) => moved_on(StoreOperation::List, &from, list.next_continuation_token)?,
+            _ => None,
+        };
+        let next = next.map(NextPage);
         let listed = list.contents.unwrap_or_default().into_iter().filter_map(|object| {
             let size = u64::try_from(object.size.unwrap_or(0)).unwrap_or(0);
             Some(Listed { key: object.key?, size })

@@ -6,8 +6,8 @@ use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use jiff::Timestamp;
 
 use super::error::Refusal;
-use super::{Identity, NewObject, Sha256Digest, Store, StoredObject, metadata};
-use crate::failure::{Failure, Reason};
+use super::{Guard, Identity, NewObject, Sha256Digest, Store, StoredObject, metadata};
+use crate::failure::{Class, Failure, Reason};
 use crate::metrics::StoreOperation;
 use crate::recording::ObjectKey;
 
@@ -18,13 +18,13 @@ pub(super) struct Found {
 }
 
 impl Found {
-    fn new(bucket: &str, key: &ObjectKey, head: HeadObjectOutput) -> Self {
+    fn new(bucket: &str, key: &ObjectKey, size: u64, head: HeadObjectOutput) -> Self {
         let metadata = head.metadata.unwrap_or_default();
         let modified = head.last_modified.map(|at| Timestamp::from_second(at.secs()));
         let object = StoredObject {
             bucket: bucket.to_owned(),
             key: key.clone(),
-            size: head.content_length.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+            size,
             sha256: metadata::sha256(&metadata),
             etag: head.e_tag,
             version_id: head.version_id,
@@ -35,8 +35,9 @@ impl Found {
         Self { object, metadata }
     }
 
-    pub(super) fn size(&self) -> u64 {
-        self.object.size
+    /// Whether it says of an object what every S3 server does; a web page does not.
+    fn speaks_s3(&self) -> bool {
+        self.object.etag.is_some() || !self.metadata.is_empty()
     }
 
     /// Whether its metadata names this recording.
@@ -65,6 +66,10 @@ impl Found {
             }
         }
     }
+}
+
+fn size_of(head: &HeadObjectOutput) -> Option<u64> {
+    u64::try_from(head.content_length?).ok()
 }
 
 impl Store {
@@ -98,12 +103,106 @@ impl Store {
 
     /// HEAD; `None` for 404.
     pub(super) async fn look(&self, key: &ObjectKey) -> Result<Option<Found>, Refusal> {
-        let request = self.0.client.head_object().bucket(self.bucket()).key(key.as_str());
+        let Some(mut head) = self.head(key.as_str()).await? else { return Ok(None) };
+        self.may_read();
+        if size_of(&head).is_none() {
+            // Something between drops Content-Length: unknown is not zero. Once may be a whim.
+            let Some(again) = self.head(key.as_str()).await? else { return Ok(None) };
+            head = again;
+        }
+        let size = match size_of(&head) {
+            Some(size) => size,
+            // Who may not list either does not know.
+            None => self.listed_size(key).await.ok().flatten().ok_or_else(Refusal::no_size)?,
+        };
+        Ok(Some(Found::new(self.bucket(), key, size, head)))
+    }
+
+    /// HEAD as it comes; `None` for 404.
+    pub(super) async fn head(&self, key: &str) -> Result<Option<HeadObjectOutput>, Refusal> {
+        let request = self.0.client.head_object().bucket(self.bucket()).key(key);
         match self.ask(StoreOperation::Head, request.send()).await {
-            Ok(head) => Ok(Some(Found::new(self.bucket(), key, head))),
+            Ok(head) => Ok(Some(head)),
             Err(refusal) if refusal.status() == Some(404) => Ok(None),
+            Err(refusal) if refusal.keeps_its_reason() => Err(self.reason_for(refusal, key).await),
             Err(refusal) => Err(refusal),
         }
+    }
+
+    /// A HEAD has no body, and so no code: a listing that is refused with the same status has.
+    async fn reason_for(&self, mute: Refusal, key: &str) -> Refusal {
+        match self.list_page(key, None).await {
+            Err(told) if told.status() == mute.status() && !told.keeps_its_reason() => told,
+            _ => mute,
+        }
+    }
+
+    /// The size that a listing tells, of who may list.
+    async fn listed_size(&self, key: &ObjectKey) -> Result<Option<u64>, Refusal> {
+        let (listed, _) = self.list_page(key.as_str(), None).await?;
+        Ok(listed.into_iter().find(|object| object.key == key.as_str()).map(|object| object.size))
+    }
+
+    /// What the store holds of an object that it has just taken, by HEAD, or by a listing of who may
+    /// not; its ETag, if it tells.
+    ///
+    /// # Errors
+    /// Nothing is there, or not as much: what was answered to `taken` was no success.
+    pub(super) async fn look_at_new(
+        &self,
+        taken: StoreOperation,
+        new: &NewObject,
+        size: u64,
+    ) -> Result<Option<String>, Failure> {
+        let failed = |refusal| self.failure(refusal);
+        let (there, etag, speaks_s3) = match self.look(&new.key).await {
+            Ok(None) => (None, None, true),
+            Ok(Some(found)) => {
+                let speaks_s3 = found.speaks_s3();
+                (Some(found.object.size), found.object.etag, speaks_s3)
+            }
+            Err(refusal) if refusal.status() == Some(403) => {
+                let listed = self.listed_size(&new.key).await.map_err(|_| failed(refusal))?;
+                (listed, None, true)
+            }
+            Err(refusal) => return Err(failed(refusal)),
+        };
+        if there == Some(size) {
+            return Ok(etag);
+        }
+        if !speaks_s3 {
+            return Err(failed(Refusal::not_s3(taken)));
+        }
+        let (class, there) = match there {
+            // A store that shows it later, or never: another try finds it, or makes it anew.
+            None => (Class::Failure, "nothing".to_owned()),
+            // Another try would find it under our name and announce it: people have to look.
+            Some(there) => (Class::Permanent, format!("{there} bytes")),
+        };
+        let bucket = self.bucket();
+        let detail = format!("bucket {bucket} made {there} of an object of {size} bytes");
+        // S3's own code for a body of another length than announced.
+        Err(Failure::new(class, Reason::store("IncompleteBody", 200), detail))
+    }
+
+    /// The same as [`Store::look_for`], for who is about to store it. A 403 is no answer: to who may
+    /// not list it means that nothing is there, and then it must not stop what is to be stored.
+    pub(super) async fn look_before(
+        &self,
+        new: &NewObject,
+        size: u64,
+        sha256: &Sha256Digest,
+        guard: Guard,
+    ) -> Result<Option<StoredObject>, Failure> {
+        let refusal = match self.look(&new.key).await {
+            Ok(found) => return self.judge(found, new, size, sha256),
+            Err(refusal) => refusal,
+        };
+        let forbidden = refusal.status() == Some(403);
+        if forbidden && (guard.is_conditional() || self.forbidden_is_absent().await) {
+            return Ok(None);
+        }
+        Err(self.failure(refusal))
     }
 
     /// What is under the key of a new object: nothing, or the same recording.
@@ -116,14 +215,25 @@ impl Store {
         size: u64,
         sha256: &Sha256Digest,
     ) -> Result<Option<StoredObject>, Failure> {
-        let Some(found) = self.look(&new.key).await.map_err(|refusal| self.failure(refusal))?
-        else {
-            return Ok(None);
-        };
+        let found = self.look(&new.key).await.map_err(|refusal| self.failure(refusal))?;
+        self.judge(found, new, size, sha256)
+    }
+
+    fn judge(
+        &self,
+        found: Option<Found>,
+        new: &NewObject,
+        size: u64,
+        sha256: &Sha256Digest,
+    ) -> Result<Option<StoredObject>, Failure> {
+        let Some(found) = found else { return Ok(None) };
         if found.is(&new.identity, size, sha256) {
             return Ok(Some(found.object));
         }
-        let (there, bucket) = (found.size(), self.bucket());
+        if !found.speaks_s3() {
+            return Err(self.failure(Refusal::not_s3(StoreOperation::Head)));
+        }
+        let (there, bucket) = (found.object.size, self.bucket());
         let detail = format!(
             "bucket {bucket} has another recording under this key, of {there} bytes; ours has {size}"
         );
@@ -141,6 +251,8 @@ impl Store {
         match self.look_for(new, size, sha256).await {
             Ok(Some(object)) => Ok(object),
             Err(conflict) if conflict.reason == Reason::STORE_CONFLICT => Err(conflict),
+            // That something is there was heard; what keeps us from seeing it has to be mended.
+            Err(hidden) if unheard.exists() => Err(hidden),
             // The first error is the cause; a second one says nothing new.
             Ok(None) | Err(_) => Err(self.failure(unheard)),
         }

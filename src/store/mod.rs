@@ -3,12 +3,16 @@
 //! What comes in is whole and proven (`recording`); what goes out is an object that is stored, or
 //! a [`Failure`] that says what that does to the message. It knows no broker and no CC-FS.
 
+mod advice;
 mod attributes;
 mod check;
 mod checksum;
 mod client;
+mod codes;
+mod condition;
 mod credentials;
 mod error;
+mod http;
 mod list;
 mod look;
 mod metadata;
@@ -21,21 +25,23 @@ mod unpacked;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use jiff::Timestamp;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{self, Conditional};
+use crate::config;
 use crate::failure::{Class, Failure};
 use crate::metrics::{Metrics, StoreOperation};
 use crate::recording::ObjectKey;
 use crate::request::{CallId, FileName, TenantId};
 
-use credentials::Configured;
+use condition::{Guard, Learnt};
+use credentials::Keys;
 use error::Refusal;
+use http::HttpError;
+use sweep::Leftovers;
 
 pub use crate::config::MAX_PARTS;
 pub use list::{Listed, NextPage};
@@ -88,6 +94,8 @@ pub enum StoreError {
     /// More than memory can address.
     #[error("store.part_size: {0} bytes are more than this machine can hold")]
     PartSize(u64),
+    #[error(transparent)]
+    Http(#[from] HttpError),
 }
 
 /// A bucket, with one effective `[store]` section; cheap to clone.
@@ -98,10 +106,9 @@ struct Inner {
     client: Client,
     settings: config::Store,
     part_size: usize,
-    /// The configured keys; `None` with the SDK's own chain.
-    keys: Option<Configured>,
-    /// The store has said that it cannot create conditionally (`conditional = "auto"`).
-    unconditional: AtomicBool,
+    keys: Keys,
+    learnt: Learnt,
+    leftovers: Leftovers,
     /// Aborts under way.
     aborts: TaskTracker,
     metrics: Arc<Metrics>,
@@ -112,16 +119,17 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] names the key that cannot be used.
-    pub async fn new(settings: &config::Store, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
+    pub fn new(settings: &config::Store, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
         let part_size = usize::try_from(settings.part_size)
             .map_err(|_| StoreError::PartSize(settings.part_size))?;
-        let (client, keys) = client::build(settings).await;
+        let (client, keys) = client::build(settings)?;
         Ok(Self(Arc::new(Inner {
             client,
             settings: settings.clone(),
             part_size,
             keys,
-            unconditional: AtomicBool::new(false),
+            learnt: Learnt::default(),
+            leftovers: Leftovers::default(),
             aborts: TaskTracker::new(),
             metrics,
         })))
@@ -158,8 +166,8 @@ impl Store {
             Ok(_) => self.0.metrics.store_request(operation, "ok"),
             Err(refusal) => {
                 self.0.metrics.store_request(operation, &refusal.label());
-                if let (Class::Refused, Some(keys)) = (refusal.class(), &self.0.keys) {
-                    keys.refused();
+                if refusal.class() == Class::Refused {
+                    self.0.keys.refused();
                 }
             }
         }
@@ -169,51 +177,10 @@ impl Store {
     fn failure(&self, refusal: Refusal) -> Failure {
         refusal.into_failure(self.bucket())
     }
-
-    /// How a new object is kept from overwriting another.
-    fn guard(&self, new: &NewObject) -> Guard {
-        match self.0.settings.conditional {
-            _ if new.force => Guard::None,
-            Conditional::Always => Guard::Condition,
-            Conditional::Never => Guard::Ask,
-            Conditional::Auto if self.0.unconditional.load(Ordering::Relaxed) => Guard::Ask,
-            Conditional::Auto => Guard::Condition,
-        }
-    }
-
-    /// Whether this refusal of a conditional request is to be answered by asking instead.
-    fn may_ask_instead(&self, refusal: &Refusal) -> bool {
-        self.0.settings.conditional == Conditional::Auto && refusal.refuses_condition()
-    }
-
-    /// A request without the condition went through where one with it had been refused.
-    fn learn_from(&self, stored: &StoredObject) {
-        if !stored.already_there && !self.0.unconditional.swap(true, Ordering::Relaxed) {
-            let bucket = self.bucket();
-            tracing::warn!(bucket, "the store cannot create conditionally; asking before each put");
-        }
-    }
 }
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Store({})", self.bucket())
-    }
-}
-
-/// How a new object is kept from overwriting another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Guard {
-    /// `If-None-Match: *`.
-    Condition,
-    /// A HEAD before.
-    Ask,
-    /// Not at all: `force`.
-    None,
-}
-
-impl Guard {
-    fn if_none_match(self) -> Option<String> {
-        (self == Self::Condition).then(|| "*".to_owned())
     }
 }

@@ -82,7 +82,9 @@ impl Store {
             let detail = format!("bucket {} opened an upload without an id", self.bucket());
             return Err(Failure::new(Class::Failure, Reason::store_http(200), detail));
         };
-        Ok(Upload { store: self.clone(), new, id: Some(id) })
+        let upload = Upload { store: self.clone(), new, id: Some(id.clone()) };
+        self.look_for_leftovers(&upload.new.key, &id).await;
+        Ok(upload)
     }
 
     /// Gives the parts of an upload back; its own failure is only logged.
@@ -163,31 +165,33 @@ impl Upload {
         sha256: &Sha256Digest,
     ) -> Result<StoredObject, Failure> {
         let store = &self.store;
-        let guard = store.guard(&self.new);
-        if guard == Guard::Ask {
-            return self.ask_and_complete(parts, size, sha256).await;
+        let guard = store.guard_of_completion(&self.new);
+        if guard.asks()
+            && let Some(there) = store.look_before(&self.new, size, sha256, guard).await?
+        {
+            return Ok(there);
         }
         match self.send_complete(parts, guard).await {
             Ok(answer) => self.check(answer, size, sha256).await,
-            Err(refusal) if guard == Guard::Condition && store.may_ask_instead(&refusal) => {
-                let stored = self.ask_and_complete(parts, size, sha256).await?;
-                store.learn_from(&stored);
-                Ok(stored)
+            Err(refusal) if store.may_ask_instead(guard, &refusal) => {
+                store.completes_without_condition();
+                self.complete_without_condition(parts, size, sha256).await
             }
             Err(refusal) => self.judge_complete(refusal, size, sha256).await,
         }
     }
 
-    async fn ask_and_complete(
+    async fn complete_without_condition(
         &self,
         parts: &[Part],
         size: u64,
         sha256: &Sha256Digest,
     ) -> Result<StoredObject, Failure> {
-        if let Some(there) = self.store.look_for(&self.new, size, sha256).await? {
+        let (store, guard) = (&self.store, Guard::Ask);
+        if let Some(there) = store.look_before(&self.new, size, sha256, guard).await? {
             return Ok(there);
         }
-        match self.send_complete(parts, Guard::None).await {
+        match self.send_complete(parts, guard).await {
             Ok(answer) => self.check(answer, size, sha256).await,
             Err(refusal) => self.judge_complete(refusal, size, sha256).await,
         }
@@ -249,26 +253,14 @@ impl Upload {
     ) -> Result<StoredObject, Failure> {
         crash::point(Point::Completed);
         let store = &self.store;
-        let found = store.look(&self.new.key).await.map_err(|refusal| store.failure(refusal))?;
-        let there = found.map(|found| found.size());
-        if there != Some(size) {
-            let (class, there) = match there {
-                // A store that shows it later, or never: another try finds it, or makes it anew.
-                None => (Class::Failure, "nothing".to_owned()),
-                // Another try would find it under our name and announce it: people have to look.
-                Some(there) => (Class::Permanent, format!("{there} bytes")),
-            };
-            let bucket = store.bucket();
-            let detail = format!("bucket {bucket} made {there} of an upload of {size} bytes");
-            // S3's own code for a body of another length than announced.
-            return Err(Failure::new(class, Reason::store("IncompleteBody", 200), detail));
-        }
+        let etag = store.look_at_new(StoreOperation::CompleteMultipart, &self.new, size).await?;
+        store.remember(&self.new.key);
         Ok(StoredObject {
             bucket: store.bucket().to_owned(),
             key: self.new.key.clone(),
             size,
             sha256: Some(hex::encode(sha256)),
-            etag: answer.e_tag,
+            etag: answer.e_tag.or(etag),
             version_id: answer.version_id,
             content_type: Some(self.new.content_type.to_owned()),
             last_modified: None,

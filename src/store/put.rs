@@ -32,38 +32,59 @@ impl Store {
     ) -> Result<StoredObject, Failure> {
         let proof = Proof::of(&body, self.0.settings.checksum);
         let whole = Whole { new, body, sha256, proof };
-        match self.guard(new) {
-            guard @ Guard::None => {
-                let sent = self.send_put(&whole, guard).await;
-                sent.map(|put| self.stored(&whole, put)).map_err(|refusal| self.failure(refusal))
-            }
-            Guard::Ask => self.ask_and_put(&whole).await,
-            Guard::Condition => self.put_if_absent(&whole).await,
-        }
-    }
-
-    async fn put_if_absent(&self, whole: &Whole<'_>) -> Result<StoredObject, Failure> {
-        let refusal = match self.send_put(whole, Guard::Condition).await {
-            Ok(put) => return Ok(self.stored(whole, put)),
-            Err(refusal) => refusal,
-        };
-        if self.may_ask_instead(&refusal) {
-            let stored = self.ask_and_put(whole).await?;
-            self.learn_from(&stored);
-            return Ok(stored);
-        }
-        self.judge_put(refusal, whole).await
-    }
-
-    async fn ask_and_put(&self, whole: &Whole<'_>) -> Result<StoredObject, Failure> {
-        let size = whole.body.len() as u64;
-        if let Some(there) = self.look_for(whole.new, size, &whole.sha256).await? {
+        let guard = self.guard_of_put(new);
+        if guard.asks()
+            && let Some(there) = self.ask_before(&whole, guard).await?
+        {
             return Ok(there);
         }
-        match self.send_put(whole, Guard::None).await {
-            Ok(put) => Ok(self.stored(whole, put)),
-            Err(refusal) => self.judge_put(refusal, whole).await,
+        match self.send_put(&whole, guard).await {
+            Ok(put) => self.created(&whole, put, guard).await,
+            Err(refusal) if self.may_ask_instead(guard, &refusal) => {
+                self.put_without_condition(&whole).await
+            }
+            Err(refusal) => self.judge_put(refusal, &whole, guard).await,
         }
+    }
+
+    async fn put_without_condition(&self, whole: &Whole<'_>) -> Result<StoredObject, Failure> {
+        if let Some(there) = self.ask_before(whole, Guard::Ask).await? {
+            return Ok(there);
+        }
+        match self.send_put(whole, Guard::Ask).await {
+            Ok(put) => {
+                // Where one with it had been refused.
+                self.keeps_no_condition("it refuses it");
+                self.created(whole, put, Guard::Ask).await
+            }
+            Err(refusal) => self.judge_put(refusal, whole, Guard::Ask).await,
+        }
+    }
+
+    async fn ask_before(
+        &self,
+        whole: &Whole<'_>,
+        guard: Guard,
+    ) -> Result<Option<StoredObject>, Failure> {
+        self.look_before(whole.new, whole.body.len() as u64, &whole.sha256, guard).await
+    }
+
+    /// The store has said yes: that proves nothing without an ETag, and nothing of the condition.
+    async fn created(
+        &self,
+        whole: &Whole<'_>,
+        mut put: PutObjectOutput,
+        guard: Guard,
+    ) -> Result<StoredObject, Failure> {
+        let new = whole.new;
+        if put.e_tag.as_ref().is_none_or(String::is_empty) {
+            put.e_tag = self.look_at_new(StoreOperation::Put, new, whole.body.len() as u64).await?;
+        }
+        self.remember(&new.key);
+        if guard == Guard::Both {
+            put = self.find_out(put, self.send_put(whole, Guard::Condition)).await;
+        }
+        Ok(self.stored(whole, put))
     }
 
     /// An early 412 with a close shows as a broken pipe, and a lost answer may have been a
@@ -72,9 +93,14 @@ impl Store {
         &self,
         refusal: Refusal,
         whole: &Whole<'_>,
+        guard: Guard,
     ) -> Result<StoredObject, Failure> {
-        if !refusal.exists() && !refusal.unheard() {
+        // With `force` another's object says nothing of ours.
+        if guard == Guard::None || !(refusal.exists() || refusal.unheard()) {
             return Err(self.failure(refusal));
+        }
+        if refusal.exists() {
+            self.keeps_the_condition();
         }
         let size = whole.body.len() as u64;
         self.look_after(refusal, whole.new, size, &whole.sha256).await

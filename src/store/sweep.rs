@@ -1,16 +1,59 @@
 //! Uploads that killed workers left open are given back.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
 use jiff::Timestamp;
 
 use super::Store;
 use super::error::Refusal;
+use super::list::moved_on;
 use crate::failure::Failure;
 use crate::metrics::StoreOperation;
+use crate::recording::ObjectKey;
+
+/// The most keys that are remembered to be swept one by one.
+const MOST_KEYS: usize = 1000;
+
+/// Where a listing goes on: at a key, and at an upload of it where the store tells which.
+type Markers = (Option<String>, Option<String>);
 
 /// An open upload that is old enough.
 struct Stale {
     key: String,
     id: String,
+}
+
+/// What a listing of open uploads does not show, as MinIO's does not.
+#[derive(Debug, Default)]
+pub(super) struct Leftovers {
+    /// Whether it shows them by their whole key alone; found out by the first upload.
+    by_whole_key: OnceLock<bool>,
+    /// Keys under which others have left uploads open.
+    keys: Mutex<BTreeSet<String>>,
+}
+
+impl Leftovers {
+    fn note(&self, key: &str) {
+        let mut keys = self.keys();
+        keys.insert(key.to_owned());
+        if keys.len() > MOST_KEYS {
+            keys.pop_first();
+        }
+    }
+
+    fn below(&self, prefix: &str) -> Vec<String> {
+        self.keys().iter().filter(|key| key.starts_with(prefix)).cloned().collect()
+    }
+
+    fn forget(&self, key: &str) {
+        self.keys().remove(key);
+    }
+
+    fn keys(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        // A set is whole between any two of its changes.
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Store {
@@ -30,9 +73,66 @@ impl Store {
             for upload in stale {
                 swept += u32::from(self.give_back(upload).await);
             }
-            let Some(next) = next else { return Ok(swept) };
+            let Some(next) = next else { break };
             page = Some(next);
         }
+        for key in self.0.leftovers.below(prefix) {
+            let failed = |refusal| self.failure(refusal);
+            let (stale, _) = self.list_stale(&key, before, None).await.map_err(failed)?;
+            if !stale.is_empty() {
+                self.0.leftovers.forget(&key);
+            }
+            for upload in stale {
+                swept += u32::from(self.give_back(upload).await);
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Notes what was left open under the key of upload `id`, which has just been opened, where a
+    /// sweep would not find it. That costs one request, once, where a listing is as it should be.
+    pub(super) async fn look_for_leftovers(&self, key: &ObjectKey, id: &str) {
+        let leftovers = &self.0.leftovers;
+        let by_whole_key = leftovers.by_whole_key.get();
+        if by_whole_key == Some(&false) {
+            return;
+        }
+        let key = key.as_str();
+        if by_whole_key.is_none() {
+            let most_of_it = key.char_indices().next_back().map_or("", |(last, _)| &key[..last]);
+            match self.open_uploads(most_of_it).await {
+                Ok(open) if open.iter().any(|open| open == id) => {
+                    // Another may have found it out meanwhile.
+                    let _ = leftovers.by_whole_key.set(false);
+                    return;
+                }
+                Ok(_) => {}
+                Err(_) => return,
+            }
+        }
+        let Ok(open) = self.open_uploads(key).await else { return };
+        if !open.iter().any(|open| open == id) {
+            return;
+        }
+        if leftovers.by_whole_key.set(true).is_ok() {
+            let bucket = self.bucket();
+            tracing::warn!(
+                bucket,
+                "the store lists open uploads by their whole key alone: those of killed workers \
+                 are swept where the same key is uploaded again; have the store expire others"
+            );
+        }
+        if open.len() > 1 {
+            leftovers.note(key);
+        }
+    }
+
+    /// The ids of open uploads under keys that begin with `prefix`: a page of them.
+    pub(super) async fn open_uploads(&self, prefix: &str) -> Result<Vec<String>, Refusal> {
+        let list = self.0.client.list_multipart_uploads().bucket(self.bucket()).prefix(prefix);
+        let list = self.ask(StoreOperation::ListMultipart, list.send()).await?;
+        let uploads = list.uploads.unwrap_or_default().into_iter();
+        Ok(uploads.filter_map(|upload| upload.upload_id).collect())
     }
 
     /// A page of stale uploads, and the markers of the next one.
@@ -40,9 +140,10 @@ impl Store {
         &self,
         prefix: &str,
         before: Timestamp,
-        page: Option<(String, String)>,
-    ) -> Result<(Vec<Stale>, Option<(String, String)>), Refusal> {
-        let (key_marker, id_marker) = page.unzip();
+        page: Option<Markers>,
+    ) -> Result<(Vec<Stale>, Option<Markers>), Refusal> {
+        let from = page.clone();
+        let (key_marker, id_marker) = page.unwrap_or_default();
         let request = self
             .0
             .client
@@ -52,8 +153,14 @@ impl Store {
             .set_key_marker(key_marker)
             .set_upload_id_marker(id_marker);
         let list = self.ask(StoreOperation::ListMultipart, request.send()).await?;
-        let truncated = list.is_truncated == Some(true);
-        let next = list.next_key_marker.zip(list.next_upload_id_marker).filter(|_| truncated);
+        let next = match list.is_truncated {
+            Some(true) => {
+                let to = (filled(list.next_key_marker), filled(list.next_upload_id_marker));
+                let to = (to != Markers::default()).then_some(to);
+                moved_on(StoreOperation::ListMultipart, &from, to)?
+            }
+            _ => None,
+        };
         let stale = list.uploads.unwrap_or_default().into_iter().filter_map(|upload| {
             let (key, id) = upload.key.zip(upload.upload_id)?;
             // Not every store heeds the prefix.
@@ -76,4 +183,8 @@ impl Store {
             }
         }
     }
+}
+
+fn filled(marker: Option<String>) -> Option<String> {
+    marker.filter(|marker| !marker.is_empty())
 }

@@ -119,7 +119,7 @@ impl Tenant {
             ccfs: ccfs::Client::new(ccfs, &settings.access_key, &settings.secret_key)?,
             ccfs_gate,
             unpack: store.zip == ZipMode::Unpack,
-            store: Store::new(store, Arc::clone(metrics)).await?,
+            store: Store::new(store, Arc::clone(metrics))?,
             store_gate,
             max_size: ccfs.max_size,
             max_concurrency: settings.max_concurrency,

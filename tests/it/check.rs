@@ -102,9 +102,10 @@ async fn where_all_is_well_each_check_is_a_line_and_nothing_is_left() {
       ok      body hash           a body that is not what was signed is refused
       ok      multipart           begun, a part sent, aborted
       ok      sweep               open uploads can be listed
+      ok      conditional end     an upload over what is there is refused (412)
       ok      delete              the probe is gone
 
-    25 well, 0 notes, 0 failed, 0 skipped
+    26 well, 0 notes, 0 failed, 0 skipped
     ")
     });
     assert_eq!(world.store.s3().keys(&world.bucket, "").await, [""; 0]);

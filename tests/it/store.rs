@@ -1,9 +1,11 @@
 //! The store against S3 servers, over sockets: one with scripted faults, and SeaweedFS.
 
+mod access;
 mod condition;
 mod extras;
 mod failures;
 mod multipart;
+mod odd;
 mod put;
 
 use std::collections::BTreeMap;
@@ -37,7 +39,10 @@ fn settings_at(endpoint: &str, bucket: &str) -> config::Store {
         credentials: Some(StoreCredentials {
             access_key_id: Secret::fixed(ACCESS_KEY),
             secret_access_key: Secret::fixed(SECRET_KEY),
+            session_token: None,
         }),
+        ca_file: None,
+        proxy: None,
         key: "{tenant}/{yyyy}/{mm}/{dd}/{name}.{ext}".to_owned(),
         part_size: PART as u64,
         checksum: Checksum::None,
@@ -53,7 +58,7 @@ fn settings_at(endpoint: &str, bucket: &str) -> config::Store {
 }
 
 async fn store(settings: &config::Store) -> Store {
-    Store::new(settings, Metrics::new(&[], &[], &[])).await.unwrap()
+    Store::new(settings, Metrics::new(&[], &[], &[])).unwrap()
 }
 
 /// A server with scripted faults, a bucket in it and a store of that.

@@ -15,6 +15,7 @@ pub mod debian;
 pub mod innocents;
 pub mod link;
 pub mod s3;
+pub mod tunnel;
 pub mod usage;
 pub mod wire;
 pub mod worker;

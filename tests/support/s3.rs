@@ -2,8 +2,10 @@
 //! one, SeaweedFS ([`seaweed`]). Both hand out an [`S3`]: where it is, and what is in it.
 
 pub mod local;
+pub mod odd;
 pub mod seaweed;
 pub mod sink;
+pub mod tls;
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -199,3 +199,10 @@ pub fn access_key(tenant: &str) -> String {
 pub fn secret_key(tenant: &str) -> String {
     format!("sk-{tenant}-0123456789")
 }
+
+/// The configuration without the store's keys: they come from the SDK's own chain then.
+pub fn without_store_keys(config: &str) -> String {
+    let own =
+        |line: &&str| !line.starts_with("access_key_id") && !line.starts_with("secret_access_key");
+    config.lines().filter(own).map(|line| format!("{line}\n")).collect()
+}

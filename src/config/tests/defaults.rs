@@ -132,6 +132,9 @@ fn the_whole_of_what_config_prints() {
     path_style = false                                # default
     access_key_id = ""                                # default
     secret_access_key = ""                            # default
+    session_token = ""                                # default
+    ca_file = ""                                      # default
+    proxy = ""                                        # default
     key = "{tenant}/{yyyy}/{mm}/{dd}/{name}.{ext}"    # default
     part_size = "8MiB"                                # default
     checksum = "none"                                 # default

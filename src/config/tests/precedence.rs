@@ -156,3 +156,32 @@ fn a_tenant_does_not_tear_the_pair_of_store_keys() {
       callvault.toml:13: tenants[acme].store.access_key_id: is the tenant's own, and secret_access_key is the global one; set both keys in the same section
     ");
 }
+
+#[test]
+fn a_session_token_goes_with_the_keys_beside_it() {
+    let global = "bucket = \"recordings\"\naccess_key_id = \"a\"\nsecret_access_key = \"b\"\n\
+                  session_token = \"t\"";
+    let with = |own: &str| {
+        let text = format!("{LEAST}[tenants.store]\n{own}\n");
+        text.replace("bucket = \"recordings\"", global)
+    };
+    let token = |text: &str| {
+        let keys =
+            load(text, &[]).expect("it is right").config.tenants[0].store.credentials.clone();
+        keys.expect("both are set").session_token.map(|token| value_of(&token))
+    };
+    assert_eq!(token(&with("region = \"eu\"")).as_deref(), Some("t"));
+    // Keys of its own have a token of their own, or none.
+    let own = "access_key_id = \"own\"\nsecret_access_key = \"own\"";
+    assert_eq!(token(&with(own)), None);
+    assert_eq!(token(&with(&format!("{own}\nsession_token = \"mine\""))).as_deref(), Some("mine"));
+    assert_snapshot!(mistakes(&with("session_token = \"mine\""), &[]), @"
+    the configuration has a mistake:
+      callvault.toml:14: tenants[acme].store.session_token: is the tenant's own, and the keys are the global ones; set the keys in the same section
+    ");
+    let lone = LEAST.replace("[store]", "[store]\nsession_token = \"t\"");
+    assert_snapshot!(mistakes(&lone, &[]), @"
+    the configuration has a mistake:
+      callvault.toml:5: store.session_token: is set without access_key_id and secret_access_key; set all three, or none
+    ");
+}

@@ -93,6 +93,8 @@ url = "amqp://u:hunter2@rabbit/"
     let variables = [
         ("CALLVAULT__STORE__ACCESS_KEY_ID", "hunter2"),
         ("CALLVAULT__STORE__SECRET_ACCESS_KEY", "hunter2"),
+        ("CALLVAULT__STORE__SESSION_TOKEN", "hunter2"),
+        ("CALLVAULT__STORE__PROXY", "http://u:hunter2@proxy:3128"),
         ("CALLVAULT__CCFS__PROXY", "http://u:hunter2@proxy:3128"),
     ];
     let loaded = good(file, &variables);

@@ -1,15 +1,11 @@
 //! Endpoints, Host, TLS, proxy, limits: what an operator sets.
 
-use std::sync::{Arc, Mutex};
-
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
-
 use callvault::ccfs::{Client, ClientError, PATH};
 use callvault::config::{self, Secret};
 
 use super::{CALL, ask, client_with, crypto, drain, fetch, said, same, settings};
 use crate::support::ccfs::{Framing, Reply, Simulator};
+use crate::support::tunnel::tunnels;
 
 #[tokio::test]
 async fn a_recording_over_the_limit_is_refused_early_or_late() {
@@ -127,29 +123,6 @@ async fn https_goes_through_a_tunnel_of_the_proxys() {
     assert!(head.starts_with(&format!("connect {server} http/1.1\r\n")), "{head}");
     // me:p@ss
     assert!(head.contains("proxy-authorization: basic bwu6cebzcw==\r\n"), "{head}");
-}
-
-/// A proxy that opens tunnels: its address, and the heads of what it was asked.
-async fn tunnels() -> (String, Arc<Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let heads = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&heads);
-    tokio::spawn(async move {
-        loop {
-            let mut client = listener.accept().await.unwrap().0;
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                head.push(client.read_u8().await.unwrap());
-            }
-            let head = String::from_utf8(head).unwrap();
-            let mut server = TcpStream::connect(head.split(' ').nth(1).unwrap()).await.unwrap();
-            seen.lock().unwrap().push(head);
-            client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
-            tokio::spawn(async move { copy_bidirectional(&mut client, &mut server).await });
-        }
-    });
-    (address, heads)
 }
 
 #[tokio::test]

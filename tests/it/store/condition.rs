@@ -75,17 +75,17 @@ async fn a_store_without_conditions_is_asked_before_each_put() {
     server.fault(Op::CompleteMultipart, ALWAYS, Fault::RefuseCondition);
     let body = content(10);
     put(&store, &new_object(), &body).await.unwrap();
-    assert_eq!(server.ops(), [Op::Put, Op::Head, Op::Put]);
+    assert_eq!(server.ops(), [Op::Head, Op::Put, Op::Head, Op::Put]);
 
     // It has learnt.
     let next = NewObject { key: object_key("acme/next.wav"), ..new_object() };
     put(&store, &next, &body).await.unwrap();
-    assert_eq!(server.ops()[3..], [Op::Head, Op::Put]);
+    assert_eq!(server.ops()[4..], [Op::Head, Op::Put]);
     let conflict = reason(put(&store, &next, &content(11)).await);
     assert_eq!(conflict.1, "store.conflict");
-    assert_eq!(server.ops()[5..], [Op::Head]);
+    assert_eq!(server.ops()[6..], [Op::Head]);
     let seen = server.seen();
-    assert!(seen[3..].iter().all(|seen| seen.header("if-none-match").is_none()));
+    assert!(seen[4..].iter().all(|seen| seen.header("if-none-match").is_none()));
 
     // A multipart upload asks before it becomes visible.
     let long = NewObject { key: object_key("acme/long.wav"), ..new_object() };
@@ -100,9 +100,13 @@ async fn a_multipart_upload_learns_it_too() {
     let (server, _bucket, store) = local().await;
     server.fault(Op::CompleteMultipart, ALWAYS, Fault::RefuseCondition);
     upload(&store, &new_object(), &content(PART + 1)).await.unwrap();
-    let tail = [Op::CompleteMultipart, Op::Head, Op::CompleteMultipart, Op::Head];
-    assert_eq!(server.ops()[server.ops().len() - 4..], tail);
+    let tail = [Op::Head, Op::CompleteMultipart, Op::Head, Op::CompleteMultipart, Op::Head];
+    assert_eq!(server.ops()[server.ops().len() - 5..], tail);
     assert_eq!(server.open_uploads(), 0);
+    // It says nothing of puts.
+    let next = NewObject { key: object_key("acme/next.wav"), ..new_object() };
+    put(&store, &next, &content(10)).await.unwrap();
+    assert_eq!(server.seen_of(Op::Put)[0].header("if-none-match"), Some("*"));
 }
 
 #[tokio::test]
@@ -146,8 +150,120 @@ async fn a_head_that_is_forbidden_is_no_answer() {
     server.fault(Op::Head, 1, Fault::Answer { status: 403, code: "" });
     assert_eq!(store.find(&key(), &who()).await.unwrap(), None);
     assert!(store.find(&key(), &who()).await.unwrap().is_some());
-    // But it cannot tell what a refused creation ran into.
+    // But it cannot tell what a refused creation ran into: somebody has to allow it.
     server.fault(Op::Head, 1, Fault::Answer { status: 403, code: "" });
     let failed = reason(put(&store, &new_object(), &content(10)).await);
-    assert_eq!(failed.1, "store.PreconditionFailed");
+    assert_eq!(failed, (Class::Refused, "store.http_403".to_owned()));
+}
+
+#[tokio::test]
+async fn whether_a_store_keeps_the_condition_is_found_out_by_the_first_object() {
+    let (server, _bucket, store) = local().await;
+    let body = content(1000);
+    let stored = put(&store, &new_object(), &body).await.unwrap();
+    assert!(!stored.already_there);
+    assert_eq!(server.ops(), [Op::Head, Op::Put, Op::Put]);
+    let puts = server.seen_of(Op::Put);
+    assert!(puts.iter().all(|put| put.body == body && put.header("if-none-match") == Some("*")));
+    assert_eq!([puts[0].status, puts[1].status], [Some(200), Some(412)]);
+    // It is known now: one request an object.
+    let next = NewObject { key: object_key("acme/next.wav"), ..new_object() };
+    put(&store, &next, &body).await.unwrap();
+    assert_eq!(server.ops()[3..], [Op::Put]);
+}
+
+#[tokio::test]
+async fn a_store_that_only_pretends_is_found_out_and_asked_from_then_on() {
+    for conditional in [Conditional::Auto, Conditional::Always] {
+        let (server, bucket, _) = local().await;
+        let store = store(&config::Store { conditional, ..settings(server.s3(), &bucket) }).await;
+        server.fault(Op::Put, ALWAYS, Fault::IgnoreCondition);
+        let (ours, others) = (content(1000), content(999));
+        // Even before it is known nothing is overwritten.
+        server.s3().put(&bucket, key().as_str(), &others, &[]).await;
+        assert_eq!(reason(put(&store, &new_object(), &ours).await).1, "store.conflict");
+        assert_eq!(server.ops(), [Op::Head]);
+
+        let next = NewObject { key: object_key("acme/next.wav"), ..new_object() };
+        let stored = put(&store, &next, &ours).await.unwrap();
+        let there = server.s3().object(&bucket, "acme/next.wav").await.unwrap();
+        assert_eq!((there.body, there.etag), (ours, stored.etag), "of the put that came last");
+        let before = server.ops().len();
+        assert_eq!(reason(put(&store, &next, &others).await).1, "store.conflict");
+        assert_eq!(server.ops()[before..], [Op::Head]);
+        let third = NewObject { key: object_key("acme/third.wav"), ..new_object() };
+        put(&store, &third, &others).await.unwrap();
+        assert_eq!(server.ops()[before + 1..], [Op::Head, Op::Put]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_found_out_is_not_guessed() {
+    let (server, _bucket, store) = local().await;
+    let object = |name: &str| NewObject { key: object_key(name), ..new_object() };
+    // The second put of the first object brings no answer that says anything.
+    server.fault(Op::Put, 1, Fault::NoEtag);
+    server.fault(Op::Put, 3, Fault::Answer { status: 503, code: "SlowDown" });
+    put(&store, &object("acme/1.wav"), &content(10)).await.unwrap();
+    let before = server.ops().len();
+    put(&store, &object("acme/2.wav"), &content(10)).await.unwrap();
+    assert_eq!(server.ops()[before..], [Op::Head, Op::Put, Op::Put]);
+    put(&store, &object("acme/3.wav"), &content(10)).await.unwrap();
+    assert_eq!(server.ops()[before + 3..], [Op::Put]);
+}
+
+/// As some stores do: PutObject keeps it, CompleteMultipartUpload takes no notice.
+#[tokio::test]
+async fn an_upload_in_parts_overwrites_nothing_though_the_store_would() {
+    let (server, bucket, store) = local().await;
+    put(&store, &new_object(), &content(10)).await.unwrap();
+    server.fault(Op::CompleteMultipart, ALWAYS, Fault::IgnoreCondition);
+    let long = NewObject { key: object_key("acme/long.wav"), ..new_object() };
+    let others = content(1000);
+    server.s3().put(&bucket, "acme/long.wav", &others, &[]).await;
+    let conflict = reason(upload(&store, &long, &content(PART + 1)).await);
+    assert_eq!(conflict, (Class::Permanent, "store.conflict".to_owned()));
+    assert_eq!(server.s3().object(&bucket, "acme/long.wav").await.unwrap().body, others);
+    assert_eq!(server.seen_of(Op::CompleteMultipart).len(), 0);
+    assert_eq!(server.open_uploads(), 0);
+}
+
+#[tokio::test]
+async fn who_may_not_list_asks_and_archives_all_the_same() {
+    for conditional in [Conditional::Auto, Conditional::Always, Conditional::Never] {
+        let (server, bucket, _) = local().await;
+        let store = store(&config::Store { conditional, ..settings(server.s3(), &bucket) }).await;
+        server.fault(Op::Head, ALWAYS, Fault::MissingIsForbidden);
+        let object = |name: &str| NewObject { key: object_key(name), ..new_object() };
+        for name in ["acme/1.wav", "acme/2.wav", "acme/3.wav"] {
+            assert!(!put(&store, &object(name), &content(10)).await.unwrap().already_there);
+            assert!(put(&store, &object(name), &content(10)).await.unwrap().already_there);
+            assert_eq!(reason(put(&store, &object(name), &content(11)).await).1, "store.conflict");
+        }
+        upload(&store, &object("acme/long.wav"), &content(PART + 1)).await.unwrap();
+        let conflict = reason(upload(&store, &object("acme/long.wav"), &content(PART + 2)).await);
+        assert_eq!(conflict.1, "store.conflict", "{conditional:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_look_at_all_overwrites_nothing() {
+    let (server, bucket, _) = local().await;
+    let object = |name: &str| NewObject { key: object_key(name), ..new_object() };
+    server.fault(Op::Head, ALWAYS, Fault::Answer { status: 403, code: "" });
+    // Where the store keeps the condition nothing has to be asked.
+    let auto = store(&settings(server.s3(), &bucket)).await;
+    for name in ["acme/1.wav", "acme/2.wav"] {
+        put(&auto, &object(name), &content(10)).await.unwrap();
+    }
+    // What was uploaded in parts is looked for in a listing.
+    upload(&auto, &object("acme/long.wav"), &content(PART + 1)).await.unwrap();
+
+    let never = config::Store { conditional: Conditional::Never, ..settings(server.s3(), &bucket) };
+    let never = store(&never).await;
+    put(&never, &object("acme/3.wav"), &content(10)).await.unwrap();
+    let refused = reason(put(&never, &object("acme/4.wav"), &content(10)).await);
+    assert_eq!(refused, (Class::Refused, "store.http_403".to_owned()));
+    server.heal();
+    put(&never, &object("acme/4.wav"), &content(10)).await.unwrap();
 }

@@ -67,6 +67,7 @@ async fn wrong_keys_and_buckets_are_refused() {
         let credentials = StoreCredentials {
             access_key_id: Secret::fixed(id),
             secret_access_key: Secret::fixed(secret),
+            session_token: None,
         };
         config::Store { credentials: Some(credentials), ..settings(server.s3(), &bucket) }
     };
@@ -91,6 +92,7 @@ async fn a_rotated_key_file_takes_effect() {
     let credentials = Some(StoreCredentials {
         access_key_id: Secret::fixed(ACCESS_KEY),
         secret_access_key: Secret::file(&file),
+        session_token: None,
     });
     let store = store(&config::Store { credentials, ..settings(server.s3(), &bucket) }).await;
     let body = content(10);
@@ -109,7 +111,7 @@ async fn a_rotated_key_file_takes_effect() {
 }
 
 /// Secret files are read at most every 30 s.
-async fn a_file_may_be_read_again() {
+pub(super) async fn a_file_may_be_read_again() {
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(31)).await;
     tokio::time::resume();

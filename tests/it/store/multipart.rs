@@ -128,13 +128,14 @@ async fn a_completed_object_of_another_size_is_not_announced() {
     let failed = upload.complete(vec![part], PART as u64 + 1, sha256(&body)).await;
     // Another try would find it by its metadata and announce it.
     assert_eq!(reason(failed), (Class::Permanent, "store.IncompleteBody".to_owned()));
-    assert_eq!(server.ops().iter().filter(|op| **op == Op::Head).count(), 1);
+    assert_eq!(server.ops().iter().filter(|op| **op == Op::Head).count(), 2);
 }
 
 #[tokio::test]
 async fn a_completed_object_that_does_not_show_is_tried_again() {
     let (server, _bucket, store) = local().await;
-    server.fault(Op::Head, 1, Fault::Answer { status: 404, code: "" });
+    // Asked right before, and looked at after.
+    server.fault(Op::Head, 2, Fault::Answer { status: 404, code: "" });
     let body = content(PART + 1);
     let failed = upload(&store, &new_object(), &body).await;
     assert_eq!(reason(failed), (Class::Failure, "store.IncompleteBody".to_owned()));
@@ -201,4 +202,27 @@ async fn the_sweep_takes_old_uploads_under_its_prefix_alone() {
     assert_eq!(sweep(now + minute).await.unwrap(), 2);
     let left = s3.open_uploads(&bucket).await;
     assert_eq!(left.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["other/1.wav"]);
+}
+
+/// As MinIO does.
+#[tokio::test]
+async fn a_store_that_lists_by_the_whole_key_is_swept_where_the_key_comes_again() {
+    let (server, bucket, store) = local().await;
+    server.fault(Op::ListMultipart, ALWAYS, Fault::ByWholeKey);
+    // As a worker leaves it that is killed.
+    let killed = super::store(&settings(server.s3(), &bucket)).await;
+    std::mem::forget(killed.start_multipart(new_object()).await.unwrap());
+    let now = callvault::clock::now();
+    let minute = jiff::SignedDuration::from_mins(1);
+    assert_eq!(store.sweep("acme/", now + minute).await.unwrap(), 0, "nobody can know of it");
+
+    upload(&store, &new_object(), &content(PART + 1)).await.unwrap();
+    assert_eq!(server.open_uploads(), 1);
+    assert_eq!(store.sweep("acme/", now - minute).await.unwrap(), 0, "it may be at work");
+    assert_eq!(store.sweep("other/", now + minute).await.unwrap(), 0);
+    assert_eq!(store.sweep("acme/", now + minute).await.unwrap(), 1);
+    assert_eq!(server.open_uploads(), 0);
+    let before = server.seen_of(Op::ListMultipart).len();
+    assert_eq!(store.sweep("acme/", now + minute).await.unwrap(), 0);
+    assert_eq!(server.seen_of(Op::ListMultipart).len() - before, 1, "it is done with that key");
 }

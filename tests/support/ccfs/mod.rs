@@ -20,7 +20,7 @@
 mod recording;
 mod reply;
 mod state;
-mod tls;
+pub mod tls;
 mod verify;
 mod wire;
 

@@ -23,13 +23,13 @@ pub enum Certificate {
     CommonNameElsewhere,
 }
 
-pub(super) struct Tls {
+pub struct Tls {
     pub acceptor: TlsAcceptor,
     /// Holds `ca.pem`.
     pub folder: tempfile::TempDir,
 }
 
-pub(super) fn tls(certificate: Certificate) -> Tls {
+pub fn tls(certificate: Certificate) -> Tls {
     let folder = tempfile::tempdir().expect("a folder for the CA");
     let (pem, shown, key) = match certificate {
         Certificate::UnderCa => under_ca(),

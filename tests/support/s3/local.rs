@@ -28,7 +28,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use self::wire::{Answer, error, op_of, read, signed_by, target};
+use self::wire::{Answer, error, op_of, read, signed_by, target, xml};
 use super::{ACCESS_KEY, OBSERVER, S3, SECRET_KEY};
 
 pub use self::wire::Op;
@@ -57,6 +57,16 @@ pub enum Fault {
     IgnoreCondition,
     /// 501, if the request has `If-None-Match`.
     RefuseCondition,
+    /// An answer written by hand.
+    Xml { status: u16, body: &'static str },
+    /// It is carried out, and answered without an ETag.
+    NoEtag,
+    /// It is carried out, and answered without a Content-Length.
+    NoLength,
+    /// What is not there is a 403, as to who may not list.
+    MissingIsForbidden,
+    /// Open uploads are listed to who asks for their whole key alone, as MinIO does.
+    ByWholeKey,
 }
 
 /// A request as it came.
@@ -253,7 +263,7 @@ impl Inner {
         if signed_by(&request, OBSERVER) {
             let (parts, body) = request.into_parts();
             let Some(body) = read(body, usize::MAX).await else { return gone(reset).await };
-            return self.carry_out(op, parts, body, false).await;
+            return self.carry_out(op, parts, body, None).await;
         }
         let fault = self.next_fault(op, &request);
         if fault == Some(Fault::ResetBefore) {
@@ -271,12 +281,12 @@ impl Inner {
             Some(Fault::Answer { status, code }) => error(status, code),
             Some(Fault::OkWithError { code }) => error(200, code),
             Some(Fault::RefuseCondition) => error(501, "NotImplemented"),
+            Some(Fault::Xml { status, body }) => xml(status, body.to_owned()),
             Some(Fault::ResetInsteadOfAnswer) => {
-                self.carry_out(op, parts, body, false).await;
+                self.carry_out(op, parts, body, None).await;
                 return gone(reset).await;
             }
-            Some(Fault::IgnoreCondition) => self.carry_out(op, parts, body, true).await,
-            _ => self.carry_out(op, parts, body, false).await,
+            fault => self.carry_out(op, parts, body, fault).await,
         };
         self.seen.lock().expect(UNBROKEN)[index].status = Some(answer.status().as_u16());
         answer

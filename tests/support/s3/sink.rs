@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_LENGTH, ETAG};
+use hyper::header::{CONTENT_LENGTH, ETAG, IF_NONE_MATCH};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -107,6 +107,7 @@ impl Taken {
         let path = request.uri().path().to_owned();
         let query = request.uri().query().unwrap_or_default().to_owned();
         let method = request.method().clone();
+        let conditional = request.headers().contains_key(IF_NONE_MATCH);
         let bytes = self.drain(request).await?;
         let part = query.contains("partNumber=");
         let refusal = if method == Method::PUT { self.refusal() } else { None };
@@ -122,6 +123,10 @@ impl Taken {
         Ok(match method {
             Method::PUT => {
                 let mut objects = self.objects();
+                if conditional && objects.contains_key(&path) {
+                    let refusal = "<Error><Code>PreconditionFailed</Code></Error>";
+                    return Ok(done(response().status(StatusCode::PRECONDITION_FAILED), refusal));
+                }
                 let size = objects.entry(path).or_default();
                 *size = if part { *size + bytes } else { bytes };
                 drop(objects);

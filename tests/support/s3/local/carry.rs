@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 use sha2::{Digest, Sha256};
 
-use super::wire::{Answer, Op, error, target, upload_id, xml};
-use super::{Inner, OpenUpload, UNBROKEN, Write, hash_of};
+use super::wire::{Answer, Op, error, of_unknown_length, target, upload_id, whole, xml};
+use super::{Fault, Inner, OpenUpload, UNBROKEN, Write, hash_of};
 use crate::support::s3::{ACCESS_KEY, OBSERVER};
 
 impl Inner {
@@ -19,14 +19,15 @@ impl Inner {
         op: Op,
         parts: Parts,
         body: Bytes,
-        overwrite: bool,
+        fault: Option<Fault>,
     ) -> Answer {
         let inner = Arc::clone(self);
-        let work = async move { inner.work(op, parts, body, overwrite).await };
+        let work = async move { inner.work(op, parts, body, fault.as_ref()).await };
         tokio::spawn(work).await.expect("s3s does not panic")
     }
 
-    async fn work(&self, op: Op, parts: Parts, body: Bytes, overwrite: bool) -> Answer {
+    async fn work(&self, op: Op, parts: Parts, body: Bytes, fault: Option<&Fault>) -> Answer {
+        let overwrite = fault == Some(&Fault::IgnoreCondition);
         let (bucket, key) = target(parts.uri.path());
         if let Some(refusal) = self.refusal(op, &parts, &body, &bucket) {
             return refusal;
@@ -49,10 +50,21 @@ impl Inner {
             Ok(answer) => answer,
             Err(failure) => panic!("s3s failed: {failure:?}"),
         };
-        let (parts, body) = answer.into_parts();
+        let (mut parts, body) = answer.into_parts();
         let body = body.collect().await.expect("s3s sends whole bodies").to_bytes();
         if op == Op::ListMultipart && parts.status == StatusCode::NOT_IMPLEMENTED {
-            return self.list_uploads(&bucket);
+            return self.list_uploads(&bucket, &prefix(&query), fault == Some(&Fault::ByWholeKey));
+        }
+        match fault {
+            Some(Fault::MissingIsForbidden) if parts.status == StatusCode::NOT_FOUND => {
+                return error(403, "");
+            }
+            Some(Fault::NoEtag) => drop(parts.headers.remove("etag")),
+            Some(Fault::NoLength) => {
+                parts.headers.remove("content-length");
+                return Response::from_parts(parts, of_unknown_length());
+            }
+            _ => {}
         }
         if parts.status.is_success() {
             if creates {
@@ -63,7 +75,7 @@ impl Inner {
         if overwrite && creates {
             self.overwriting.lock().expect(UNBROKEN).remove(&path);
         }
-        Response::from_parts(parts, Full::new(body))
+        Response::from_parts(parts, whole(body))
     }
 
     /// What a real store refuses and s3s does not, or says otherwise.
@@ -120,15 +132,26 @@ impl Inner {
         }
     }
 
-    fn list_uploads(&self, bucket: &str) -> Answer {
+    fn list_uploads(&self, bucket: &str, prefix: &str, by_whole_key: bool) -> Answer {
         let uploads = self.uploads.lock().expect(UNBROKEN);
         let upload = |(id, OpenUpload { key, since, .. }): (&String, &OpenUpload)| {
             let since = format!("<Initiated>{since:.3}</Initiated>");
             format!("<Upload><Key>{key}</Key><UploadId>{id}</UploadId>{since}</Upload>")
         };
-        let own = uploads.iter().filter(|(_, open)| open.bucket == bucket);
+        let own = uploads.iter().filter(|(_, open)| {
+            let fits = if by_whole_key { open.key == prefix } else { open.key.starts_with(prefix) };
+            open.bucket == bucket && fits
+        });
         let list: String = own.map(upload).collect();
         let root = "ListMultipartUploadsResult";
         xml(200, format!("<{root}><IsTruncated>false</IsTruncated>{list}</{root}>"))
     }
+}
+
+fn prefix(query: &str) -> String {
+    let mut query = url::form_urlencoded::parse(query.as_bytes());
+    query
+        .find(|(name, _)| name == "prefix")
+        .map(|(_, value)| value.into_owned())
+        .unwrap_or_default()
 }

@@ -1,7 +1,10 @@
 //! Requests as the script tells them apart, and answers written by hand.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Body as _, Incoming};
 use hyper::{Request, Response};
 
@@ -20,7 +23,17 @@ pub enum Op {
     Other,
 }
 
-pub(super) type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<BoxBody<Bytes, Infallible>>;
+
+pub(super) fn whole(bytes: impl Into<Bytes>) -> BoxBody<Bytes, Infallible> {
+    Full::new(bytes.into()).boxed()
+}
+
+/// A body of which nobody says how long it is.
+pub(super) fn of_unknown_length() -> BoxBody<Bytes, Infallible> {
+    let none = futures_util::stream::empty::<Result<hyper::body::Frame<Bytes>, Infallible>>();
+    StreamBody::new(none).boxed()
+}
 
 /// The body, or `None` once more than `limit` bytes have come or the client has gone.
 pub(super) async fn read(mut body: Incoming, limit: usize) -> Option<Bytes> {
@@ -81,5 +94,5 @@ pub(super) fn error(status: u16, code: &str) -> Answer {
 
 pub(super) fn xml(status: u16, body: String) -> Answer {
     let answer = Response::builder().status(status).header("content-type", "application/xml");
-    answer.body(Full::new(body.into())).expect("a status and a body make an answer")
+    answer.body(whole(body)).expect("a status and a body make an answer")
 }

@@ -1,0 +1,206 @@
+//! Stores with ways of their own, and servers that are none: an answer is not believed for its
+//! status alone.
+
+use callvault::config::{self, Checksum};
+use callvault::failure::Class;
+use callvault::store::{NewObject, Store};
+
+use super::{
+    PART, content, key, local, new_object, object_key, put, reason, settings, settings_at, store,
+    upload, who,
+};
+use crate::support::s3::odd::{Odd, Reply, error};
+use crate::support::s3::{ALWAYS, Fault, Op};
+
+async fn store_at(server: &Odd) -> Store {
+    store(&settings_at(&server.endpoint(), "recordings")).await
+}
+
+fn nothing_there() -> Reply {
+    Reply::Whole("HTTP/1.1 404 Not Found\r\nconnection: close\r\n\r\n".to_owned())
+}
+
+#[tokio::test]
+async fn a_web_page_is_no_store() {
+    let page = Odd::web_page().await;
+    let refused = (Class::Refused, "store.http_200".to_owned());
+    let (new, body) = (new_object(), content(100));
+    for conditional in [config::Conditional::Auto, config::Conditional::Never] {
+        let settings = settings_at(&page.endpoint(), "recordings");
+        let store = store(&config::Store { conditional, ..settings }).await;
+        let failure = put(&store, &new, &body).await.unwrap_err();
+        assert!(failure.detail.contains("store.endpoint"), "{failure}");
+        assert_eq!(reason::<()>(Err(failure)), refused, "{conditional:?}");
+        // What is stored over all there is has nothing to ask for, and is looked at all the same.
+        let forced = NewObject { force: true, ..new_object() };
+        assert_eq!(reason(put(&store, &forced, &body).await), refused);
+        assert_eq!(store.find(&key(), &who()).await.unwrap(), None);
+        assert_eq!(reason(upload(&store, &new, &content(PART + 1)).await).1, "store.http_200");
+    }
+}
+
+#[tokio::test]
+async fn a_put_without_an_etag_is_looked_at() {
+    let (server, bucket, store) = local().await;
+    server.fault(Op::Put, ALWAYS, Fault::NoEtag);
+    let stored = put(&store, &new_object(), &content(100)).await.unwrap();
+    let object = server.s3().object(&bucket, key().as_str()).await.unwrap();
+    assert_eq!((stored.size, stored.etag), (100, object.etag));
+    assert!(!stored.already_there);
+
+    // Nothing is there: not announced.
+    let lost = NewObject { key: object_key("acme/lost.wav"), ..new_object() };
+    server.heal();
+    server.fault(Op::Put, 1, Fault::Xml { status: 200, body: "" });
+    let failed = reason(put(&store, &lost, &content(100)).await);
+    assert_eq!(failed, (Class::Failure, "store.IncompleteBody".to_owned()));
+    put(&store, &lost, &content(100)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_head_without_a_length_is_not_zero() {
+    let (server, bucket, store) = local().await;
+    let (short, long) = (content(100), content(PART + 1));
+    let of_parts = NewObject { key: object_key("acme/long.wav"), ..new_object() };
+    // Once, and it is asked again; always, and it is listed.
+    for times in [1, ALWAYS] {
+        server.heal();
+        server.fault(Op::Head, times, Fault::NoLength);
+        upload(&store, &of_parts, &long).await.unwrap();
+        server.s3().put(&bucket, key().as_str(), &short, &[]).await;
+        let there = put(&store, &new_object(), &short).await.unwrap();
+        assert!(there.already_there && there.size == 100);
+    }
+    assert!(!server.seen_of(Op::List).is_empty());
+
+    // Who may not list either does not know, which is neither a conflict nor a loss.
+    server.fault(Op::List, ALWAYS, Fault::Answer { status: 403, code: "AccessDenied" });
+    let failed = reason(upload(&store, &of_parts, &long).await);
+    assert_eq!(failed.0, Class::Refused);
+    let whole = server.s3().object(&bucket, "acme/long.wav").await.unwrap();
+    assert!(whole.body == long);
+}
+
+#[tokio::test]
+async fn errors_of_the_field() {
+    let table = [
+        ("400 Bad Request", "KMS.NotFoundException", Class::Refused, "store.KMS.NotFoundException"),
+        (
+            "403 Forbidden",
+            "InArrearOrInsufficientBalance",
+            Class::Refused,
+            "store.InArrearOrInsufficientBalance",
+        ),
+        ("301 Moved Permanently", "PermanentRedirect", Class::Refused, "store.PermanentRedirect"),
+        ("503 Slow Down", "SlowDownWrite", Class::Throttled, "store.SlowDownWrite"),
+        (
+            "507 Insufficient Storage",
+            "XMinioStorageFull",
+            Class::Refused,
+            "store.XMinioStorageFull",
+        ),
+        // A number is no code: it was a phone's.
+        ("400 Bad Request", "491711234567", Class::Failure, "store.http_400"),
+        ("400 Bad Request", "+49-171-1234567", Class::Failure, "store.http_400"),
+    ];
+    for (status, code, class, expected) in table {
+        let message = "arn:aws:kms:eu-west-1:1:key/491711234567";
+        let server = Odd::start(move |request| match request.starts_with("HEAD ") {
+            true => nothing_there(),
+            false => error(status, code, message),
+        })
+        .await;
+        let failure = put(&store_at(&server).await, &new_object(), &content(10)).await.unwrap_err();
+        assert!(!format!("{failure:?}").contains("1234567"), "{failure:?}");
+        assert_eq!(reason::<()>(Err(failure)), (class, expected.to_owned()), "{code}");
+    }
+}
+
+/// A HEAD that is refused has no body, and so no code.
+#[tokio::test]
+async fn what_a_head_cannot_say_a_listing_does() {
+    let (server, _bucket, store) = local().await;
+    let expired =
+        |op| server.fault(op, ALWAYS, Fault::Answer { status: 400, code: "ExpiredToken" });
+    server.fault(Op::Head, ALWAYS, Fault::Answer { status: 400, code: "" });
+    let refused = (Class::Refused, "store.http_400".to_owned());
+    assert_eq!(reason(store.find(&key(), &who()).await), refused);
+    expired(Op::List);
+    let refused = (Class::Refused, "store.ExpiredToken".to_owned());
+    assert_eq!(reason(store.find(&key(), &who()).await), refused);
+    assert_eq!(reason(put(&store, &new_object(), &content(10)).await), refused);
+}
+
+#[tokio::test]
+async fn a_bucket_that_wants_a_checksum_says_which_setting_to_change() {
+    let server = Odd::start(|request| match request.starts_with("HEAD ") {
+        true => nothing_there(),
+        false => error(
+            "400 Bad Request",
+            "InvalidRequest",
+            "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with \
+             Object Lock parameters",
+        ),
+    })
+    .await;
+    let failure = put(&store_at(&server).await, &new_object(), &content(10)).await.unwrap_err();
+    assert!(failure.detail.contains("set store.checksum"), "{failure}");
+    let refused = (Class::Refused, "store.InvalidRequest".to_owned());
+    assert_eq!(reason::<()>(Err(failure)), refused);
+}
+
+#[tokio::test]
+async fn a_locked_bucket_wants_a_checksum() {
+    let s3 = crate::support::s3::seaweed().await;
+    let bucket = s3.locked_bucket().await;
+    let md5 = config::Store { checksum: Checksum::Md5, ..settings(&s3, &bucket) };
+    put(&store(&md5).await, &new_object(), &content(10)).await.unwrap();
+}
+
+/// A 400 without end took what memory there was.
+#[tokio::test]
+async fn of_an_endless_error_little_is_read() {
+    let head = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/xml\r\n\
+                connection: close\r\n\r\n<Error><Code>OddButKnown</Code><Message>";
+    for start in ["HTTP/1.1 400 Bad Request", "HTTP/1.1 500 Oops", "HTTP/1.1 200 OK"] {
+        let head = head.replace("HTTP/1.1 400 Bad Request", start);
+        let server = Odd::start(move |_| {
+            Reply::Endless(head.clone(), "and so on and so on and so on and so on ")
+        })
+        .await;
+        let store = store_at(&server).await;
+        let forced = NewObject { force: true, ..new_object() };
+        put(&store, &forced, &content(10)).await.unwrap_err();
+        // What else went out lay in the sockets' buffers.
+        let sent = server.sent();
+        assert!(sent < 64 << 20, "{sent} bytes of it were taken");
+    }
+}
+
+#[tokio::test]
+async fn a_listing_that_does_not_move_on_ends() {
+    let (server, _bucket, store) = local().await;
+    let stays = "<ListBucketResult><IsTruncated>true</IsTruncated>\
+                 <NextContinuationToken>here</NextContinuationToken></ListBucketResult>";
+    let nowhere = "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>";
+    let failed = (Class::Failure, "store.http_200".to_owned());
+    server.fault(Op::List, 2, Fault::Xml { status: 200, body: stays });
+    let (_, next) = store.list("acme/", None).await.unwrap();
+    assert_eq!(reason(store.list("acme/", next).await), failed);
+    server.fault(Op::List, 1, Fault::Xml { status: 200, body: nowhere });
+    assert_eq!(reason(store.list("acme/", None).await), failed);
+
+    let stays = "<ListMultipartUploadsResult><IsTruncated>true</IsTruncated>\
+                 <NextKeyMarker>a</NextKeyMarker><NextUploadIdMarker></NextUploadIdMarker>\
+                 </ListMultipartUploadsResult>";
+    let nowhere = "<ListMultipartUploadsResult><IsTruncated>true</IsTruncated>\
+                   </ListMultipartUploadsResult>";
+    for (body, requests) in [(stays, 2), (nowhere, 1)] {
+        let before = server.seen_of(Op::ListMultipart).len();
+        server.heal();
+        server.fault(Op::ListMultipart, ALWAYS, Fault::Xml { status: 200, body });
+        let now = callvault::clock::now();
+        assert_eq!(reason(store.sweep("acme/", now).await), failed);
+        assert_eq!(server.seen_of(Op::ListMultipart).len() - before, requests);
+    }
+}
