@@ -10,6 +10,7 @@ use super::ask::{Asker, LONGEST_PART, Order, any_request_id};
 use super::keys::Keys;
 use super::progress::Progress;
 use super::rows::Rows;
+use super::spool::{Spool, Waiting};
 use super::{Error, say};
 use crate::config::Config;
 use crate::index::{BadRow, By};
@@ -33,7 +34,8 @@ pub struct Dump {
     /// A recording index: its CSV, the ZIP package it comes in, or - for either on standard input.
     #[arg(long, value_name = "FILE")]
     index: Option<PathBuf>,
-    /// The name that rows of the index are asked for by; live calls have keys by call id.
+    /// The name that rows of the index are asked for by; live calls have keys by call id. The rows
+    /// of a call are then one request.
     #[arg(long, value_enum, default_value_t)]
     by: By,
     /// Store again over what is there.
@@ -93,22 +95,18 @@ pub async fn run(config: &Config, dump: Dump) -> Result<ExitCode, Error> {
         false => Sink::Ask(Box::new(Asker::connect(config, order).await?)),
     };
     let progress = Progress::new("rows", rows.as_ref().and_then(Rows::size));
-    let mut dealer = Dealer { keys, sink, progress, dealt: 0, bad: 0 };
+    let mut dealer = Dealer { keys, sink, progress, dealt: 0, bad: 0, read: Ok(()) };
 
     for (argument, wanted) in dump.named() {
         dealer.deal(&argument, Ok(wanted)).await?;
     }
-    let mut read = Ok(());
-    if let Some(mut rows) = rows {
-        while let Some(entry) = rows.next().await {
-            let wanted = entry.row.and_then(|row| row.wanted(dump.by));
-            dealer.deal(&entry.at, wanted).await?;
-            dealer.progress.at(dealer.dealt, entry.read);
-        }
-        read = rows.end().await;
+    match (rows, dump.by) {
+        (Some(rows), By::CallId) => dealer.deal_calls(rows).await?,
+        (Some(rows), By::FileName) => dealer.deal_files(rows).await?,
+        (None, _) => {}
     }
 
-    let Dealer { sink, progress, bad, .. } = dealer;
+    let Dealer { sink, progress, bad, read, .. } = dealer;
     progress.end();
     match sink {
         Sink::Show(mut out) => out.flush()?,
@@ -134,26 +132,66 @@ struct Dealer<'a> {
     progress: Progress,
     dealt: u64,
     bad: u64,
+    /// Whether the index was read to its end; what came until then is asked for all the same.
+    read: Result<(), Error>,
 }
 
 impl Dealer<'_> {
+    /// Asks for the rows of an index as they come.
+    async fn deal_files(&mut self, mut rows: Rows) -> Result<(), Error> {
+        while let Some(entry) = rows.next().await {
+            let wanted = entry.row.and_then(|row| row.wanted(By::FileName));
+            self.dealt += 1;
+            self.deal(&entry.at, wanted).await?;
+            self.progress.at(self.dealt, entry.read);
+        }
+        self.read = rows.end().await;
+        Ok(())
+    }
+
+    /// Asks for the calls of an index: how many recordings each has is known when all was read.
+    async fn deal_calls(&mut self, mut rows: Rows) -> Result<(), Error> {
+        let mut spool = Spool::new().map_err(Error::Spool)?;
+        while let Some(entry) = rows.next().await {
+            self.dealt += 1;
+            let wanted = entry.row.and_then(|row| row.wanted(By::CallId));
+            match wanted.and_then(|wanted| self.keys.pattern(&wanted).map(|_| wanted)) {
+                // A write of some MiB now and then; nothing else runs that would have to wait.
+                Ok(wanted) => {
+                    spool.push(Waiting::new(&entry.at, wanted)).map_err(Error::Spool)?;
+                }
+                Err(why) => self.refuse(&entry.at, &why),
+            }
+            self.progress.at(self.dealt, entry.read);
+        }
+        self.read = rows.end().await;
+        let mut calls = spool.sorted().map_err(Error::Spool)?;
+        loop {
+            let call = calls.call().map_err(Error::Spool)?;
+            let Some(first) = call.first() else { return Ok(()) };
+            let wanted = first.call().expect("it has a call id, or was refused");
+            self.deal(&first.at(), Ok(wanted)).await?;
+        }
+    }
+
     /// Asks for a recording, or shows its key; what is no recording is reported and counted.
     async fn deal(
         &mut self,
         at: &impl std::fmt::Display,
         wanted: Result<Wanted, BadRow>,
     ) -> Result<(), Error> {
-        self.dealt += 1;
         match wanted.and_then(|wanted| Ok((self.keys.pattern(&wanted)?, wanted))) {
             Ok((pattern, wanted)) => match &mut self.sink {
                 Sink::Show(out) => writeln!(out, "{pattern}")?,
                 Sink::Ask(asker) => asker.ask(wanted).await?,
             },
-            Err(why) => {
-                self.bad += 1;
-                self.progress.say(&format!("{at}: {why}"));
-            }
+            Err(why) => self.refuse(at, &why),
         }
         Ok(())
+    }
+
+    fn refuse(&mut self, at: &impl std::fmt::Display, why: &BadRow) {
+        self.bad += 1;
+        self.progress.say(&format!("{at}: {why}"));
     }
 }

@@ -6,13 +6,20 @@ use super::Error;
 use crate::config::{self, Config};
 use crate::failure::Failure;
 use crate::index::BadRow;
-use crate::recording::{KeyPattern, KeyTemplate, Located, Place, locate, name_of};
+use crate::recording::{KeyPattern, KeyTemplate, Located, Place, When, locate, name_of};
 use crate::request::{CcId, TenantId, Wanted};
 
 /// What of a tenant decides its keys.
 pub struct Keys<'a> {
     pub tenant: &'a config::Tenant,
     template: KeyTemplate,
+}
+
+/// A key that a recording of an index may have.
+pub struct Candidate {
+    pub pattern: KeyPattern,
+    /// Whether it names the call alone, so that all recordings of the call share it.
+    pub of_call: bool,
 }
 
 impl<'a> Keys<'a> {
@@ -44,39 +51,71 @@ impl<'a> Keys<'a> {
     }
 
     /// The keys that a recording of an index may have, at least one, the likeliest first: by call
-    /// id, by file name, by both. Its day is that of all that is known, whichever it was asked by.
+    /// id, by file name, by both, on each of its days, whichever it was asked by.
     ///
     /// # Errors
     /// As of [`Keys::pattern`].
-    pub fn patterns(&self, whole: &Wanted) -> Result<Vec<KeyPattern>, BadRow> {
-        let when = self.place(whole)?.when;
+    pub fn candidates(
+        &self,
+        whole: &Wanted,
+        call: Option<&Wanted>,
+    ) -> Result<Vec<Candidate>, BadRow> {
         let by_call_id = Wanted { file_name: None, ..whole.clone() };
         let by_file_name = Wanted { call_id: None, ..whole.clone() };
-        let pattern = |wanted: &Wanted| {
-            let place = Place { when, name: name_of(wanted)? };
-            Some(self.pattern_at(wanted, &place))
-        };
-        let (mut patterns, mut refusal) = (Vec::new(), None);
-        for found in [&by_call_id, &by_file_name, whole].into_iter().filter_map(pattern) {
-            match found {
-                Ok(pattern) if patterns.contains(&pattern) => {}
-                Ok(pattern) => patterns.push(pattern),
-                Err(why) => refusal = Some(why),
+        let ways = [(&by_call_id, true), (&by_file_name, false), (whole, false)];
+        let (mut candidates, mut refusal) = (Vec::<Candidate>::new(), None);
+        for when in self.days(whole, call)? {
+            for (wanted, of_call) in ways {
+                let Some(name) = name_of(wanted) else { continue };
+                match self.pattern_at(wanted, &Place { when, name }) {
+                    // Two times of a day have the same key but for templates with {hh}.
+                    Ok(pattern) if candidates.iter().any(|known| known.pattern == pattern) => {}
+                    Ok(pattern) => candidates.push(Candidate { pattern, of_call }),
+                    Err(why) => refusal = Some(why),
+                }
             }
         }
         match refusal {
-            Some(why) if patterns.is_empty() => Err(why),
-            _ => Ok(patterns),
+            Some(why) if candidates.is_empty() => Err(why),
+            _ => Ok(candidates),
         }
     }
 
-    /// What the keys of its day begin with.
+    /// What the keys of its days begin with, at least one, the likeliest first.
     ///
     /// # Errors
     /// Nothing tells the day.
-    pub fn day_prefix(&self, wanted: &Wanted) -> Result<String, BadRow> {
-        let when = self.place(wanted)?.when;
-        Ok(self.template.day_prefix(&self.tenant.id, self.cc_id(wanted), when))
+    pub fn day_prefixes(
+        &self,
+        whole: &Wanted,
+        call: Option<&Wanted>,
+    ) -> Result<Vec<String>, BadRow> {
+        let mut prefixes = Vec::new();
+        for when in self.days(whole, call)? {
+            let prefix = self.template.day_prefix(&self.tenant.id, self.cc_id(whole), when);
+            if !prefixes.contains(&prefix) {
+                prefixes.push(prefix);
+            }
+        }
+        Ok(prefixes)
+    }
+
+    /// When it may have been: at the end of its call, which is the day that a message of the call
+    /// gives, or at the end or the begin of what its row says. A call may cross midnight.
+    fn days(&self, whole: &Wanted, call: Option<&Wanted>) -> Result<Vec<When>, BadRow> {
+        let when = |wanted: &Wanted| self.place(wanted).map(|place| place.when);
+        let end = when(whole)?;
+        let begin = whole.call_begin.map(|_| Wanted { call_end: None, ..whole.clone() });
+        let timed = |call: &&Wanted| call.call_end.or(call.call_begin).is_some();
+        let of_call = call.filter(timed).and_then(|call| when(call).ok());
+        let begin = begin.and_then(|begin| when(&begin).ok());
+        let mut days: Vec<When> = Vec::new();
+        for when in of_call.into_iter().chain([end]).chain(begin) {
+            if !days.iter().any(|day| (day.date, day.hour) == (when.date, when.hour)) {
+                days.push(when);
+            }
+        }
+        Ok(days)
     }
 
     fn pattern_at(&self, wanted: &Wanted, place: &Place) -> Result<KeyPattern, BadRow> {

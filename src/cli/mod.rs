@@ -14,6 +14,7 @@ mod reconcile;
 mod rows;
 mod run;
 mod sign;
+mod spool;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

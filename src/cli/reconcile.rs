@@ -1,11 +1,13 @@
 //! `callvault reconcile`: an index against the bucket.
 //!
-//! The rows are sorted by day first, so that each day is listed once, however the index is ordered.
+//! The rows are sorted first, by call, so that it is known how many recordings each has, and then by
+//! day, so that each day is listed once, however the index is ordered.
 
 mod day;
 mod report;
-mod spool;
 
+use std::collections::BTreeSet;
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -16,15 +18,15 @@ use super::ask::{Asker, Order, any_request_id};
 use super::keys::Keys;
 use super::progress::Progress;
 use super::rows::Rows;
+use super::spool::{Sorted, Spool, Waiting};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::index::{By, Entry};
 use crate::metrics::Metrics;
 use crate::request::{TenantId, Wanted};
 use crate::store::Store;
-use day::{Day, State};
+use day::{Day, Sought, State};
 use report::{Counts, Report};
-use spool::{Sorted, Spool, Waiting};
 
 /// Rows of a day that are in memory at once; a day of more is listed more than once.
 const ROWS: usize = 20_000;
@@ -37,7 +39,7 @@ pub struct Reconcile {
     /// A recording index: its CSV, the ZIP package it comes in, or - for either on standard input.
     #[arg(long, value_name = "FILE")]
     index: PathBuf,
-    /// Ask for what is missing, as callvault dump does.
+    /// Ask for what is missing or partial, as callvault dump does.
     #[arg(long)]
     enqueue: bool,
     /// The name that missing recordings are asked for by.
@@ -65,7 +67,8 @@ pub async fn run(config: &Config, told: Reconcile) -> Result<ExitCode, Error> {
 
     let (sorted, counts) = sort(rows, &keys).await?;
     let report = Report::begin(told.json, &told.tenant, store.bucket())?;
-    let comparison = Comparison { keys, store, asker, by: told.by, report, counts };
+    let by = told.by;
+    let comparison = Comparison { keys, store, asker, by, report, counts, asked: None };
     let counts = comparison.run(sorted).await?;
     Ok(if counts.all_there() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -84,12 +87,12 @@ async fn sort(mut rows: Rows, keys: &Keys<'_>) -> Result<(Sorted, Counts), Error
         progress.at(counts.rows, read);
         let whole = row.and_then(|row| {
             let wanted = row.whole();
-            keys.patterns(&wanted)?;
-            Ok(Waiting::new(keys.day_prefix(&wanted)?, &at, wanted))
+            keys.candidates(&wanted, None)?;
+            Ok(wanted)
         });
         match whole {
             // A write of some MiB now and then; nothing else runs here that would have to wait.
-            Ok(row) => spool.push(row).map_err(Error::Spool)?,
+            Ok(wanted) => spool.push(Waiting::new(&at, wanted)).map_err(Error::Spool)?,
             Err(why) => {
                 counts.bad += 1;
                 progress.say(&format!("{at}: {why}"));
@@ -98,7 +101,37 @@ async fn sort(mut rows: Rows, keys: &Keys<'_>) -> Result<(Sorted, Counts), Error
     }
     rows.end().await?;
     progress.end();
-    Ok((spool.sorted().map_err(Error::Spool)?, counts))
+    Ok((by_day(spool, keys).map_err(Error::Spool)?, counts))
+}
+
+/// Rows that know their calls, in the order of days.
+fn by_day(calls: Spool, keys: &Keys<'_>) -> io::Result<Sorted> {
+    let mut calls = calls.sorted()?;
+    let mut days = Spool::new()?;
+    loop {
+        let call = calls.call()?;
+        if call.is_empty() {
+            return days.sorted();
+        }
+        for mut row in call {
+            let prefixes = prefixes(keys, &row);
+            row.prefix = prefixes.into_iter().next().expect("a row has one day at least");
+            days.push(row)?;
+        }
+    }
+}
+
+/// What the keys of a row's days begin with.
+fn prefixes(keys: &Keys<'_>, row: &Waiting) -> Vec<String> {
+    let prefixes = keys.day_prefixes(&row.wanted(), row.call().as_ref());
+    prefixes.expect("its day was told when it was read")
+}
+
+fn sought(keys: &Keys<'_>, row: &Waiting) -> Sought {
+    let (wanted, call) = (row.wanted(), row.call());
+    let candidates = keys.candidates(&wanted, call.as_ref());
+    let candidates = candidates.expect("the row had them when it was read");
+    Sought { wanted, candidates, has_siblings: row.has_siblings() }
 }
 
 /// A day after the other, against the bucket.
@@ -110,6 +143,8 @@ struct Comparison<'a> {
     by: By,
     report: Report,
     counts: Counts,
+    /// The last call that was asked for; its other rows come next.
+    asked: Option<Wanted>,
 }
 
 impl Comparison<'_> {
@@ -118,11 +153,11 @@ impl Comparison<'_> {
         let mut progress = Progress::new("rows", Some(rows));
         let mut done = 0;
         loop {
-            let batch = sorted.batch(ROWS).map_err(Error::Spool)?;
+            let batch = sorted.day(ROWS).map_err(Error::Spool)?;
             let Some(first) = batch.first() else { break };
             let day = self.look(&first.prefix, &batch).await.map_err(Error::Store)?;
             for (row, state) in batch.iter().zip(day.states()) {
-                self.judge(row, state).await?;
+                self.judge(row, *state).await?;
             }
             done += batch.len() as u64;
             progress.at(done, done);
@@ -136,13 +171,22 @@ impl Comparison<'_> {
         Ok(self.counts)
     }
 
-    /// Lists a day and marks the rows that are found.
+    /// Lists a day and marks the rows that are found; then the days before and after it, where
+    /// rows that are not all there may be, too.
     async fn look(&self, prefix: &str, rows: &[Waiting]) -> Result<Day, Failure> {
-        let mut day = Day::new(rows.iter().map(|row| {
-            let wanted = row.wanted();
-            let patterns = self.keys.patterns(&wanted).expect("the row had them when it was read");
-            (wanted, patterns)
-        }));
+        let mut day = Day::new(rows.iter().map(|row| sought(&self.keys, row)));
+        self.list(prefix, &mut day).await?;
+        let found = rows.iter().zip(day.states());
+        let wanting = found.filter(|(_, state)| **state != State::Present);
+        let others = wanting.flat_map(|(row, _)| prefixes(&self.keys, row));
+        let others: BTreeSet<_> = others.filter(|other| !other.starts_with(prefix)).collect();
+        for other in others {
+            self.list(&other, &mut day).await?;
+        }
+        Ok(day)
+    }
+
+    async fn list(&self, prefix: &str, day: &mut Day) -> Result<(), Failure> {
         let mut page = None;
         loop {
             let (objects, next) = self.store.list(prefix, page).await?;
@@ -151,36 +195,45 @@ impl Comparison<'_> {
             }
             page = next;
             if page.is_none() {
-                return Ok(day);
+                return Ok(());
             }
         }
     }
 
-    /// Counts a row, lists it unless it is there, and asks for it if it is missing.
+    /// Counts a row, lists it unless it is there, and asks for it if it is missing or partial.
     async fn judge(&mut self, row: &Waiting, state: State) -> Result<(), Error> {
         match state {
             State::Present => {
                 self.counts.present += 1;
                 return Ok(());
             }
+            State::Partial => self.counts.partial += 1,
             State::Missing => self.counts.missing += 1,
             State::Empty => self.counts.empty += 1,
         }
-        let whole = row.wanted();
-        let patterns = self.keys.patterns(&whole).expect("the row had them when it was read");
-        self.report.recording(&row.at(), &whole, &patterns[0], state)?;
+        let Sought { wanted, candidates, .. } = sought(&self.keys, row);
+        self.report.recording(&row.at(), &wanted, &candidates[0].pattern, state)?;
         match &mut self.asker {
-            Some(asker) if state == State::Missing => Ok(asker.ask(named(whole, self.by)).await?),
+            Some(asker) if state != State::Empty => {
+                let wanted = named(row, self.by);
+                // All rows of a call are one request.
+                if self.asked.as_ref() != Some(&wanted) {
+                    asker.ask(wanted.clone()).await?;
+                    self.asked = Some(wanted);
+                }
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
 }
 
 /// By the one name, if it has that, else by the other.
-fn named(whole: Wanted, by: By) -> Wanted {
-    match by {
-        By::CallId if whole.call_id.is_some() => Wanted { file_name: None, ..whole },
-        By::FileName if whole.file_name.is_some() => Wanted { call_id: None, ..whole },
+fn named(row: &Waiting, by: By) -> Wanted {
+    let whole = row.wanted();
+    match (by, row.call()) {
+        (By::CallId, Some(call)) => call,
+        (By::FileName, _) if whole.file_name.is_some() => Wanted { call_id: None, ..whole },
         _ => whole,
     }
 }

@@ -15,6 +15,8 @@ use crate::request::{TenantId, Wanted};
 pub struct Counts {
     pub rows: u64,
     pub present: u64,
+    /// Of a call of several rows, with a single file in the bucket.
+    pub partial: u64,
     pub missing: u64,
     pub empty: u64,
     /// Which could not be used.
@@ -24,7 +26,7 @@ pub struct Counts {
 impl Counts {
     /// Whether all that the index lists is in the bucket.
     pub fn all_there(&self) -> bool {
-        self.missing + self.empty + self.bad == 0
+        self.partial + self.missing + self.empty + self.bad == 0
     }
 }
 
@@ -74,6 +76,7 @@ impl Report {
             State::Present => "present",
             State::Missing => "missing",
             State::Empty => "empty",
+            State::Partial => "partial",
         };
         if self.json {
             let listed = Listed {
@@ -95,7 +98,7 @@ impl Report {
 
     /// The counts, and what was asked for.
     pub fn end(mut self, counts: Counts, asked: Option<Asked>) -> io::Result<()> {
-        let Counts { rows, present, missing, empty, bad } = counts;
+        let Counts { rows, present, partial, missing, empty, bad } = counts;
         if self.json {
             let end = if self.listed == 0 { "" } else { "\n" };
             let tail = serde_json::to_string(&Tail { counts, asked })?;
@@ -103,7 +106,8 @@ impl Report {
         } else {
             writeln!(
                 self.out,
-                "{rows} rows: {present} present, {missing} missing, {empty} empty, {bad} not usable"
+                "{rows} rows: {present} present, {partial} partial, {missing} missing, \
+                 {empty} empty, {bad} not usable"
             )?;
             if let Some(asked) = asked {
                 writeln!(self.out, "{asked}")?;

@@ -21,6 +21,11 @@ impl KeyPattern {
         self.0.strip_suffix(".*")
     }
 
+    /// Whether the extension is a part of it at all.
+    pub fn has_extension(&self) -> bool {
+        self.0.contains('*')
+    }
+
     /// The key, were this its extension.
     pub fn with(&self, extension: &str) -> String {
         self.0.replace('*', &encode(extension))

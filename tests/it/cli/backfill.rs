@@ -117,7 +117,10 @@ async fn a_dump_that_was_killed_and_run_again_loses_and_doubles_nothing() {
     assert_eq!(told.expanded.keys().filter(|id| id.starts_with("\"year")).count(), 2);
     assert_eq!(world.store.s3().keys(&world.bucket, "").await.len(), ROWS);
     let ended = desk.run(RECONCILE);
-    assert_eq!(found(&ended), "1500 rows: 1500 present, 0 missing, 0 empty, 0 not usable");
+    assert_eq!(
+        found(&ended),
+        "1500 rows: 1500 present, 0 partial, 0 missing, 0 empty, 0 not usable"
+    );
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     worker.stop().await;
 }
@@ -152,7 +155,10 @@ async fn what_was_dumped_is_all_there_although_a_worker_was_killed() {
         }
     }
     let ended = desk.run(RECONCILE);
-    assert_eq!(found(&ended), "1100 rows: 1100 present, 0 missing, 0 empty, 0 not usable");
+    assert_eq!(
+        found(&ended),
+        "1100 rows: 1100 present, 0 partial, 0 missing, 0 empty, 0 not usable"
+    );
     assert_eq!(ended.code, 0, "{}", ended.stderr);
 
     // Somebody deletes one, somebody empties another: the one can be asked for.
@@ -169,7 +175,7 @@ async fn what_was_dumped_is_all_there_although_a_worker_was_killed() {
     assert_snapshot!(stdout.collect::<String>(), @r"
     empty    acme/2026/04/24/1777093663-7.*  (line 8)
     missing  acme/2026/04/25/1777093663-1050.*  (line 1051)
-    1100 rows: 1098 present, 1 missing, 1 empty, 0 not usable
+    1100 rows: 1098 present, 0 partial, 1 missing, 1 empty, 0 not usable
     asked for 1 recording in 1 request, [id]
     ");
     let back = || async { world.store.s3().object(&world.bucket, gone).await };

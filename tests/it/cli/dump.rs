@@ -74,6 +74,37 @@ async fn an_index_is_asked_for_in_requests_of_at_most_a_thousand() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_rows_of_a_call_are_one_request_that_says_how_many_they_are() {
+    let world = World::new().await;
+    let desk = Desk::new(&world.config(&[]));
+    let of = |call: &str, file: &str| row(call, DAY, &format!("X:/4/0/20260425/512/{file}.V3"));
+    let later = of("1777093663-2", "b").replace(" 12:00:00", " 12:30:00");
+    let other_centre = of("1777093663-2", "d").replacen(",1,512,", ",2,512,", 1);
+    desk.file(
+        "package.zip",
+        package(&[
+            ("20260425_record_1.csv", of("1777093663-2", "a") + &of("1777093663-1", "c")),
+            ("20260425_record_2.csv", later + &other_centre),
+        ]),
+    );
+    let line = "dump --config callvault.toml --tenant acme --index package.zip";
+    let ended = desk.run(line);
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+    let call = |id: &str, cc_id: &str, end: &str| json!({ "callId": id, "ccId": cc_id, "callBegin": "2026-04-25T11:55:00Z", "callEnd": end });
+    let mut two = call("1777093663-2", "1", "2026-04-25T12:30:00Z");
+    two["expected"] = json!(2);
+    let noon = "2026-04-25T12:00:00Z";
+    let expected = [call("1777093663-1", "1", noon), two, call("1777093663-2", "2", noon)];
+    assert_eq!(world.take("jobs").await.json()["recordings"], json!(expected));
+
+    assert_eq!(desk.run(&format!("{line} --by file-name")).code, 0);
+    let by_file = world.take("jobs").await.json()["recordings"].clone();
+    let by_file = by_file.as_array().expect("a list");
+    assert_eq!(by_file.len(), 4);
+    assert!(by_file.iter().all(|recording| recording["expected"].is_null()), "{by_file:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn names_are_asked_for_in_one_request() {
     let world = World::new().await;
     let desk = Desk::new(&world.config(&[]));

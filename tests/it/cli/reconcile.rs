@@ -48,7 +48,7 @@ async fn any_key_of_a_recording_on_its_day_will_do() {
     missing  acme/2026/04/24/1-8.*  (line 9)
     empty    acme/2026/04/25/1-5.*  (line 6)
     missing  acme/2026/04/25/1-7.*  (line 8)
-    9 rows: 5 present, 2 missing, 1 empty, 1 not usable
+    9 rows: 5 present, 0 partial, 2 missing, 1 empty, 1 not usable
     ");
     let ended = desk.run(&format!("{line} --json"));
     assert_eq!(ended.code, 1);
@@ -62,12 +62,15 @@ async fn any_key_of_a_recording_on_its_day_will_do() {
             { "state": "missing", "line": 8, "callId": "1-7", "fileName": none,
               "key": "acme/2026/04/25/1-7.*" },
         ],
-        "rows": 9, "present": 5, "missing": 2, "empty": 1, "bad": 1,
+        "rows": 9, "present": 5, "partial": 0, "missing": 2, "empty": 1, "bad": 1,
     });
     assert_eq!(report, expected);
 
     desk.file("record.csv", row("1-1", DAY, ""));
-    assert_eq!(desk.printed(line, &[]), "1 rows: 1 present, 0 missing, 0 empty, 0 not usable\n");
+    assert_eq!(
+        desk.printed(line, &[]),
+        "1 rows: 1 present, 0 partial, 0 missing, 0 empty, 0 not usable\n"
+    );
     let whole = desk.printed(&format!("{line} --json"), &[]);
     let whole: Value = serde_json::from_str(&whole).expect("one JSON document");
     assert_eq!(whole["recordings"], json!([]));
@@ -81,6 +84,102 @@ async fn any_key_of_a_recording_on_its_day_will_do() {
     let timeless = |row: String| row.replace(&format!("{DAY} 11:55:00,{DAY} 12:00:00"), ",");
     desk.file("record.csv", timeless(row("1-1", DAY, "X:/4/0/20260425/512/7.V3")));
     assert_eq!(desk.run(line).code, 0);
+}
+
+/// The second rows of calls come after the first rows of all.
+fn calls_of_two(calls: &[&str]) -> String {
+    let rows = |part: &str| -> String {
+        let file = |call: &str| format!("X:/4/0/20260425/512/{call}{part}.V3");
+        calls.iter().map(|call| row(call, DAY, &file(call))).collect()
+    };
+    rows("a") + &rows("b")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_file_does_not_stand_for_a_call_of_several() {
+    let world = World::new().await;
+    let desk = Desk::new(&world.config(&[]));
+    let stored = [
+        "2-1.wav",
+        // All of a call: one ZIP, what was unpacked of it, each recording by its own name.
+        "2-2.zip",
+        "2-3/1.wav",
+        "2-3/2.wav",
+        "X_4_0_20260425_512_2-4a.wav",
+        "2-4_X_4_0_20260425_512_2-4b.wav",
+        // One by its own name, and one that is of either.
+        "X_4_0_20260425_512_2-5a.wav",
+        "2-5.wav",
+        "2-6/1.wav",
+        "2-8.wav",
+    ];
+    for name in stored {
+        world.store.s3().put(&world.bucket, &format!("acme/2026/04/25/{name}"), b"x", &[]).await;
+    }
+    let calls = ["2-1", "2-2", "2-3", "2-4", "2-5", "2-6", "2-7"];
+    desk.file("record.csv", calls_of_two(&calls) + &row("2-8", DAY, ""));
+    let line = "reconcile --config callvault.toml --tenant acme --index record.csv --enqueue";
+    let ended = desk.run(line);
+    assert_eq!((ended.code, ended.stderr.as_str()), (1, ""));
+    let (report, asked) = ended.stdout.split_once("asked for").expect("it asks");
+    assert_snapshot!(report, @r"
+    partial  acme/2026/04/25/2-1.*  (line 1)
+    partial  acme/2026/04/25/2-1.*  (line 8)
+    partial  acme/2026/04/25/2-5.*  (line 12)
+    partial  acme/2026/04/25/2-6.*  (line 6)
+    partial  acme/2026/04/25/2-6.*  (line 13)
+    missing  acme/2026/04/25/2-7.*  (line 7)
+    missing  acme/2026/04/25/2-7.*  (line 14)
+    15 rows: 8 present, 5 partial, 2 missing, 0 empty, 0 not usable
+    ");
+    assert!(asked.starts_with(" 4 recordings in 1 request"), "{asked}");
+    let dump = world.take("jobs").await.json();
+    let of = |call: &str| {
+        json!({ "callId": call, "ccId": "1", "expected": 2,
+                "callBegin": "2026-04-25T11:55:00Z", "callEnd": "2026-04-25T12:00:00Z" })
+    };
+    assert_eq!(dump["recordings"], json!(["2-1", "2-5", "2-6", "2-7"].map(of)), "a call once");
+
+    let ended = desk.run(&format!("{line} --by file-name --json"));
+    let report: Value = serde_json::from_str(&ended.stdout).expect("one JSON document");
+    let counts = ["rows", "present", "partial", "missing"].map(|name| report[name].clone());
+    assert_eq!(json!(counts), json!([15, 8, 5, 2]));
+    assert_eq!(report["recordings"][0]["state"], "partial");
+    let dump = world.take("jobs").await.json();
+    let recordings = dump["recordings"].as_array().expect("a list");
+    assert_eq!(recordings.len(), 7, "a recording each");
+    assert!(recordings.iter().all(|recording| recording["expected"].is_null()), "{dump}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_over_midnight_is_looked_for_on_both_days() {
+    let world = World::new().await;
+    let desk = Desk::new(&world.config(&[]));
+    for key in ["24/3-1.wav", "25/3-2.wav", "25/3-4.zip", "24/3-5.wav", "23/3-3.wav"] {
+        let key = format!("acme/2026/04/{key}");
+        world.store.s3().put(&world.bucket, &key, b"x", &[]).await;
+    }
+    let at = |call: &str, begin: &str, end: &str| {
+        let times = format!("{DAY} 11:55:00,{DAY} 12:00:00");
+        row(call, DAY, "").replace(&times, &format!("2026-04-{begin}:00,2026-04-{end}:00"))
+    };
+    let over = |call: &str| at(call, "24 23:55", "25 00:05");
+    let index = over("3-1")
+        + &over("3-2")
+        + &over("3-3")
+        // Of a call of two the message gives the day on which it ended.
+        + &at("3-4", "24 23:50", "24 23:58")
+        + &at("3-4", "25 00:01", "25 00:05")
+        // Not over midnight, and on another day.
+        + &at("3-5", "25 00:01", "25 00:05");
+    desk.file("record.csv", index);
+    let line = "reconcile --config callvault.toml --tenant acme --index record.csv";
+    let ended = desk.run(line);
+    assert_snapshot!(ended.stdout, @r"
+    missing  acme/2026/04/25/3-3.*  (line 3)
+    missing  acme/2026/04/25/3-5.*  (line 6)
+    6 rows: 4 present, 0 partial, 2 missing, 0 empty, 0 not usable
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,5 @@
-//! The rows of an index in the order of their days, in memory that does not grow with the index.
+//! The rows of an index in another order, in memory that does not grow with the index: call by call,
+//! so that it is known how many each has, or day by day.
 //!
 //! An external merge sort: rows go to a temporary file in sorted runs, which are merged when they
 //! are read back. The file has no name and is gone with this process.
@@ -14,32 +15,43 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::index::Position;
-use crate::request::{BadName, CallId, CcId, FileName, Wanted};
+use crate::request::{BadName, CallId, CcId, FileName, MAX_EXPECTED, Wanted};
 
 /// What is sorted in memory before it goes to the file, in bytes.
 const RUN: usize = 8 * 1024 * 1024;
 /// What of a run is in memory while runs are merged.
 const AHEAD: usize = 32 * 1024;
 
-/// A row as it waits for its day.
+/// A row as it waits for its turn. Rows are sorted by the fields in their order here.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Waiting {
-    /// What the keys of its day begin with. First, since rows are sorted by it.
+    /// What the keys of its day begin with; empty where calls come one after the other.
     pub prefix: String,
+    call_id: Option<String>,
+    cc_id: Option<String>,
     file: Option<String>,
     line: u64,
-    call_id: Option<String>,
     file_name: Option<String>,
-    cc_id: Option<String>,
     call_begin: Option<i64>,
     call_end: Option<i64>,
+    call: Call,
+}
+
+/// What the rows of a call say together, each of which has a recording of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Call {
+    rows: u16,
+    /// The first of them.
+    begin: Option<i64>,
+    /// The last of them.
+    end: Option<i64>,
 }
 
 impl Waiting {
-    pub fn new(prefix: String, at: &Position, wanted: Wanted) -> Self {
+    pub fn new(at: &Position, wanted: Wanted) -> Self {
         let seconds = |time: Option<Timestamp>| time.map(Timestamp::as_second);
         Self {
-            prefix,
+            prefix: String::new(),
             file: at.file.as_deref().map(str::to_owned),
             line: at.line,
             call_id: wanted.call_id.map(|id| id.to_string()),
@@ -47,6 +59,7 @@ impl Waiting {
             cc_id: wanted.cc_id.map(|id| id.to_string()),
             call_begin: seconds(wanted.call_begin),
             call_end: seconds(wanted.call_end),
+            call: Call::default(),
         }
     }
 
@@ -56,13 +69,6 @@ impl Waiting {
 
     /// The recording with all that the row says of it.
     pub fn wanted(&self) -> Wanted {
-        fn again<T>(text: &Option<String>, new: fn(String) -> Result<T, BadName>) -> Option<T> {
-            text.as_ref().map(|text| new(text.clone()).expect("it was good in the row"))
-        }
-        let time = |seconds: Option<i64>| {
-            let time = |seconds| Timestamp::from_second(seconds).expect("it was a time in the row");
-            seconds.map(time)
-        };
         Wanted {
             call_id: again(&self.call_id, CallId::new),
             file_name: again(&self.file_name, FileName::new),
@@ -73,11 +79,41 @@ impl Waiting {
         }
     }
 
+    /// All recordings of its call as one request; `None` where the row names no call.
+    pub fn call(&self) -> Option<Wanted> {
+        Some(Wanted {
+            call_id: Some(again(&self.call_id, CallId::new)?),
+            cc_id: again(&self.cc_id, CcId::new),
+            call_begin: time(self.call.begin),
+            call_end: time(self.call.end),
+            expected: self.has_siblings().then_some(self.call.rows),
+            ..Wanted::default()
+        })
+    }
+
+    /// Whether its call has other rows, too.
+    pub fn has_siblings(&self) -> bool {
+        self.call.rows > 1
+    }
+
+    fn is_sibling(&self, other: &Self) -> bool {
+        self.call_id.is_some() && (&self.call_id, &self.cc_id) == (&other.call_id, &other.cc_id)
+    }
+
     fn bytes(&self) -> usize {
         let texts = [&self.file, &self.call_id, &self.file_name, &self.cc_id];
         let texts = texts.into_iter().flatten().map(String::len);
         size_of::<Self>() + self.prefix.len() + texts.sum::<usize>()
     }
+}
+
+fn again<T>(text: &Option<String>, new: fn(String) -> Result<T, BadName>) -> Option<T> {
+    text.as_ref().map(|text| new(text.clone()).expect("it was good in the row"))
+}
+
+fn time(seconds: Option<i64>) -> Option<Timestamp> {
+    let time = |seconds| Timestamp::from_second(seconds).expect("it was a time in the row");
+    seconds.map(time)
 }
 
 /// Takes rows in any order.
@@ -106,7 +142,7 @@ impl Spool {
         if self.bytes < RUN { Ok(()) } else { self.write_run() }
     }
 
-    /// The rows, by prefix and then by line.
+    /// The rows, by prefix, then by call, then by line.
     ///
     /// # Errors
     /// The temporary file cannot be written, or be read again.
@@ -165,14 +201,39 @@ pub struct Sorted {
 }
 
 impl Sorted {
-    /// The next rows of one prefix, at most `most`; none at the end.
+    /// The next rows of one day, at most `most`; none at the end.
     ///
     /// # Errors
     /// The temporary file cannot be read.
-    pub fn batch(&mut self, most: usize) -> io::Result<Vec<Waiting>> {
+    pub fn day(&mut self, most: usize) -> io::Result<Vec<Waiting>> {
+        self.batch(most, |first, row| first.prefix == row.prefix)
+    }
+
+    /// The next rows of one call, or one that names none; none at the end. Each knows then what they
+    /// say together.
+    ///
+    /// # Errors
+    /// The temporary file cannot be read.
+    pub fn call(&mut self) -> io::Result<Vec<Waiting>> {
+        let mut rows = self.batch(MAX_EXPECTED.into(), Waiting::is_sibling)?;
+        let call = Call {
+            rows: u16::try_from(rows.len()).unwrap_or(MAX_EXPECTED),
+            begin: rows.iter().filter_map(|row| row.call_begin).min(),
+            end: rows.iter().filter_map(|row| row.call_end).max(),
+        };
+        rows.iter_mut().for_each(|row| row.call = call.clone());
+        Ok(rows)
+    }
+
+    /// The next rows that belong to the first of them, at most `most`.
+    fn batch(
+        &mut self,
+        most: usize,
+        belongs: impl Fn(&Waiting, &Waiting) -> bool,
+    ) -> io::Result<Vec<Waiting>> {
         let mut batch: Vec<Waiting> = Vec::new();
         while let Some(Reverse((row, run))) = self.next.pop() {
-            let other = batch.first().is_some_and(|first| first.prefix != row.prefix);
+            let other = batch.first().is_some_and(|first| !belongs(first, &row));
             if other || batch.len() == most {
                 self.next.push(Reverse((row, run)));
                 break;
@@ -197,36 +258,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_come_back_by_day_and_line_in_batches() {
+    fn rows_come_back_by_day_and_call_in_batches() {
         let mut spool = Spool::new().unwrap();
         let day = |n: u64| format!("acme/2026/01/{:02}/", n % 31 + 1);
         let rows = 90_000;
         for line in 0..rows {
             let row = Wanted {
-                call_id: CallId::new(format!("1777093663-{line}")).ok(),
+                call_id: CallId::new(format!("1777093663-{line:05}")).ok(),
                 file_name: FileName::new(format!("X:/{}/{line}.V3", "long/".repeat(30))).ok(),
                 cc_id: CcId::new("1").ok(),
                 call_end: Timestamp::from_second(1_777_093_663).ok(),
                 ..Wanted::default()
             };
-            // Downwards, so that each run has rows of every day.
             let at = Position { file: Some("r".into()), line: rows - line };
-            spool.push(Waiting::new(day(rows - line), &at, row)).unwrap();
+            let row = Waiting { prefix: day(rows - line), ..Waiting::new(&at, row) };
+            spool.push(row).unwrap();
         }
         assert!(spool.ends.len() > 1, "more than one run");
         let mut sorted = spool.sorted().unwrap();
         let (mut last, mut seen, mut batches) = ((String::new(), 0), 0, 0);
         loop {
-            let batch = sorted.batch(1000).unwrap();
+            let batch = sorted.day(1000).unwrap();
             let Some(first) = batch.first() else { break };
             assert!(batch.len() <= 1000 && batch.iter().all(|row| row.prefix == first.prefix));
             for row in &batch {
                 assert_eq!(row.prefix, day(row.line));
                 let wanted = row.wanted();
-                let call = format!("1777093663-{}", rows - row.line);
+                let call = format!("1777093663-{:05}", rows - row.line);
                 assert_eq!(wanted.call_id.unwrap().as_str(), call);
                 assert_eq!(wanted.call_end.unwrap().as_second(), 1_777_093_663);
-                let now = (row.prefix.clone(), row.line);
+                let now = (row.prefix.clone(), rows - row.line);
                 assert!(now > last, "{now:?} after {last:?}");
                 last = now;
                 seen += 1;
@@ -234,5 +295,58 @@ mod tests {
             batches += 1;
         }
         assert_eq!((seen, batches), (rows, 93));
+    }
+
+    #[test]
+    fn a_call_has_all_its_rows_and_a_bound() {
+        let mut spool = Spool::new().unwrap();
+        let mut line = 0;
+        let mut push = |call: &str, cc_id: &str, times: Option<(i64, i64)>| {
+            line += 1;
+            let time = |seconds| Timestamp::from_second(seconds).unwrap();
+            let row = Wanted {
+                call_id: CallId::new(call).ok(),
+                cc_id: CcId::new(cc_id).ok(),
+                call_begin: times.map(|(begin, _)| time(begin)),
+                call_end: times.map(|(_, end)| time(end)),
+                ..Wanted::default()
+            };
+            spool.push(Waiting::new(&Position { file: None, line }, row)).unwrap();
+        };
+        push("b", "1", Some((200, 300)));
+        push("a", "1", None);
+        push("", "1", None);
+        push("b", "2", None);
+        push("b", "1", Some((100, 200)));
+        push("", "1", None);
+        for _ in 0..1001 {
+            push("c", "1", None);
+        }
+        let mut sorted = spool.sorted().unwrap();
+        let mut told = Vec::new();
+        loop {
+            let rows = sorted.call().unwrap();
+            let Some(first) = rows.first() else { break };
+            let of = first.call().map(|call| {
+                let seconds = |time: Option<Timestamp>| time.map(Timestamp::as_second);
+                (
+                    call.call_id.unwrap().to_string() + call.cc_id.unwrap().as_str(),
+                    call.expected,
+                    seconds(call.call_begin).zip(seconds(call.call_end)),
+                )
+            });
+            told.push((rows.iter().map(|row| row.line).collect::<Vec<_>>(), of));
+        }
+        let of = |name: &str, expected, times| Some((name.to_owned(), expected, times));
+        let expected = [
+            (vec![3], None),
+            (vec![6], None),
+            (vec![2], of("a1", None, None)),
+            (vec![1, 5], of("b1", Some(2), Some((100, 300)))),
+            (vec![4], of("b2", None, None)),
+            ((7..1007).collect(), of("c1", Some(1000), None)),
+            (vec![1007], of("c1", None, None)),
+        ];
+        assert_eq!(told, expected);
     }
 }
