@@ -10,11 +10,13 @@ mod support;
 mod case;
 mod floor;
 mod report;
+mod stage;
 
 use std::process::ExitCode;
 
-use case::{CASES, Case, Stage};
+use case::{CASES, Case};
 use report::Measured;
+use stage::Stage;
 
 const USAGE: &str =
     "usage: make bench ARGS='[64KiB] [2MiB] [64MiB] [--rounds N] [--verify] [--tls]'";

@@ -1,9 +1,10 @@
 //! The configuration (contract 6): every key typed, validated and with its default, in one place.
 //!
 //! Only `cli` sees [`Config`] whole; the parts of the program get their own section. A section's
-//! file holds its type and reads it key by key; `reader` does the looking up and keeps the books;
-//! `layers` are what is looked into. Nothing here asks the process for its environment.
+//! file holds its type and reads it key by key; `reader` goes through the sections and closes the
+//! `books` that they write; `layers` are what is looked into. Nothing here asks the process for its environment.
 
+mod books;
 mod broker;
 mod ccfs;
 mod effective;

@@ -4,8 +4,9 @@
 //! From these calls alone come the effective view, the list of known keys and every mistake, so
 //! that a key stands once in the code. Knows no key itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use super::books::Books;
 use super::effective::{self, Effective, EffectiveSection, Source};
 use super::layers::{Environment, Node, PREFIX, Table, Value};
 use super::mistake::{Mistake, Mistakes, Place, Wrong};
@@ -15,36 +16,16 @@ use super::section::{Scope, Section, Stage};
 /// One pass over a configuration.
 pub(super) struct Reader<'a> {
     file: &'a Table,
-    pub(super) environment: &'a Environment,
-    mistakes: Vec<Mistake>,
-    warnings: Vec<String>,
+    books: Books<'a>,
     effective: Effective,
-    /// Full names of the keys that sections asked for.
-    pub(super) known: Vec<String>,
-    /// Known keys that the environment can set.
-    pub(super) variables: Vec<String>,
-    /// Variables that were looked up, or named by an `_env` form.
-    pub(super) used: BTreeSet<String>,
     /// Keys in the file, to be held against `known` once that is whole.
     present: Vec<(String, Place)>,
-    /// Required keys that tenants lack, with the tenants.
-    pub(super) missing: BTreeMap<String, Vec<String>>,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(file: &'a Table, environment: &'a Environment) -> Self {
-        Self {
-            file,
-            environment,
-            mistakes: Vec::new(),
-            warnings: Vec::new(),
-            effective: Effective::default(),
-            known: Vec::new(),
-            variables: Vec::new(),
-            used: BTreeSet::new(),
-            present: Vec::new(),
-            missing: BTreeMap::new(),
-        }
+        let (books, effective) = (Books::new(environment), Effective::default());
+        Self { file, books, effective, present: Vec::new() }
     }
 
     /// Reads a section whose required keys must be there.
@@ -86,7 +67,7 @@ impl<'a> Reader<'a> {
         read: impl FnOnce(&mut Section<'_, 'a>) -> T,
     ) -> T {
         let own_name = format!("{label}.{name}");
-        self.known.push(own_name.clone());
+        self.books.known.push(own_name.clone());
         let own = self.table(table, name, &own_name);
         let own = Scope { name: own_name, table: own, variables: None, place: None };
         let base = self.global(name);
@@ -96,7 +77,7 @@ impl<'a> Reader<'a> {
 
     /// The elements of `[[tenants]]`; `None`: a mistake was recorded.
     pub fn tenants(&mut self) -> Option<Vec<&'a Node>> {
-        self.known.push("tenants".into());
+        self.books.known.push("tenants".into());
         let file = self.file;
         match file.get("tenants").map(|node| (&node.value, &node.place)) {
             Some((Value::List(nodes), _)) => Some(nodes.iter().collect()),
@@ -111,11 +92,11 @@ impl<'a> Reader<'a> {
     }
 
     pub fn mistake(&mut self, key: impl Into<String>, place: Option<Place>, wrong: Wrong) {
-        self.mistakes.push(Mistake::new(key, place, wrong));
+        self.books.mistake(key, place, wrong);
     }
 
     pub fn warn(&mut self, warning: impl Into<String>) {
-        self.warnings.push(warning.into());
+        self.books.warn(warning);
     }
 
     /// Where a key that was read is set; `None`: it has its default.
@@ -130,11 +111,11 @@ impl<'a> Reader<'a> {
     /// The full names of all keys that were asked for.
     #[cfg(test)]
     pub fn known(&self) -> &[String] {
-        &self.known
+        &self.books.known
     }
 
     fn global(&mut self, name: &'static str) -> Scope<'a> {
-        self.known.push(name.into());
+        self.books.known.push(name.into());
         let table = self.table(self.file, name, name);
         Scope { name: name.into(), table, variables: Some(name), place: None }
     }
@@ -164,7 +145,7 @@ impl<'a> Reader<'a> {
             };
             self.present.extend(scope.table.into_iter().flatten().map(place));
         }
-        let mut section = Section::new(self, scopes, stage, tenant);
+        let mut section = Section::new(&mut self.books, scopes, stage, tenant);
         let value = read(&mut section);
         let rows = section.into_rows();
         // A tenant that sets nothing over the global section has no section of its own to show.
@@ -180,39 +161,39 @@ impl<'a> Reader<'a> {
         self.present.extend(top);
         self.unknown_keys();
         self.unknown_variables();
-        for (key, tenants) in std::mem::take(&mut self.missing) {
+        for (key, tenants) in std::mem::take(&mut self.books.missing) {
             let (section, _) = key.rsplit_once('.').unwrap_or(("", &key));
             let what = format!("is required, and missing for {}", tenants.join(", "));
             let fix = format!("set it in [{section}] or in the tenant's [tenants.{section}]");
             self.mistake(key, None, Wrong::new(what, fix));
         }
-        if self.mistakes.is_empty() {
-            Ok((self.effective, self.warnings))
+        if self.books.mistakes.is_empty() {
+            Ok((self.effective, self.books.warnings))
         } else {
-            Err(Mistakes::new(self.mistakes))
+            Err(Mistakes::new(self.books.mistakes))
         }
     }
 
     fn unknown_keys(&mut self) {
-        let known: BTreeSet<&str> = self.known.iter().map(String::as_str).collect();
+        let known: BTreeSet<&str> = self.books.known.iter().map(String::as_str).collect();
         let unknown = self.present.iter().filter(|(key, _)| !known.contains(key.as_str()));
         let mistake = |(key, place): &(String, Place)| {
-            let nearest = nearest::key(key, &self.known).unwrap_or_default();
+            let nearest = nearest::key(key, &self.books.known).unwrap_or_default();
             let wrong = Wrong::new("is not known", format!("did you mean {nearest}?"));
             Mistake::new(key, Some(place.clone()), wrong)
         };
         let mistakes: Vec<_> = unknown.map(mistake).collect();
-        self.mistakes.extend(mistakes);
+        self.books.mistakes.extend(mistakes);
     }
 
     fn unknown_variables(&mut self) {
-        for name in self.environment.names() {
+        for name in self.books.environment.names() {
             let place = Some(Place::Environment(name.into()));
             let Some(path) = name.strip_prefix(PREFIX) else {
                 self.near_miss(name);
                 continue;
             };
-            if self.used.contains(name) {
+            if self.books.used.contains(name) {
                 continue;
             }
             let key = path.to_ascii_lowercase().replace("__", ".");
@@ -222,22 +203,22 @@ impl<'a> Reader<'a> {
                     "write them in the file; secret_key_env names a variable with the secret",
                 )
             } else {
-                let known = self.variables.iter().map(String::as_str);
+                let known = self.books.variables.iter().map(String::as_str);
                 let nearest = nearest::alike(&name.to_ascii_uppercase(), known).unwrap_or_default();
                 Wrong::new("is not known", format!("did you mean {nearest}?"))
             };
-            self.mistakes.push(Mistake::new("", place, wrong));
+            self.books.mistakes.push(Mistake::new("", place, wrong));
         }
     }
 
     /// `CALLVAULT_BROKER_URL`: does nothing, and nobody would notice.
     fn near_miss(&mut self, name: &str) {
         let flat = |name: &str| name.to_ascii_uppercase().replace("__", "_");
-        if !self.used.contains(name)
-            && let Some(meant) = self.variables.iter().find(|known| flat(known) == flat(name))
+        if !self.books.used.contains(name)
+            && let Some(meant) = self.books.variables.iter().find(|known| flat(known) == flat(name))
         {
             let warning = format!("{name} has no effect; did you mean {meant}?");
-            self.warnings.push(warning);
+            self.books.warnings.push(warning);
         }
     }
 }

@@ -1,13 +1,13 @@
 //! One section while it is read: its keys looked up through its scopes and layers, and what was
-//! found booked with the reader. `kinds` and `forms` give it a getter for every kind of value.
+//! found put into the books. `kinds` and `forms` give it a getter for every kind of value.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::books::Books;
 use super::effective::{Row, Source};
 use super::layers::{Kind, Node, Table, variable};
 use super::mistake::{Place, Wrong};
-use super::reader::Reader;
 
 /// Where a section's keys are looked for: one table of the file, with or without variables.
 pub(super) struct Scope<'a> {
@@ -36,7 +36,7 @@ struct Found {
 
 /// One section while it is read.
 pub(super) struct Section<'r, 'a> {
-    reader: &'r mut Reader<'a>,
+    books: &'r mut Books<'a>,
     /// The most specific first.
     scopes: Vec<Scope<'a>>,
     stage: Stage,
@@ -54,13 +54,13 @@ pub(super) struct Present {
 
 impl<'r, 'a> Section<'r, 'a> {
     pub(super) fn new(
-        reader: &'r mut Reader<'a>,
+        books: &'r mut Books<'a>,
         scopes: Vec<Scope<'a>>,
         stage: Stage,
         tenant: Option<&str>,
     ) -> Self {
         let tenant = tenant.map(str::to_owned);
-        Self { reader, scopes, stage, tenant, found: BTreeMap::new(), rows: Vec::new() }
+        Self { books, scopes, stage, tenant, found: BTreeMap::new(), rows: Vec::new() }
     }
 
     pub(super) fn into_rows(self) -> Vec<Row> {
@@ -83,9 +83,9 @@ impl<'r, 'a> Section<'r, 'a> {
     /// Remembers that a key exists, wherever it is looked for.
     pub(super) fn know(&mut self, key: &str) {
         for scope in &self.scopes {
-            self.reader.known.push(format!("{}.{key}", scope.name));
+            self.books.known.push(format!("{}.{key}", scope.name));
             if let Some(section) = scope.variables {
-                self.reader.variables.push(variable(section, key));
+                self.books.variables.push(variable(section, key));
             }
         }
     }
@@ -116,10 +116,10 @@ impl<'r, 'a> Section<'r, 'a> {
             (Layer::Environment, None) => Ok(None),
             (Layer::Environment, Some(section)) => {
                 let name = variable(section, key);
-                match self.reader.environment.node(&name, kind) {
+                match self.books.environment.node(&name, kind) {
                     None => Ok(None),
                     Some(read) => {
-                        self.reader.used.insert(name.clone());
+                        self.books.used.insert(name.clone());
                         read.map(Some).map_err(|wrong| {
                             self.wrong(scope, key, Some(Place::Environment(name)), wrong);
                         })
@@ -133,17 +133,17 @@ impl<'r, 'a> Section<'r, 'a> {
     pub(super) fn entry_variables(&mut self, scope: usize, key: &str) -> Vec<(String, Node)> {
         let Some(section) = self.scopes[scope].variables else { return Vec::new() };
         let name = variable(section, key);
-        let entries = self.reader.environment.entries(&name);
+        let entries = self.books.environment.entries(&name);
         let entries: Vec<_> = entries.map(|(entry, node)| (entry.to_owned(), node)).collect();
         let used = entries.iter().map(|(_, node)| node.place.to_string());
-        self.reader.used.extend(used);
+        self.books.used.extend(used);
         entries
     }
 
     /// A variable that an `_env` form names.
     pub(super) fn named_variable(&mut self, name: &str) -> Option<&'a str> {
-        self.reader.used.insert(name.to_owned());
-        self.reader.environment.get(name)
+        self.books.used.insert(name.to_owned());
+        self.books.environment.get(name)
     }
 
     /// Remembers a value that takes effect. A tenant's section shows only what it sets itself.
@@ -172,11 +172,11 @@ impl<'r, 'a> Section<'r, 'a> {
                 self.rows.push(Row { key: key.into(), value: None, source, default: None });
             }
             (Some(tenant), Stage::Whole) if self.scopes.len() > 1 => {
-                self.reader.missing.entry(name).or_default().push(tenant.clone());
+                self.books.missing.entry(name).or_default().push(tenant.clone());
             }
             (_, Stage::Whole) => {
                 let wrong = Wrong::new("is required, and missing", "set it");
-                self.reader.mistake(name, place, wrong);
+                self.books.mistake(name, place, wrong);
             }
         }
     }
@@ -184,7 +184,7 @@ impl<'r, 'a> Section<'r, 'a> {
     /// Records a mistake about a value found in a scope.
     pub(super) fn wrong(&mut self, scope: usize, key: &str, place: Option<Place>, wrong: Wrong) {
         let name = format!("{}.{key}", self.scopes[scope].name);
-        self.reader.mistake(name, place, wrong);
+        self.books.mistake(name, place, wrong);
     }
 
     /// Records that a key that was read does not fit another. Only keys of a whole section are
@@ -205,7 +205,7 @@ impl<'r, 'a> Section<'r, 'a> {
     }
 
     pub(super) fn warn(&mut self, warning: impl Into<String>) {
-        self.reader.warn(warning);
+        self.books.warn(warning);
     }
 
     /// Records where a secret came from; the row says whether it is set, never what it is.
