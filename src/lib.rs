@@ -21,6 +21,7 @@ pub mod clock;
 pub mod crash;
 pub mod failure;
 pub mod finding;
+pub mod identifiers;
 pub mod lifecycle;
 pub mod logging;
 pub mod trust;

@@ -1,6 +1,8 @@
 //! Where log lines go and what they look like: stderr, as text for people or JSON for machines.
 //!
-//! What is in a line is for those who write it; nothing here may widen it. The AMQP client is kept
+//! What is in a line is for those who write it; nothing here may widen it. Where call ids are to be
+//! hashed, of libraries no more is written than what they find worth telling, since at debug they may
+//! show a key as a part of a URL. The AMQP client is kept
 //! silent whatever `log.level` says: it writes whole frames, so the broker's password and message
 //! bodies, at trace, and a returned message with its body at warn (contract 1.8).
 
@@ -13,7 +15,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
-use crate::config::{Log, LogFormat};
+use crate::config::{Log, LogFormat, LogIdentifiers};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
@@ -52,8 +54,13 @@ where
         .with_ansi(colour)
         .with_writer(writer)
         .log_internal_errors(false);
+    let most = match log.identifiers {
+        LogIdentifiers::Plain => LevelFilter::DEBUG,
+        LogIdentifiers::Hashed => LevelFilter::INFO,
+    };
+    let discreet = move |line: &Metadata<'_>| is_discreet(line, most);
     Ok(match log.format {
-        LogFormat::Text => Box::new(lines.with_target(false).finish().with(filter_fn(is_discreet))),
+        LogFormat::Text => Box::new(lines.with_target(false).finish().with(filter_fn(discreet))),
         LogFormat::Json => Box::new(
             lines
                 .json()
@@ -61,18 +68,19 @@ where
                 .with_current_span(true)
                 .with_span_list(false)
                 .finish()
-                .with(filter_fn(is_discreet)),
+                .with(filter_fn(discreet)),
         ),
     })
 }
 
 /// Whether a line can hold nothing private, whatever level is asked for: what libraries trace are
-/// the bytes on the wire, and the AMQP client writes bodies even as warnings.
-fn is_discreet(line: &Metadata<'_>) -> bool {
+/// the bytes on the wire, and the AMQP client writes bodies even as warnings. `most`: the level that
+/// others may write at.
+fn is_discreet(line: &Metadata<'_>, most: LevelFilter) -> bool {
     match line.target().split("::").next() {
         Some(env!("CARGO_CRATE_NAME")) => true,
         Some("lapin") => false,
-        _ => *line.level() <= LevelFilter::DEBUG,
+        _ => *line.level() <= most,
     }
 }
 
@@ -98,7 +106,7 @@ mod tests {
     fn logged(format: LogFormat, level: &str, colour: bool, say: impl FnOnce()) -> String {
         let lines = Lines::default();
         let writer = lines.clone();
-        let log = Log { format, level: level.to_owned() };
+        let log = Log { format, level: level.to_owned(), identifiers: LogIdentifiers::Plain };
         let subscriber = subscriber(&log, colour, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, say);
         let bytes = lines.0.lock().unwrap().clone();
@@ -147,7 +155,8 @@ mod tests {
     fn the_level_is_a_filter_and_a_bad_one_is_said_with_its_key() {
         let say = || tracing::info!("hello");
         assert_eq!(logged(LogFormat::Text, "warn", false, say), "");
-        let log = Log { format: LogFormat::Text, level: "callvault=loud".to_owned() };
+        let level = "callvault=loud".to_owned();
+        let log = Log { format: LogFormat::Text, level, identifiers: LogIdentifiers::Plain };
         let error = subscriber(&log, false, io::sink).map_err(LoggingError::from).err().unwrap();
         assert!(error.to_string().starts_with("log.level: "), "{error}");
     }

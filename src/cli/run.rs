@@ -11,6 +11,7 @@ use crate::ccfs;
 use crate::config::{Config, Loaded};
 use crate::crash;
 use crate::http::{BindError, Health, Server, State};
+use crate::identifiers::Identifiers;
 use crate::lifecycle::Lifecycle;
 use crate::logging::{self, LoggingError};
 use crate::metrics::{Metrics, REVISION, VERSION};
@@ -68,6 +69,8 @@ async fn serve(config: Config) -> Result<ExitCode, Error> {
     let metrics = metrics(&config);
     let health = Arc::new(Health::new());
     let tenants = Tenants::connect(&config, &metrics).await?;
+    let identifiers = Identifiers::new(config.log.identifiers, &config.tenants)
+        .map_err(|error| Error::Setup(error.to_string()))?;
     tracing::info!(
         version = VERSION,
         revision = REVISION,
@@ -81,8 +84,8 @@ async fn serve(config: Config) -> Result<ExitCode, Error> {
         Broker::start(&config.broker, &config.retry.delays, prefetch, unsettled);
     let publisher = broker.publisher();
     let window = usize::from(prefetch.jobs);
-    let worker =
-        Worker::new(tenants, publisher, Arc::clone(&metrics), Arc::clone(&health), window, &config);
+    let seen = (Arc::clone(&metrics), Arc::clone(&health));
+    let worker = Worker::new(tenants, publisher, seen.0, seen.1, identifiers, window, &config);
     let watching = tokio::spawn(watch(broker.status(), Arc::clone(&metrics), Arc::clone(&health)));
     // Last, so that the first scrape already sees every limit.
     let (stop_http, http_stopped) = oneshot::channel::<()>();

@@ -14,6 +14,7 @@ pub struct Log {
     pub format: LogFormat,
     /// An `EnvFilter` directive.
     pub level: String,
+    pub identifiers: LogIdentifiers,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,11 +23,20 @@ pub enum LogFormat {
     Json,
 }
 
+/// How call ids, file names and keys are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogIdentifiers {
+    Plain,
+    Hashed,
+}
+
 pub(super) fn read(s: &mut Section<'_, '_>) -> Option<Log> {
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
     let format = s.choice("format", "text", &formats);
     let level = s.text("level", Some("info"), filter);
-    Some(Log { format: format?, level: level? })
+    let identifiers = [("plain", LogIdentifiers::Plain), ("hashed", LogIdentifiers::Hashed)];
+    let identifiers = s.choice("identifiers", "plain", &identifiers);
+    Some(Log { format: format?, level: level?, identifiers: identifiers? })
 }
 
 fn filter(text: &str) -> Result<String, Wrong> {

@@ -35,7 +35,7 @@ pub use broker::Broker;
 pub use ccfs::Ccfs;
 pub use effective::{Effective, EffectiveSection, Row, Source};
 pub use http::Http;
-pub use log::{Log, LogFormat};
+pub use log::{Log, LogFormat, LogIdentifiers};
 pub use mistake::{Mistake, Mistakes, Place};
 pub use pem::read_pem;
 pub use retry::Retry;

@@ -5,18 +5,20 @@
 mod definitions;
 mod labels;
 mod ledger;
+mod process;
 mod snapshot;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::process_collector::ProcessCollector;
+use prometheus::core::Collector;
 use prometheus::{Histogram, IntCounter, Registry, TextEncoder};
 
 use crate::failure::Reason;
 use crate::request::TenantId;
 use definitions::Definitions;
 use labels::Codes;
+use process::Process;
 
 pub use labels::{BreakerTarget, JobOutcome, OK, Settled, Stage, StageResult, StoreOperation};
 pub use ledger::{Balance, Ledger, Ticket};
@@ -77,8 +79,7 @@ impl Metrics {
         let registry = Registry::new();
         let series = Definitions::new(&registry);
         let ledger = Ledger::new(ids.clone());
-        for collector in
-            [Box::new(ledger.clone()) as Box<dyn prometheus::core::Collector>, process()]
+        for collector in [Box::new(ledger.clone()) as Box<dyn Collector>, Box::new(Process::new())]
         {
             registry.register(collector).expect("every series is named once");
         }
@@ -228,10 +229,6 @@ impl std::fmt::Debug for Metrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Metrics").field("ledger", &self.ledger).finish_non_exhaustive()
     }
-}
-
-fn process() -> Box<dyn prometheus::core::Collector> {
-    Box::new(ProcessCollector::for_self())
 }
 
 fn signed(bytes: u64) -> i64 {

@@ -29,6 +29,7 @@ use crate::config;
 use crate::crash::{self, Point};
 use crate::failure::{Class, Failure, Reason};
 use crate::http::Health;
+use crate::identifiers::Identifiers;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 
@@ -54,13 +55,14 @@ impl Worker {
         publisher: Publisher,
         metrics: Arc<Metrics>,
         health: Arc<Health>,
+        identifiers: Identifiers,
         window: usize,
         config: &config::Config,
     ) -> Self {
         let budget = Budget::new(config.worker.memory, Arc::clone(&metrics));
         let exchange = Server::Events(config.broker.events_exchange.clone());
         let events = Gate::new(exchange, Threshold::new(&config.retry), &metrics);
-        let tools = Arc::new(Tools { publisher, events, budget, metrics, health });
+        let tools = Arc::new(Tools { publisher, events, budget, metrics, health, identifiers });
         let concluder = Concluder::new(Arc::clone(&tools), Policy::new(&config.retry));
         let settings = config.worker.clone();
         let worker = Self { tenants, tools, concluder, settings, window };

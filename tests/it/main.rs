@@ -22,6 +22,7 @@ mod duplicates;
 mod ends;
 mod events;
 mod http;
+mod identifiers;
 mod ledger;
 mod memory;
 mod messages;

@@ -163,6 +163,7 @@ fn the_whole_of_what_config_prints() {
     [log]
     format = "text"                                   # default
     level = "info"                                    # default
+    identifiers = "plain"                             # default
 
     [[tenants]]
     id = "acme"                                       # callvault.toml:5

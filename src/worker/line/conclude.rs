@@ -86,7 +86,12 @@ impl Concluder {
         // What was archived is archived, even if its message comes once more; a retry or a death
         // whose delivery was lost meanwhile has not happened.
         if let Some(ended) = ended.filter(|_| done || settled == Settled::Acked) {
-            let report = Report { intake: &intake, attempt, duration: since.elapsed() };
+            let report = Report {
+                intake: &intake,
+                identifiers: &self.tools.identifiers,
+                attempt,
+                duration: since.elapsed(),
+            };
             report.write(&self.tools, outcome, ended, failure.as_ref());
         }
     }

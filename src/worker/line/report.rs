@@ -1,5 +1,6 @@
 //! What a job that has ended leaves behind for people: its metrics and its one log line.
 
+use std::borrow::Cow;
 use std::error::Error as _;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use super::intake::{Intake, Work};
 use super::tools::Tools;
 use crate::clock;
 use crate::failure::{Class, Failure, Reason};
+use crate::identifiers::Identifiers;
 use crate::metrics::{BreakerTarget, JobOutcome, TenantLabel};
 
 /// One line a job: who it was for, how it ended, then what else there is to say. A macro, since
@@ -19,8 +21,8 @@ macro_rules! line {
         let echo = &$report.intake.echo;
         tracing::$level!(
             tenant = echo.tenant.as_ref().map(display),
-            call = echo.call_id.as_ref().map(display),
-            file = echo.file_name.as_ref().map(display),
+            call = echo.call_id.as_ref().map(|id| display($report.shown(id.as_str()))),
+            file = echo.file_name.as_ref().map(|name| display($report.shown(name.as_str()))),
             request = echo.request_id.as_ref().map(display),
             attempt = $report.attempt,
             outcome = $ended.as_str(),
@@ -34,6 +36,7 @@ macro_rules! line {
 /// One job that has ended.
 pub struct Report<'a> {
     pub intake: &'a Intake,
+    pub identifiers: &'a Identifiers,
     /// Tries that counted, this one included.
     pub attempt: u32,
     /// From delivery to settlement.
@@ -90,8 +93,8 @@ impl Report<'_> {
         if let Some(lag) = self.intake.echo.call_end.and_then(since) {
             tools.metrics.archive_lag(tenant, lag);
         }
-        let (key, count) = (archived.key(), objects.len());
-        line!(info, "archived", self, ended, key, objects = count, bytes);
+        let (key, count) = (self.shown(archived.key()), objects.len());
+        line!(info, "archived", self, ended, key = &*key, objects = count, bytes);
     }
 
     fn expanded(&self, count: usize, ended: JobOutcome) {
@@ -126,6 +129,11 @@ impl Report<'_> {
             }
             _ => failed!(info),
         }
+    }
+
+    /// A name of the call's as the log may have it.
+    fn shown<'b>(&self, identifier: &'b str) -> Cow<'b, str> {
+        self.identifiers.shown(self.intake.echo.tenant.as_ref(), identifier)
     }
 
     fn milliseconds(&self) -> u64 {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::broker::Publisher;
 use crate::http::Health;
+use crate::identifiers::Identifiers;
 use crate::metrics::Metrics;
 use crate::worker::outages::Gate;
 use crate::worker::transfer::Budget;
@@ -16,4 +17,6 @@ pub struct Tools {
     pub budget: Budget,
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
+    /// How names of calls are written to the log.
+    pub identifiers: Identifiers,
 }
