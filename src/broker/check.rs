@@ -92,7 +92,11 @@ async fn look(topology: &Topology, link: &Link, findings: &mut Vec<Finding>) -> 
                 "grant the user the permission to configure and bind what is named, or have \
                      it declared and set broker.declare = false"
             }
-            false => "run the commands, or set broker.declare = true",
+            // RabbitMQ 4.3 lets nobody look who may do nothing with it.
+            false => {
+                "run the commands, or set broker.declare = true; where access is refused, grant \
+                     the user of broker.url a permission for what is named"
+            }
         };
         findings.push(Finding::failed(TOPOLOGY, fault.to_string(), advice));
         return false;

@@ -2,17 +2,16 @@
 //!
 //! It must not know why a message is retried or dead.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lapin::BasicProperties;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
 use lapin::types::{FieldTable, ShortString};
 
 use super::epoch::Member;
 use super::publisher::{Message, Route};
-use super::state::{State, Verdict, copied_headers, reason_of};
+use super::state::{State, Verdict, copied_headers, is_marked, marked_headers, reason_of};
 use super::{Publisher, QueueName, Shared, copy, moment};
 use crate::clock;
 use crate::crash::{self, Point};
@@ -25,6 +24,9 @@ pub enum Disposition {
     Ack,
     /// Back to the queue it came from, after `delay` (the nearest that has a retry queue).
     Retry { delay: Duration, state: State, reason: Reason, detail: String },
+    /// A suspect that has just become one: to the end of its queue, with the mark. What happens to
+    /// whoever gets it from there happens while it is at work alone.
+    Mark { at: Timestamp },
     /// To the dead queue.
     Dead { state: State, reason: Reason, detail: String, at: Timestamp },
     /// Back to the queue at once, as it was; on drain only, since it counts as a delivery.
@@ -43,8 +45,11 @@ pub enum Settled {
 /// A message that the broker waits to have settled.
 pub struct Delivery {
     pub queue: QueueName,
-    /// The broker has sent it before, to us or another worker.
+    /// The broker has sent it before, to us or another worker; RabbitMQ 4 says so too of what it has
+    /// dead-lettered, which nobody may have had from this queue.
     pub redelivered: bool,
+    /// A suspect with the mark that it got on its first arrival: its `redelivered` is to be trusted.
+    pub marked: bool,
     shared: Arc<Shared>,
     message: lapin::message::Delivery,
     state: State,
@@ -59,12 +64,12 @@ impl Delivery {
         message: lapin::message::Delivery,
         epoch: Member,
     ) -> Self {
-        let none = FieldTable::default();
-        let headers = message.properties.headers().as_ref().unwrap_or(&none);
+        let headers = headers_of(&message);
         let names = shared.topology.names();
         let state = State::parse(headers, queue.of(names), names, clock::now());
         let redelivered = message.redelivered;
-        Self { queue, redelivered, shared, message, state, epoch, settled: false }
+        let marked = queue == QueueName::Suspect && is_marked(headers);
+        Self { queue, redelivered, marked, shared, message, state, epoch, settled: false }
     }
 
     pub fn body(&self) -> &[u8] {
@@ -92,7 +97,12 @@ impl Delivery {
 
     /// Why its last try ended, where it is a copy of ours.
     pub fn reason(&self) -> Option<&str> {
-        reason_of(self.message.properties.headers().as_ref()?)
+        reason_of(self.headers())
+    }
+
+    /// Whether it is a suspect's first arrival, which ends with [`Disposition::Mark`].
+    pub fn is_new_suspect(&self) -> bool {
+        self.queue == QueueName::Suspect && !self.marked
     }
 
     /// Whether it can still be settled; if not, the broker delivers it again.
@@ -116,12 +126,17 @@ impl Delivery {
                 let verdict = Verdict { reason: &reason, detail: &detail, dead_at: None };
                 // Back to where it came from: the retry queue leaves the routing key unchanged.
                 let queue = self.queue.of(self.shared.topology.names()).to_owned();
-                self.move_to(&exchange, &queue, &state, &verdict).await
+                self.move_to(&exchange, &queue, self.copied_headers(state, &verdict)).await
+            }
+            Disposition::Mark { at } => {
+                let headers = marked_headers(self.headers(), &self.state, at);
+                let suspect = self.shared.topology.names().suspect.clone();
+                self.move_to("", &suspect, headers).await
             }
             Disposition::Dead { state, reason, detail, at } => {
                 let verdict = Verdict { reason: &reason, detail: &detail, dead_at: Some(at) };
                 let dead = self.shared.topology.names().dead.clone();
-                self.move_to("", &dead, &state, &verdict).await
+                self.move_to("", &dead, self.copied_headers(state, &verdict)).await
             }
         };
         self.settled = true;
@@ -132,12 +147,12 @@ impl Delivery {
         &self,
         exchange: &str,
         routing_key: &str,
-        state: &State,
-        verdict: &Verdict<'_>,
+        (headers, whole): (FieldTable, bool),
     ) -> Settled {
-        // Where the story began is for us to say, whatever the caller made of its state.
-        let origin = self.state.origin.clone();
-        let properties = self.copied_properties(&State { origin, ..state.clone() }, verdict);
+        if !whole {
+            tracing::warn!("a message's own headers are too large for its copy; left out");
+        }
+        let properties = copy::properties(&self.message.properties, self.body(), headers);
         let message = Message {
             route: Route { exchange, routing_key, mandatory: true, ours: true },
             body: self.body(),
@@ -185,21 +200,25 @@ impl Delivery {
         }
     }
 
-    fn copied_properties(&self, state: &State, verdict: &Verdict<'_>) -> BasicProperties {
-        let original = &self.message.properties;
-        let none = FieldTable::default();
-        let (headers, whole) =
-            copied_headers(original.headers().as_ref().unwrap_or(&none), state, verdict);
-        if !whole {
-            tracing::warn!("a message's own headers are too large for its copy; left out");
-        }
-        copy::properties(original, self.body(), headers)
+    fn copied_headers(&self, state: State, verdict: &Verdict<'_>) -> (FieldTable, bool) {
+        // Where the story began is for us to say, whatever the caller made of its state.
+        let state = State { origin: self.state.origin.clone(), ..state };
+        copied_headers(self.headers(), &state, verdict)
+    }
+
+    fn headers(&self) -> &FieldTable {
+        headers_of(&self.message)
     }
 
     /// The id that its copies carry.
     pub fn id(&self) -> String {
         copy::message_id(&self.message.properties, self.body()).to_string()
     }
+}
+
+fn headers_of(message: &lapin::message::Delivery) -> &FieldTable {
+    static NONE: LazyLock<FieldTable> = LazyLock::new(FieldTable::default);
+    message.properties.headers().as_ref().unwrap_or(&NONE)
 }
 
 impl Drop for Delivery {

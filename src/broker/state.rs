@@ -27,6 +27,10 @@ const CRASHES: &str = "callvault-crashes";
 const DEAD_AT: &str = "callvault-dead-at";
 const REDRIVE: &str = "callvault-redrive";
 const IDLE_SINCE: &str = "callvault-idle-since";
+const SUSPECT: &str = "callvault-suspect";
+
+/// The broker's record of how a message came to be dead-lettered.
+const X_DEATH: &str = "x-death";
 
 /// The past of a message, as its headers tell it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -157,6 +161,36 @@ pub(super) fn copied_headers(
     (ours, whole)
 }
 
+/// Whether a suspect carries the mark, and has not been elsewhere with it: a copy of ours arrives as
+/// it was published, so a record of a death says that the mark is another's.
+pub(super) fn is_marked(headers: &FieldTable) -> bool {
+    headers.contains_key(SUSPECT) && !headers.contains_key(X_DEATH)
+}
+
+/// The headers of a suspect's copy that carries the mark: its past as it was, but for what the
+/// delivery has told and none of the copy will (where it began, and for how long it was idle).
+pub(super) fn marked_headers(
+    original: &FieldTable,
+    state: &State,
+    at: Timestamp,
+) -> (FieldTable, bool) {
+    let words = |value: &str| AMQPValue::LongString(LongString::from(value.as_bytes().to_vec()));
+    let kept = |name: &str| is_ours(name) && name != IDLE_SINCE;
+    let mut ours = FieldTable::default();
+    for (name, value) in original.inner().iter().filter(|(name, _)| kept(name.as_str())) {
+        ours.insert(name.clone(), value.clone());
+    }
+    ours.insert(SUSPECT.into(), words(&at.to_string()));
+    if let Some(first_seen) = state.first_seen {
+        ours.insert(FIRST_SEEN.into(), words(&first_seen.to_string()));
+    }
+    if let Some(origin) = &state.origin {
+        ours.insert(QUEUE.into(), words(origin));
+    }
+    let whole = keep_theirs(&mut ours, original);
+    (ours, whole)
+}
+
 /// The headers of a message that starts anew: the original's, and of ours the redrive alone.
 pub(super) fn redriven_headers(original: &FieldTable, redrive: &str) -> FieldTable {
     let mut headers = FieldTable::default();
@@ -184,17 +218,27 @@ fn keep_theirs(headers: &mut FieldTable, original: &FieldTable) -> bool {
 /// Whether a header of the original belongs on its copy.
 ///
 /// `CC` and `BCC` would route it elsewhere; the broker's records of earlier deaths make it believe
-/// in a cycle and drop the message; ours are written anew.
+/// in a cycle and drop the message, and its counts are of another queue; ours are written anew.
 fn survives(name: &str) -> bool {
-    let broker = ["CC", "BCC", "x-death", "x-delivery-count"].contains(&name)
-        || name.starts_with("x-first-death-")
-        || name.starts_with("x-last-death-");
-    !broker && !is_ours(name)
+    let harmful = ["CC", "BCC", X_DEATH].contains(&name)
+        || ["x-first-death-", "x-last-death-"].iter().any(|kind| name.starts_with(kind));
+    !harmful && !is_of_delivery(name) && !is_ours(name)
+}
+
+/// Whether the broker itself adds this header as it delivers (3.10 to 4.3): what it says is of this
+/// delivery, or of this queue, and nobody sent it.
+pub(super) fn is_of_delivery(name: &str) -> bool {
+    ["x-delivery-count", "x-acquired-count", "x-opt-delivery-time", "x-opt-deferral-token"]
+        .contains(&name)
+        || name.starts_with("x-opt-rabbitmq-")
 }
 
 fn is_ours(name: &str) -> bool {
-    [ATTEMPTS, STEP, FIRST_SEEN, IDLE_SINCE, REASON, DETAIL, QUEUE, CRASHES, DEAD_AT, REDRIVE]
-        .contains(&name)
+    let ours = [
+        ATTEMPTS, STEP, FIRST_SEEN, IDLE_SINCE, REASON, DETAIL, QUEUE, CRASHES, DEAD_AT, REDRIVE,
+        SUSPECT,
+    ];
+    ours.contains(&name)
 }
 
 /// The queue where a message's story began. A message in suspect was sent there by the broker (so
@@ -218,7 +262,7 @@ fn died_in<'a>(
     reason: Option<&str>,
     known: &impl Fn(&str) -> Option<&'a String>,
 ) -> Option<&'a String> {
-    let AMQPValue::FieldArray(deaths) = headers.inner().get("x-death")? else { return None };
+    let AMQPValue::FieldArray(deaths) = headers.inner().get(X_DEATH)? else { return None };
     deaths.as_slice().iter().find_map(|death| {
         let AMQPValue::FieldTable(death) = death else { return None };
         let fits = reason.is_none() || text(death, "reason") == reason;

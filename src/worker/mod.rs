@@ -98,7 +98,9 @@ impl Worker {
             tokio::select! {
                 _never = &mut chores => {}
                 () = lifecycle.draining() => break,
-                Some(delivery) = deliveries.next() => self.receive(delivery, &mut waiting),
+                Some(delivery) = deliveries.next() => {
+                    self.receive(delivery, &mut waiting, &mut jobs, &stop);
+                }
                 Some(ended) = jobs.next() => if ended.leave(&mut waiting) {
                     self.show_limits(&waiting);
                 },
@@ -126,7 +128,14 @@ impl Worker {
         }
     }
 
-    fn receive(&self, delivery: Delivery, waiting: &mut Waiting<Received>) {
+    /// Reads a delivery, which waits for a place from now on; a new suspect has no work to wait for.
+    fn receive(
+        self: &Arc<Self>,
+        delivery: Delivery,
+        waiting: &mut Waiting<Received>,
+        jobs: &mut Jobs,
+        stop: &CancellationToken,
+    ) {
         let since = Instant::now();
         let intake = Intake::of(&delivery, &self.tenants);
         let tenant = intake.tenant.unwrap_or_else(|| waiting.nobody());
@@ -136,7 +145,12 @@ impl Worker {
             self.tools.metrics.ledger().receive(intake.message_type, label)
         };
         let crashed = self.concluder.arrives(&delivery);
-        waiting.arrive(tenant, lane, since, Received { delivery, ticket, intake, crashed, since });
+        let received = Received { delivery, ticket, intake, crashed, since };
+        if received.delivery.is_new_suspect() {
+            self.end(None, received, Outcome::NewSuspect, jobs, stop);
+        } else {
+            waiting.arrive(tenant, lane, since, received);
+        }
     }
 
     /// Starts the job of a delivery that has got its place.
@@ -166,14 +180,27 @@ impl Worker {
         jobs: &mut Jobs,
         stop: &CancellationToken,
     ) {
+        // A crash counts also where there is no place.
+        let judged = self.concluder.judge_suspect(&received);
+        self.end(Some(place), received, judged.unwrap_or(Outcome::NoPlace), jobs, stop);
+    }
+
+    /// Ends a delivery without any work.
+    fn end(
+        self: &Arc<Self>,
+        place: Option<Place>,
+        received: Received,
+        outcome: Outcome,
+        jobs: &mut Jobs,
+        stop: &CancellationToken,
+    ) {
+        let message = crash::Job::of(received.delivery.body());
         let (worker, stop) = (Arc::clone(self), stop.clone());
-        jobs.start(Some(place), async move {
-            // A crash counts also where there is no place.
-            let judged = worker.concluder.judge_suspect(&received);
-            let outcome = judged.unwrap_or(Outcome::NoPlace);
+        let ending = async move {
             worker.concluder.conclude(received, &outcome, &stop).await;
             None
-        });
+        };
+        jobs.start(place, message.during(ending));
     }
 
     /// Runs one job to its end: settled, given back when `stop` says so, or parked when `cut` does.
@@ -267,18 +294,14 @@ impl Worker {
         // A broker that does not answer ends this as late as the jobs, and no later.
         let rest = async {
             while let Some(delivery) = deliveries.next().await {
-                self.receive(delivery, &mut waiting);
+                self.receive(delivery, &mut waiting, &mut jobs, &stop);
             }
         };
         if time::timeout_at(finished_by, rest).await.is_err() {
             tracing::warn!("the broker does not say that it has stopped sending");
         }
         for received in waiting.drain() {
-            let (worker, stop) = (Arc::clone(self), stop.clone());
-            jobs.start(None, async move {
-                worker.concluder.conclude(received, &Outcome::Stopped, &stop).await;
-                None
-            });
+            self.end(None, received, Outcome::Stopped, &mut jobs, &stop);
         }
         if time::timeout_at(finished_by, jobs.all()).await.is_err() {
             tracing::warn!(jobs = jobs.len(), "not finished in time, giving them back");

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use lapin::BasicProperties;
+use lapin::options::BasicGetOptions;
+use lapin::types::AMQPValue;
 use serde_json::json;
 
 use crate::support::broker::client::{table, text};
@@ -102,6 +104,65 @@ async fn a_suspect_that_kills_three_times_is_dead_before_any_work() {
     world.settled(&worker).await;
     assert_eq!(world.depth("suspect").await, 0);
     worker.stop().await;
+}
+
+/// What RabbitMQ 4 says of whatever it has dead-lettered, any version says of what was given back.
+#[tokio::test]
+async fn that_a_suspect_was_delivered_before_its_first_arrival_is_no_crash() {
+    let world = World::new().await;
+    world.worker(&[]).await.stop().await;
+    let suspect = world.queue("suspect");
+    let passage = world.queue("passage");
+    let onwards = [
+        ("x-dead-letter-exchange", text("")),
+        ("x-dead-letter-routing-key", text(&suspect)),
+        ("x-message-ttl", AMQPValue::LongInt(1)),
+    ];
+    world.rabbit.declare(&passage, table(onwards)).await;
+    world.rabbit.send(&suspect, call(ID).to_string()).await;
+    // A mark that was not given here says nothing.
+    let forged = BasicProperties::default()
+        .with_headers(table([("callvault-suspect", text("2026-04-25T05:12:44Z"))]));
+    let body = call("1777093663-2").to_string();
+    world.rabbit.publish("", &passage, body.as_bytes(), forged).await;
+    world.rabbit.until_ready(&suspect, 2).await;
+    let channel = world.rabbit.new_channel().await;
+    for _ in 0..2 {
+        let got = channel.basic_get(suspect.as_str().into(), BasicGetOptions::default()).await;
+        got.unwrap().expect("a suspect");
+    }
+    channel.close(200, "given back".into()).await.unwrap();
+    world.rabbit.until_ready(&suspect, 2).await;
+
+    let worker = world.worker(&[]).await;
+    for event in world.events(2).await {
+        assert_eq!(event["type"], "recording.archived");
+        assert_eq!(event["data"]["attempts"], 1);
+    }
+    world.settled(&worker).await;
+    // Each has come twice: without its mark, and with it.
+    worker.metric_reaches("callvault_messages_settled_total", &["how=\"acked\""], 4.0).await;
+    assert!(!worker.stop().await.contains("job.crashed"));
+    assert_eq!(world.depth("suspect").await + world.depth("dead").await, 0);
+}
+
+#[tokio::test]
+async fn who_dies_while_a_suspect_is_marked_loses_and_blames_nothing() {
+    let world = World::new().await;
+    world.worker(&[]).await.stop().await;
+    world.rabbit.send(&world.queue("suspect"), call(ID).to_string()).await;
+    // As often as would be too often: the original is there still, before its copies.
+    for copies in 1..=3 {
+        world.doomed(&[], &format!("before_ack@{ID}")).crashed().await;
+        world.rabbit.until_ready(&world.queue("suspect"), 1 + copies).await;
+    }
+    let worker = world.worker(&[]).await;
+    for event in world.events(4).await {
+        assert_eq!(event["type"], "recording.archived");
+    }
+    world.settled(&worker).await;
+    assert!(!worker.stop().await.contains("job.crashed"));
+    assert_eq!(world.depth("suspect").await + world.depth("dead").await, 0);
 }
 
 #[tokio::test]

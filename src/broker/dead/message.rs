@@ -6,7 +6,7 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::broker::state::{Death, State};
+use crate::broker::state::{Death, State, is_of_delivery};
 use crate::broker::topology::Names;
 use crate::broker::{copy, moment};
 use crate::clock;
@@ -78,11 +78,11 @@ impl DeadMessage {
         all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
 
-    /// Its headers, in the order of their names, but for the broker's count of our looks.
+    /// Its headers, in the order of their names, but for what the broker counts of our looks.
     pub fn headers(&self) -> serde_json::Map<String, Value> {
         let headers = self.delivery.properties.headers().as_ref();
         let mut headers = headers.map(object).unwrap_or_default();
-        headers.remove("x-delivery-count");
+        headers.retain(|name, _| !is_of_delivery(name));
         headers
     }
 }

@@ -133,6 +133,9 @@ fn a_copy_leaves_out_what_would_harm_it_and_what_is_stale() {
         ("x-first-death-queue", words("x")),
         ("x-last-death-reason", words("x")),
         ("x-delivery-count", AMQPValue::LongInt(3)),
+        ("x-acquired-count", AMQPValue::LongLongInt(3)),
+        ("x-opt-rabbitmq-sent-time", AMQPValue::LongLongInt(3)),
+        (SUSPECT, words("2020-01-01T00:00:00Z")),
         (DEAD_AT, words("2020-01-01T00:00:00Z")),
         (REDRIVE, words("old")),
         ("trace", words("kept")),
@@ -141,6 +144,34 @@ fn a_copy_leaves_out_what_would_harm_it_and_what_is_stale() {
     let (headers, _) = copied_headers(&original, &State::default(), &verdict);
     let names: Vec<_> = headers.inner().keys().map(|name| name.as_str().to_owned()).collect();
     assert_eq!(names, [ATTEMPTS, CRASHES, DETAIL, REASON, STEP, "trace"]);
+}
+
+#[test]
+fn a_marked_copy_keeps_its_past_and_says_where_its_story_began() {
+    let death = AMQPValue::FieldArray(vec![death("cv.bulk", "delivery_limit")].into());
+    let original = table(&[
+        ("x-death", death.clone()),
+        ("x-delivery-count", AMQPValue::LongInt(3)),
+        (ATTEMPTS, AMQPValue::LongLongInt(2)),
+        (REASON, words("ccfs.timeout")),
+        (REDRIVE, words("r1")),
+        (FIRST_SEEN, words("2026-04-25T03:00:00Z")),
+        (IDLE_SINCE, words("2026-04-25T04:12:44Z")),
+        ("trace", words("kept")),
+    ]);
+    let before = State::parse(&original, "cv.suspect", &names(), now());
+    assert!(!is_marked(&original));
+    let (headers, whole) = marked_headers(&original, &before, now());
+    assert!(whole && is_marked(&headers));
+    assert_eq!(State::parse(&headers, "cv.suspect", &names(), now()), before);
+    let found: Vec<_> = headers.inner().keys().map(|name| name.as_str().to_owned()).collect();
+    assert_eq!(found, [ATTEMPTS, FIRST_SEEN, QUEUE, REASON, REDRIVE, SUSPECT, "trace"]);
+    // What was dead-lettered with a mark has it from elsewhere; a retry has none.
+    let mut elsewhere = headers.clone();
+    elsewhere.insert("x-death".into(), death);
+    assert!(!is_marked(&elsewhere));
+    let verdict = Verdict { reason: &Reason::CCFS_EMPTY, detail: "", dead_at: None };
+    assert!(!is_marked(&copied_headers(&headers, &before, &verdict).0));
 }
 
 #[test]

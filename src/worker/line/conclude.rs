@@ -20,7 +20,7 @@ use crate::worker::outages::Suspects;
 
 /// What becomes of a message.
 struct Conclusion {
-    /// `None` where the message is given back, which is no end.
+    /// `None` where that is no end: the message is given back, or marked and comes again.
     pub outcome: Option<JobOutcome>,
     /// What has to be said before the message may be settled.
     pub event: Option<Event>,
@@ -76,7 +76,7 @@ impl Concluder {
         let Conclusion { outcome: ended, disposition, failure, .. } = conclusion;
         let Received { delivery, ticket, intake, since, .. } = received;
         let attempt = delivery.state().attempts.saturating_add(1);
-        let suspect = (delivery.queue == QueueName::Suspect).then(|| delivery.id());
+        let suspect = delivery.marked.then(|| delivery.id());
         let settled = delivery.settle(disposition).await;
         if let Some(id) = suspect.filter(|_| settled == Settled::Acked) {
             self.suspects.settled(&id);
@@ -111,6 +111,7 @@ impl Concluder {
             Outcome::Suspect(verdict) => {
                 self.apply(received, verdict.clone(), Policy::crashed(verdict), now)
             }
+            Outcome::NewSuspect => Conclusion::quiet(Disposition::Mark { at: now }),
             Outcome::Failed(failure) => self.judge(received, failure.clone(), now),
         }
     }
@@ -134,7 +135,7 @@ impl Concluder {
     /// again as from a crash.
     fn stopped(&self, received: &Received, now: Timestamp) -> Conclusion {
         if received.delivery.queue != QueueName::Suspect {
-            return Conclusion::give_back();
+            return Conclusion::quiet(Disposition::GiveBack);
         }
         let failure = no_place("its worker was told to stop");
         let verdict = self.policy.park(received.delivery.state().seen(now), now);
@@ -205,8 +206,9 @@ fn no_place(detail: &str) -> Failure {
 }
 
 impl Conclusion {
-    fn give_back() -> Self {
-        Self { outcome: None, event: None, disposition: Disposition::GiveBack, failure: None }
+    /// Nothing has come to an end.
+    fn quiet(disposition: Disposition) -> Self {
+        Self { outcome: None, event: None, disposition, failure: None }
     }
 
     fn done(done: &Done) -> Self {

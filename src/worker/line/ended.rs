@@ -19,6 +19,8 @@ pub enum Outcome {
     Failed(Failure),
     /// A suspect, judged before any work.
     Suspect(Verdict),
+    /// A suspect that has just become one.
+    NewSuspect,
     /// It gets no place: its patience was over, or it stood in the way of others.
     NoPlace,
     /// CC-FS did not answer it, and others wanted its place.

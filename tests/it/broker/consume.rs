@@ -5,8 +5,13 @@ use std::sync::atomic::Ordering;
 use callvault::broker::{Disposition, PublishError, QueueName, Settled, State};
 use callvault::config::{self};
 
-use super::{Rig, dead, event, retry, settings};
+use lapin::BasicProperties;
+use lapin::options::BasicGetOptions;
+
+use super::{LIMIT, Rig, dead, event, retry, settings};
+use crate::support::broker::client::{table, text};
 use crate::support::broker::node;
+use crate::support::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_more_than_the_prefetch_is_in_hand() {
@@ -37,22 +42,71 @@ async fn a_message_delivered_too_often_becomes_a_suspect_and_keeps_its_origin() 
     let node = node().await;
     let client = node.client().await;
     let mut rig = Rig::start(config::Broker { delivery_limit: 2, ..settings(node) }).await;
-    client.send(&rig.queue("bulk"), "crashes workers").await;
-    let suspect = loop {
-        let delivery = rig.next().await;
-        if delivery.queue == QueueName::Suspect {
-            break delivery;
-        }
-        assert_eq!(delivery.settle(Disposition::GiveBack).await, Settled::GivenBack);
-    };
+    rig.broker.pause("others have it");
+    let bulk = rig.queue("bulk");
+    let nobody = async || (client.consumers(&bulk).await == 0).then_some(());
+    eventually("it is left to others", LIMIT, nobody).await;
+    client.send(&bulk, "crashes workers").await;
+    // From 4.3 on a nack does not count, only a death does.
+    for _death in 0..3 {
+        let channel = client.new_channel().await;
+        let held = async || {
+            let got = channel.basic_get(bulk.as_str().into(), BasicGetOptions::default());
+            got.await.expect("the queue is there")
+        };
+        eventually("it is delivered", LIMIT, held).await;
+        channel.close(200, "gone".into()).await.expect("a channel can be closed");
+    }
+    client.until_ready(&rig.queue("suspect"), 1).await;
+    rig.broker.resume();
+    let suspect = rig.next().await;
+    assert!(suspect.is_new_suspect());
     assert_eq!(suspect.state().origin, Some(rig.queue("bulk")));
-    // Retried, it comes back to suspect and still knows.
-    let state = State { crashes: 1, ..suspect.state().clone() };
-    assert_eq!(suspect.settle(retry(state)).await, Settled::Acked);
+    rig.broker.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_is_on_a_copy_that_nobody_has_had_and_stays_in_its_queue() {
+    let node = node().await;
+    let client = node.client().await;
+    let mut rig = Rig::on(node).await;
+    let own = BasicProperties::default().with_message_id("m1".into()).with_headers(table([
+        ("own", text("kept")),
+        ("callvault-queue", text(&rig.queue("bulk"))),
+        ("callvault-reason", text("job.crashed")),
+        ("x-acquired-count", text("7")),
+    ]));
+    client.publish("", &rig.queue("suspect"), b"hello", own).await;
+    let first = rig.next().await;
+    assert!(first.is_new_suspect());
+    assert_eq!(first.settle(Disposition::GiveBack).await, Settled::GivenBack);
+    let first = rig.next().await;
+    assert!(first.is_new_suspect() && first.redelivered);
+    let at = "2026-04-25T05:12:44Z".parse().expect("a time");
+    assert_eq!(first.settle(Disposition::Mark { at }).await, Settled::Acked);
+
+    let marked = rig.next().await;
+    assert_eq!((marked.queue, marked.marked), (QueueName::Suspect, true));
+    assert!(!marked.redelivered, "nobody has had the copy");
+    assert_eq!((marked.body(), marked.id().as_str()), (b"hello".as_slice(), "m1"));
+    assert_eq!(marked.state().origin, Some(rig.queue("bulk")));
+    assert_eq!(marked.settle(Disposition::GiveBack).await, Settled::GivenBack);
+    let marked = rig.next().await;
+    assert!(marked.marked && marked.redelivered);
+    // It waits a retry delay: a first arrival again, which still knows where it began.
+    let state = State { crashes: 1, ..marked.state().clone() };
+    assert_eq!(marked.settle(retry(state)).await, Settled::Acked);
     let again = rig.next().await;
-    assert_eq!((again.queue, again.state().crashes), (QueueName::Suspect, 1));
-    assert_eq!(again.state().origin, Some(rig.queue("bulk")));
-    assert_eq!(again.settle(Disposition::Ack).await, Settled::Acked);
+    assert!(again.is_new_suspect());
+    assert_eq!((again.state().crashes, &again.state().origin), (1, &Some(rig.queue("bulk"))));
+    assert_eq!(again.settle(Disposition::Mark { at }).await, Settled::Acked);
+    let again = rig.next().await;
+    assert_eq!((again.marked, again.redelivered, again.state().crashes), (true, false, 1));
+    assert_eq!(again.settle(dead(State::default())).await, Settled::Acked);
+    let buried = client.take(&rig.queue("dead")).await;
+    assert_eq!(buried.header("own").as_deref(), Some("kept"));
+    assert_eq!(buried.header("callvault-suspect"), None, "it is no suspect any more");
+    assert_ne!(buried.header("x-acquired-count").as_deref(), Some("7"));
     rig.broker.close().await;
 }
 
