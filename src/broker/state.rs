@@ -27,6 +27,7 @@ const CRASHES: &str = "callvault-crashes";
 const DEAD_AT: &str = "callvault-dead-at";
 const REDRIVE: &str = "callvault-redrive";
 const IDLE_SINCE: &str = "callvault-idle-since";
+const EXPANDED: &str = "callvault-expanded";
 const SUSPECT: &str = "callvault-suspect";
 
 /// The broker's record of how a message came to be dead-lettered.
@@ -48,6 +49,8 @@ pub struct State {
     pub crashes: u32,
     /// The queue that it was first taken from, jobs or bulk, also for what is in suspect now.
     pub origin: Option<String>,
+    /// Of a dump: its recordings have been asked for, which only has to be said.
+    pub expanded: bool,
     /// Given by `dead redrive`: makes new event ids for failed and absent.
     pub redrive: Option<String>,
 }
@@ -68,6 +71,7 @@ impl State {
             idle_since: None,
             crashes: count(headers, CRASHES),
             origin: Some(origin(headers, queue, names)),
+            expanded: text(headers, EXPANDED) == Some("true"),
             redrive: redrive_of(headers),
         }
     }
@@ -147,6 +151,9 @@ pub(super) fn copied_headers(
     }
     if let Some(at) = state.idle_since {
         put(IDLE_SINCE, words(&at.to_string()));
+    }
+    if state.expanded {
+        put(EXPANDED, words("true"));
     }
     if let Some(origin) = &state.origin {
         put(QUEUE, words(origin));
@@ -235,8 +242,8 @@ pub(super) fn is_of_delivery(name: &str) -> bool {
 
 fn is_ours(name: &str) -> bool {
     let ours = [
-        ATTEMPTS, STEP, FIRST_SEEN, IDLE_SINCE, REASON, DETAIL, QUEUE, CRASHES, DEAD_AT, REDRIVE,
-        SUSPECT,
+        ATTEMPTS, STEP, FIRST_SEEN, IDLE_SINCE, EXPANDED, REASON, DETAIL, QUEUE, CRASHES, DEAD_AT,
+        REDRIVE, SUSPECT,
     ];
     ours.contains(&name)
 }

@@ -155,6 +155,12 @@ impl Board {
 }
 
 impl Status {
+    /// Whether messages come and nothing can be published.
+    pub fn takes_nothing(&self) -> bool {
+        let [consume, publish] = &self.links;
+        self.blocked || (consume.up && !publish.up)
+    }
+
     /// Consuming was stopped, and everything that had been sent to us has been handed on.
     pub(super) fn drained(&self) -> bool {
         self.wish >= Wish::Stop && self.consumers == [false; 3]
@@ -234,7 +240,9 @@ mod tests {
         board.up(Side::Publish);
         consume_all(&board, true);
         assert_eq!(status.borrow().reason, None);
+        assert!(!status.borrow().takes_nothing());
         board.down(Side::Publish, "connection lost".into());
+        assert!(status.borrow().takes_nothing());
         assert!(status.borrow().consuming && !status.borrow().connected);
         assert_eq!(status.borrow().reason.as_deref(), Some("connecting: connection lost"));
     }

@@ -12,9 +12,10 @@ mod transfer;
 
 use std::future::pending;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::{FutureExt, future};
+use tokio::task::Id;
 use tokio::time::{self, Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +37,9 @@ use crate::metrics::Metrics;
 /// How often those who have waited too long for a place are looked for.
 const TICK: Duration = Duration::from_secs(1);
 
+/// A job that has ended and is not settled within this time holds no place any more.
+const STEP_ASIDE: Duration = Duration::from_secs(10);
+
 /// Of the drain time, the last part is for giving back what did not finish, at most this long.
 const GIVING_BACK: Duration = Duration::from_secs(3);
 
@@ -44,6 +48,8 @@ pub struct Worker {
     tenants: Tenants,
     tools: Arc<Tools>,
     concluder: Concluder,
+    /// Jobs that have ended and cannot be settled yet.
+    aside: Mutex<Vec<Id>>,
     settings: config::Worker,
     /// Deliveries in hand at once, of the live and of the bulk queue each.
     window: usize,
@@ -65,7 +71,8 @@ impl Worker {
         let tools = Arc::new(Tools { publisher, events, budget, metrics, health, identifiers });
         let concluder = Concluder::new(Arc::clone(&tools), Policy::new(&config.retry));
         let settings = config.worker.clone();
-        let worker = Self { tenants, tools, concluder, settings, window };
+        let aside = Mutex::default();
+        let worker = Self { tenants, tools, concluder, aside, settings, window };
         worker.show_limits(&worker.nobody_waits());
         worker
     }
@@ -89,10 +96,12 @@ impl Worker {
         let sweeping = sweep::hourly(&self.tenants, self.settings.job_deadline);
         let pauses = Pauses::of(broker);
         let events = outages::mind_the_events(&self.tools.events, &pauses);
+        let silence = outages::mind_the_broker(broker.status(), &pauses);
         let stores = self.tenants.stores().into_iter();
         let probing = stores.map(|of| outages::probe_the_store(&of.store_gate, &of.store));
         let probing = future::join_all(probing);
-        let chores = future::join4(self.mind_the_store(&pauses), events, probing, sweeping);
+        let chores =
+            future::join5(self.mind_the_store(&pauses), events, silence, probing, sweeping);
         let mut chores = std::pin::pin!(chores);
         loop {
             tokio::select! {
@@ -105,6 +114,9 @@ impl Worker {
                     self.show_limits(&waiting);
                 },
                 _ = tick.tick() => {
+                    for job in self.aside().drain(..) {
+                        jobs.step_aside(job, &mut waiting);
+                    }
                     while let Some(late) = waiting.expired(Instant::now()) {
                         self.park(late, &mut jobs, &stop);
                     }
@@ -197,10 +209,25 @@ impl Worker {
         let message = crash::Job::of(received.delivery.body());
         let (worker, stop) = (Arc::clone(self), stop.clone());
         let ending = async move {
-            worker.concluder.conclude(received, &outcome, &stop).await;
+            worker.conclude(received, &outcome, &stop).await;
             None
         };
         jobs.start(place, message.during(ending));
+    }
+
+    /// Ends a job. One that the broker does not let be settled (it takes no copy, or nothing at all)
+    /// is in hand until it does or its channel ends, but gives its place to others.
+    async fn conclude(&self, received: Received, outcome: &Outcome, stop: &CancellationToken) {
+        let concluding = self.concluder.conclude(received, outcome, stop);
+        let mut concluding = std::pin::pin!(concluding);
+        if time::timeout(STEP_ASIDE, &mut concluding).await.is_err() {
+            self.aside().push(tokio::task::id());
+            concluding.await;
+        }
+    }
+
+    fn aside(&self) -> MutexGuard<'_, Vec<Id>> {
+        self.aside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs one job to its end: settled, given back when `stop` says so, or parked when `cut` does.
@@ -224,7 +251,7 @@ impl Worker {
             }
         };
         let learnt = tenant.zip(outcome.lesson());
-        self.concluder.conclude(received, &outcome, &stop).await;
+        self.conclude(received, &outcome, &stop).await;
         learnt.map(|(tenant, lesson)| Learnt { tenant, lesson })
     }
 
@@ -264,7 +291,9 @@ impl Worker {
             Work::Archive(job) => job.run(&self.tools).await.map(Done::Archived),
             Work::Expand(dump) => {
                 let sent_at = received.delivery.sent_at();
-                line::expand(dump, sent_at, &self.tools).await.map(Done::Expanded)
+                let items_are_out = received.delivery.state().expanded;
+                let expanded = line::expand(dump, sent_at, items_are_out, &self.tools).await;
+                expanded.map(Done::Expanded)
             }
             Work::Reject(failure) => Err(failure.clone()),
         }

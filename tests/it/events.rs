@@ -136,3 +136,39 @@ async fn one_message_is_enough_to_find_out_that_events_are_taken_again() {
     ready_again(&worker).await;
     worker.stop().await;
 }
+
+#[tokio::test]
+async fn a_dump_that_only_has_to_be_announced_asks_for_nothing_twice() {
+    let world = World::new().await;
+    world.ccfs.default_reply(Reply::wav(4096));
+    let full = full_subscriber(&world, "dump.expanded.#").await;
+    let worker = world.worker(&[DULL]).await;
+    let dump = json!({ "type": "recording.dump-requested", "tenant": "acme", "requestId": "all",
+        "recordings": [{ "callId": "1777093663-1" }, { "callId": "1777093663-2" }] });
+    world.publish(&dump).await;
+    worker.metric_reaches("callvault_retries_total", &REFUSED, 5.0).await;
+    world.rabbit.delete(&full).await;
+    worker.metric_reaches("callvault_jobs_total", &["outcome=\"expanded\""], 1.0).await;
+    worker.metric_reaches("callvault_jobs_total", &["outcome=\"archived\""], 2.0).await;
+    let items = worker.metric("callvault_messages_received_total", &["recording.dump-item"]).await;
+    assert_eq!(items, 2.0);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_whose_copy_no_queue_takes_does_not_keep_its_place() {
+    let world = World::new().await;
+    world.ccfs.default_reply(Reply::wav(4096));
+    // A queue that is there is used as it is.
+    world.rabbit.declare_for_one(&world.queue("dead")).await;
+    world.rabbit.send(&world.queue("dead"), "{}").await;
+    let worker = world.worker(&[("worker", "concurrency = 1")]).await;
+    world.publish(&json!({ "type": "call.completed", "tenant": "acme" })).await;
+    worker.metric_reaches("callvault_jobs_in_flight", &[], 1.0).await;
+    world.call("1777093663-1").await;
+    worker.metric_reaches("callvault_jobs_total", &["outcome=\"archived\""], 1.0).await;
+    world.rabbit.purge(&world.queue("dead")).await;
+    let dead = world.take("dead").await;
+    assert_eq!(dead.header("callvault-reason").as_deref(), Some("message.invalid"));
+    worker.stop().await;
+}

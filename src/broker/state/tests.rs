@@ -111,6 +111,7 @@ fn a_copy_carries_the_state_and_reads_back_the_same() {
         attempts: 3,
         step: 5,
         idle_since: None,
+        expanded: true,
         first_seen: Some("2026-04-24T00:00:00Z".parse().unwrap()),
         crashes: 1,
         origin: Some("cv.bulk".into()),

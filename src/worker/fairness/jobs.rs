@@ -58,6 +58,14 @@ impl Jobs {
         self.asking.insert(job, asking);
     }
 
+    /// A job has ended, and the broker does not let it be settled: others may have its place.
+    pub fn step_aside<T>(&mut self, job: Id, waiting: &mut Waiting<T>) {
+        self.asking.remove(&job);
+        if let Some(place) = self.places.remove(&job) {
+            self.places.insert(job, waiting.step_aside(place));
+        }
+    }
+
     /// Takes places from jobs that nobody answers, the last to ask first, where others wait for
     /// them: such a tenant keeps an eighth (contract 2).
     pub fn cut_short<T>(&mut self, waiting: &Waiting<T>, now: Instant) {

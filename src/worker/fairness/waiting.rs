@@ -211,6 +211,15 @@ impl<T> Waiting<T> {
         self.tenants[tenant].in_flight.saturating_sub(self.silent_places()).min(wanted)
     }
 
+    /// A job that has ended and cannot be settled yet gives its place to others; its delivery stays
+    /// in hand.
+    pub fn step_aside(&mut self, place: Place) -> Place {
+        let lane = place.lane;
+        self.leave(place);
+        self.hand(lane).leaving += 1;
+        Place { lane, tenant: None }
+    }
+
     pub fn leave(&mut self, place: Place) {
         let Place { lane, tenant } = place;
         match tenant {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
+use tokio::time::{self, Duration};
 use tokio_util::sync::CancellationToken;
 
 use super::ended::{Done, Outcome};
@@ -17,6 +18,10 @@ use crate::event::{self, Event};
 use crate::failure::{Class, Failure, Reason};
 use crate::metrics::JobOutcome;
 use crate::worker::outages::Suspects;
+
+/// What is to be said of a job that has ended waits so long for a broker that takes it; then its
+/// message comes to its end again.
+const SAYING: Duration = Duration::from_secs(60);
 
 /// What becomes of a message.
 struct Conclusion {
@@ -65,7 +70,7 @@ impl Concluder {
                 () = stop.cancelled() => None,
                 // It comes again and may end otherwise: nothing is said of this end.
                 () = received.delivery.lost() => None,
-                said = self.tools.say(event) => Some(said),
+                said = self.say(event) => Some(said),
             };
             match said {
                 Some(Ok(())) => {}
@@ -94,6 +99,14 @@ impl Concluder {
             };
             report.write(&self.tools, outcome, ended, failure.as_ref());
         }
+    }
+
+    /// Says what came of a job, if that can be said soon.
+    async fn say(&self, event: &Event) -> Result<(), Failure> {
+        time::timeout(SAYING, self.tools.say(event)).await.unwrap_or_else(|_| {
+            let detail = "the broker takes nothing that is published";
+            Err(Failure::new(Class::Held, Reason::EVENT_REFUSED, detail))
+        })
     }
 
     fn decide(&self, received: &Received, outcome: &Outcome, now: Timestamp) -> Conclusion {
@@ -165,7 +178,9 @@ impl Concluder {
             }))
         };
         let (outcome, event, disposition) = match verdict {
-            Verdict::Again { delay, state } => {
+            Verdict::Again { delay, mut state } => {
+                // All that is left to do of a dump is to say so.
+                state.expanded |= received.intake.is_dump() && is_of_events(&reason);
                 (JobOutcome::Retried, None, Disposition::Retry { delay, state, reason, detail })
             }
             Verdict::Absent { attempts } => {
@@ -199,6 +214,10 @@ impl Concluder {
             }
         }
     }
+}
+
+fn is_of_events(reason: &Reason) -> bool {
+    [Reason::EVENT_REFUSED, Reason::EVENT_UNROUTABLE].contains(reason)
 }
 
 fn no_place(detail: &str) -> Failure {

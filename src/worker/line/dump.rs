@@ -14,15 +14,18 @@ use crate::request::DumpRequest;
 /// of live calls need not queue behind a dump.
 const AT_ONCE: usize = 8;
 
-/// Publishes the items of `dump` to the bulk queue, each confirmed, and then `dump.expanded`.
+/// Publishes the items of `dump` to the bulk queue, each confirmed, unless an earlier try has done
+/// so, and then `dump.expanded`.
 ///
 /// Doing it twice after a crash is harmless: the items are the same, and so are their keys.
 pub async fn expand(
     dump: &DumpRequest,
     sent_at: Option<Timestamp>,
+    items_are_out: bool,
     tools: &Tools,
 ) -> Result<usize, Failure> {
-    let items = dump.items().enumerate();
+    let left = if items_are_out { 0 } else { usize::MAX };
+    let items = dump.items().enumerate().take(left);
     let published = stream::iter(items)
         .map(|(index, body)| tools.publisher.bulk_item(body, item_id(dump, index), sent_at));
     published.buffer_unordered(AT_ONCE).try_collect::<()>().await.map_err(Failure::from)?;

@@ -92,6 +92,10 @@ impl Intake {
         }
     }
 
+    pub fn is_dump(&self) -> bool {
+        matches!(self.work, Work::Expand(_))
+    }
+
     /// Who has kept a job waiting most.
     pub fn kept_waiting_by(&self) -> Option<Party> {
         let Work::Archive(job) = &self.work else { return None };

@@ -11,6 +11,6 @@ mod suspects;
 pub use blame::{For, Party, Waits};
 pub use breaker::Threshold;
 pub use gate::{Gate, Pass, Server};
-pub use outage::{mind_the_events, mind_the_store, probe_the_store};
+pub use outage::{mind_the_broker, mind_the_events, mind_the_store, probe_the_store};
 pub use pauses::Pauses;
 pub use suspects::Suspects;

@@ -5,15 +5,21 @@
 use std::future::pending;
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio::time::{self, Duration};
 
 use super::gate::Gate;
 use super::pauses::{Cause, Hold, Pauses};
+use crate::broker::Status;
 use crate::failure::{Class, Failure, Reason};
 use crate::store::Store;
 
 /// How often an open breaker is asked whether a probe is due.
 const ASK_EVERY: Duration = Duration::from_millis(250);
+
+/// A broker that takes nothing for so long is not consumed from. Far below its ack timeout, which
+/// would give back what is in hand, to be consumed again.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// A probe that takes longer is in vain: one that began before the outage ended must not delay the
 /// next.
@@ -32,6 +38,28 @@ pub async fn mind_the_events(gate: &Gate, pauses: &Pauses<'_>) {
     let exchange = gate.place();
     let why = format!("{exchange} takes no events: look for a full queue that is bound to it");
     mind(gate, Cause::Events, pauses, |_| Hold::Taste(why.clone())).await;
+}
+
+/// The same where the broker sends and takes nothing that is published, and not for a moment only:
+/// what is in hand then can be neither announced nor parked. Never ends.
+pub async fn mind_the_broker(mut status: watch::Receiver<Status>, pauses: &Pauses<'_>) {
+    loop {
+        if status.wait_for(Status::takes_nothing).await.is_err() {
+            return pending().await;
+        }
+        let takes = status.wait_for(|status| !status.takes_nothing());
+        if time::timeout(SILENCE, takes).await.is_ok() {
+            continue;
+        }
+        let why = "the broker takes nothing that is published: it is short of memory or disk, or \
+                   refuses a second connection";
+        tracing::warn!("consuming pauses: {why}");
+        pauses.set(Cause::Broker, Some(Hold::Nothing(why.to_owned())));
+        if status.wait_for(|status| !status.takes_nothing()).await.is_err() {
+            return pending().await;
+        }
+        pauses.set(Cause::Broker, None);
+    }
 }
 
 async fn mind(gate: &Gate, cause: Cause, pauses: &Pauses<'_>, hold: impl Fn(&Reason) -> Hold) {

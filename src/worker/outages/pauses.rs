@@ -12,9 +12,11 @@ pub enum Cause {
     Store,
     /// The exchange that events go to.
     Events,
+    /// The broker, which takes nothing that is published.
+    Broker,
 }
 
-const CAUSES: usize = 2;
+const CAUSES: usize = 3;
 
 /// How much is still taken, and why no more, for people.
 #[derive(Clone)]
