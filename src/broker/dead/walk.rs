@@ -20,11 +20,14 @@ use lapin::{Channel, Consumer};
 use tokio::time::{Instant, timeout};
 
 use super::{AGAIN, DeadError, DeadMessage, RETURN_TIMEOUT, WINDOW, ready};
-use crate::broker::connection::{Fault, Link, PULSE, open_channel, rpc};
+use crate::broker::connection::{Fault, Link, open_channel, rpc};
 use crate::broker::publisher::short;
 use crate::broker::topology::Names;
 use crate::crash::{self, Point};
 
+/// What the broker has taken out of the queue to send may take this long: it is slow to write headers
+/// that are nested deep.
+const ON_ITS_WAY: Duration = Duration::from_secs(5);
 /// A walk that has found what it looks for goes on for so long, then lets others have theirs.
 const TURN: Duration = Duration::from_secs(5);
 
@@ -96,7 +99,7 @@ impl Walk {
     pub async fn next(&mut self) -> Result<Option<DeadMessage>, DeadError> {
         while self.ahead > 0 {
             let window = self.open_window().await?;
-            match timeout(PULSE, window.consumer.next()).await {
+            match timeout(ON_ITS_WAY, window.consumer.next()).await {
                 Ok(Some(Ok(delivery))) => {
                     window.room -= 1;
                     window.before = window.last;
