@@ -128,8 +128,8 @@ pub(super) struct Verdict<'a> {
 
 /// The headers of a copy: the original's without those that would harm it, the state's over them.
 ///
-/// Headers that would not fit a frame would kill the connection again and again; then only ours
-/// go along, and the second value is false.
+/// Headers that would not fit a frame would kill the connection again and again; then the largest
+/// are left out, and the second value is false.
 pub(super) fn copied_headers(
     original: &FieldTable,
     state: &State,
@@ -207,17 +207,17 @@ pub(super) fn redriven_headers(original: &FieldTable, redrive: &str) -> FieldTab
     headers
 }
 
-/// Adds what of the original belongs on its copy, if it fits.
+/// Adds what of the original belongs on its copy; false if the largest had to be left out.
 fn keep_theirs(headers: &mut FieldTable, original: &FieldTable) -> bool {
-    let kept: Vec<_> =
+    let size = |(name, value): &(&ShortString, &AMQPValue)| name.as_str().len() + 2 + bytes(value);
+    let mut theirs: Vec<_> =
         original.inner().iter().filter(|(name, _)| survives(name.as_str())).collect();
-    let size =
-        kept.iter().map(|(name, value)| name.as_str().len() + 2 + bytes(value)).sum::<usize>();
-    if size > MAX_HEADERS {
-        return false;
-    }
-    for (name, value) in kept {
-        headers.insert(name.clone(), value.clone());
+    theirs.sort_by_key(size);
+    let mut room = MAX_HEADERS;
+    for entry in theirs {
+        let Some(left) = room.checked_sub(size(&entry)) else { return false };
+        room = left;
+        headers.insert(entry.0.clone(), entry.1.clone());
     }
     true
 }
