@@ -6,6 +6,7 @@
 
 mod answer;
 mod archive;
+mod guard;
 mod index;
 mod key;
 mod message;
@@ -23,6 +24,7 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("answer", answer::check),
     ("archive", archive::check),
+    ("guard", guard::check),
     ("index", index::check),
     ("key", key::check),
     ("message", message::check),

@@ -1,22 +1,20 @@
-//! One connection: supervised for ever, asked with timeouts, closed for certain.
+//! One connection: asked with timeouts, closed for certain.
 //!
-//! lapin's own recovery is not used: it gives up after 16 tries and has lost settings. This module
-//! must not know what its connections carry.
+//! It must not know how it was opened, nor what it carries.
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use lapin::{Channel, Connection, ErrorKind, Event};
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use super::Shared;
-use super::dial::{Dialer, Socket};
-use super::status::{Side, Wish};
+use super::guard::{Flaws, Marks};
 
 /// The answer to one AMQP method; a quorum queue's first declaration on a busy broker takes seconds.
 const RPC_TIMEOUT: Duration = Duration::from_secs(30);
@@ -28,8 +26,6 @@ pub(super) const PULSE: Duration = Duration::from_millis(500);
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 const BACKOFF_CAP: Duration = Duration::from_secs(10);
-/// A connection that lived this long was a good one: the back-off starts anew.
-const GOOD_AFTER: Duration = Duration::from_secs(10);
 
 /// Why something with the broker did not work: a sentence for people, without secrets.
 #[derive(Debug)]
@@ -91,13 +87,19 @@ pub(super) async fn open_channel(connection: &Connection) -> Result<Channel, Fau
 pub(super) struct Link {
     connection: Connection,
     socket: Socket,
+    marks: Arc<Marks>,
     /// Host and port, for people.
     place: String,
 }
 
 impl Link {
-    pub(super) fn new(connection: Connection, socket: Socket, place: String) -> Self {
-        Self { connection, socket, place }
+    pub(super) fn new(
+        connection: Connection,
+        socket: Socket,
+        marks: Arc<Marks>,
+        place: String,
+    ) -> Self {
+        Self { connection, socket, marks, place }
     }
 
     pub(super) fn place(&self) -> &str {
@@ -128,6 +130,11 @@ impl Link {
         &self.connection
     }
 
+    /// What was mended on a delivery before lapin saw it; told once.
+    pub(super) fn flaws(&self, channel: &Channel, tag: u64) -> Flaws {
+        self.marks.take(channel.id(), tag)
+    }
+
     pub(super) fn connected(&self) -> bool {
         self.connection.status().connected()
     }
@@ -151,74 +158,32 @@ impl Drop for Link {
     }
 }
 
+/// A second handle of the connection's socket. lapin's io thread waits for ever for the answer of
+/// a peer that accepts and says nothing; cutting the socket under it ends the thread.
+#[derive(Clone, Default)]
+pub(super) struct Socket(Arc<Mutex<Option<TcpStream>>>);
+
+impl Socket {
+    pub(super) fn hold(&self, socket: impl AsFd) -> std::io::Result<()> {
+        let copy = TcpStream::from(socket.as_fd().try_clone_to_owned()?);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(copy);
+        Ok(())
+    }
+
+    pub(super) fn cut(&self) {
+        if let Some(socket) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // Fails where the peer has closed already.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
 /// The error without lapin's own preamble; it holds what the broker or the system said.
 pub(super) fn describe(error: &lapin::Error) -> String {
     match error.kind() {
         ErrorKind::ProtocolError(error) => error.get_message().to_string(),
         ErrorKind::IOError(error) => error.to_string(),
         _ => error.to_string(),
-    }
-}
-
-/// Keeps a connection of one side alive until `wish` reaches `until`.
-pub(super) struct Supervisor {
-    dialer: Dialer,
-    shared: Arc<Shared>,
-    side: Side,
-    until: Wish,
-    wish: watch::Receiver<Wish>,
-    backoff: Backoff,
-    connected_at: Instant,
-}
-
-impl Supervisor {
-    pub(super) fn new(dialer: Dialer, shared: &Arc<Shared>, side: Side, until: Wish) -> Self {
-        Self {
-            dialer,
-            shared: Arc::clone(shared),
-            side,
-            until,
-            wish: shared.wish.subscribe(),
-            backoff: Backoff::default(),
-            connected_at: Instant::now(),
-        }
-    }
-
-    /// Connects, trying for as long as it takes. `None`: there is no wish for it any more.
-    pub(super) async fn connect(&mut self) -> Option<Arc<Link>> {
-        loop {
-            let dialled = tokio::select! {
-                biased;
-                _ = self.wish.wait_for(|wish| *wish >= self.until) => return None,
-                dialled = self.dialer.connect() => dialled,
-            };
-            self.connected_at = Instant::now();
-            match dialled {
-                Ok(link) => return Some(Arc::new(link)),
-                Err(fault) => self.pause_after(&fault).await,
-            }
-        }
-    }
-
-    /// Closes a connection whose session has ended; a fault is followed by a pause.
-    pub(super) async fn finish(&mut self, link: &Link, ended: Result<(), Fault>) {
-        link.close().await;
-        if let Err(fault) = ended {
-            self.pause_after(&fault).await;
-        }
-    }
-
-    async fn pause_after(&mut self, fault: &Fault) {
-        if self.shared.board.down(self.side, fault.to_string()) {
-            tracing::warn!("broker, connection to {}: {fault}; trying until it works", self.side);
-        }
-        if self.connected_at.elapsed() >= GOOD_AFTER {
-            self.backoff = Backoff::default();
-        }
-        tokio::select! {
-            _ = self.wish.wait_for(|wish| *wish >= self.until) => {}
-            () = tokio::time::sleep(self.backoff.pause()) => {}
-        }
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use super::connection::{Backoff, Fault, Link, PULSE, open_channel, rpc};
 use super::epoch::{Epoch, Member};
+use super::guard::Flaws;
 use super::settle::Delivery;
 use super::status::{Side, Status, Wish};
 use super::topology::Names;
@@ -44,6 +45,8 @@ const TASTE_EVERY: Duration = Duration::from_secs(1);
 struct Incoming {
     queue: QueueName,
     message: lapin::message::Delivery,
+    /// What of it was mended before lapin could read it.
+    flaws: Flaws,
     epoch: Member,
 }
 
@@ -80,10 +83,11 @@ impl Deliveries {
                 incoming = self.incoming.recv() => incoming,
                 _ = self.status.wait_for(Status::drained) => self.incoming.try_recv().ok(),
             };
-            let Incoming { queue, message, epoch } = incoming?;
+            let Incoming { queue, message, flaws, epoch } = incoming?;
             // What was buffered when its channel died still comes out; the broker has it again.
             if message.acker.usable() && !epoch.is_over() {
-                return Some(Delivery::new(Arc::clone(&self.shared), queue, message, epoch));
+                let shared = Arc::clone(&self.shared);
+                return Some(Delivery::new(shared, queue, message, flaws, epoch));
             }
         }
     }
@@ -215,7 +219,7 @@ impl Tap {
             _ = wish.wait_for(|wish| *wish != Wish::Consume) => true,
             fault = death(channel) => return Err(fault),
             fault = watchdog.deaf() => return Err(fault),
-            ended = self.hand_on(&mut consumer, epoch, &ear) => { ended?; false }
+            ended = self.hand_on(channel, &mut consumer, epoch, &ear) => { ended?; false }
         };
         if !stopped {
             return Err(Fault::new(format!("the broker cancelled the consumer of {name}")));
@@ -225,7 +229,7 @@ impl Tap {
         tokio::select! {
             _ = wish.wait_for(|wish| *wish == Wish::Close) => Ok(()),
             fault = death(channel) => Err(fault),
-            ended = self.hand_on(&mut consumer, epoch, &ear) => ended,
+            ended = self.hand_on(channel, &mut consumer, epoch, &ear) => ended,
         }
     }
 
@@ -240,7 +244,7 @@ impl Tap {
                 let call = channel.basic_get(name.into(), BasicGetOptions::default());
                 let message = rpc("basic.get", call).await?.map(|message| message.delivery);
                 if let (Some(message), Ok(place)) = (message, self.intake.sender.reserve().await) {
-                    place.send(Incoming { queue: self.queue, message, epoch: epoch.member() });
+                    place.send(self.incoming(channel, message, epoch));
                 }
             }
             tokio::select! {
@@ -255,6 +259,7 @@ impl Tap {
     /// before there is a place for it.
     async fn hand_on(
         &self,
+        channel: &Channel,
         consumer: &mut Consumer,
         epoch: &Epoch,
         ear: &Ear,
@@ -268,12 +273,29 @@ impl Tap {
             match consumer.next().await {
                 Some(Ok(message)) => {
                     ear.heard();
-                    place.send(Incoming { queue: self.queue, message, epoch: epoch.member() });
+                    place.send(self.incoming(channel, message, epoch));
                 }
                 Some(Err(error)) => return Err(Fault::of("consuming", error)),
                 None => return Ok(()),
             }
         }
+    }
+
+    fn incoming(
+        &self,
+        channel: &Channel,
+        message: lapin::message::Delivery,
+        epoch: &Epoch,
+    ) -> Incoming {
+        let flaws = self.link.flaws(channel, message.delivery_tag);
+        if !flaws.is_empty() {
+            tracing::warn!(
+                "queue {}: AMQP properties of a message cannot be read as they came and were \
+                 mended: {flaws}; its body is untouched",
+                self.queue.of(self.shared.topology.names())
+            );
+        }
+        Incoming { queue: self.queue, message, flaws, epoch: epoch.member() }
     }
 }
 

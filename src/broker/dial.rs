@@ -1,20 +1,24 @@
-//! Opening a connection: URLs in order, secrets and certificates read anew, TLS, time limits.
+//! Opening a connection: URLs and addresses in order, secrets and certificates read anew, TLS, time limits.
 //!
 //! It must not know what the connection is for.
 
-use std::net::{Shutdown, TcpStream};
-use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_rs::Tokio;
+use async_rs::traits::Reactor;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
-use lapin::tcp::{AMQPUriTcpExt, AsyncTcpStream, OwnedIdentity, OwnedTLSConfig, TLSConfig};
+use lapin::tcp::{AsyncTcpStream, OwnedIdentity, OwnedTLSConfig};
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Connection, ConnectionProperties, ErrorKind};
 use secrecy::ExposeSecret;
-use tokio::time::timeout;
+use tokio::net::lookup_host;
+use tokio::time::{Instant, timeout};
 
-use super::connection::{Fault, Link, describe};
+use super::connection::{Fault, Link, Socket, describe};
+use super::guard::{Guarded, Marks, kit};
 use crate::config;
 
 /// Name look-up, TCP, TLS and AMQP handshake with one host.
@@ -51,32 +55,37 @@ impl Dialer {
     pub(super) async fn dial(&self, url: &config::Secret) -> Result<Link, Fault> {
         let secret = url.read().map_err(|error| Fault::new(format!("broker.url: {error}")))?;
         let uri = self.uri(secret.expose_secret())?;
-        let tls = self.tls(&uri)?;
-        let place = format!("{}:{}", uri.authority.host, uri.authority.port);
-        let socket = Socket::default();
-        let opened = timeout(CONNECT_TIMEOUT, open(uri, self.name, tls, socket.clone())).await;
-        let error = match opened {
-            Ok(Ok(connection)) => return Ok(Link::new(connection, socket, place)),
-            Ok(Err(error)) => error,
-            Err(_) => {
-                socket.cut();
-                return Err(Fault::new(format!("no answer from {place} in {CONNECT_TIMEOUT:?}")));
-            }
-        };
-        socket.cut();
-        if is_refusal(&error) {
+        let until = Instant::now() + CONNECT_TIMEOUT;
+        let addresses = addresses(&uri).await?;
+        let reached = self.reach(&uri, addresses, until).await;
+        if reached.as_ref().is_err_and(Fault::is_refused_login) {
             url.refresh_after_refusal();
-            return Err(Fault::refused_login(format!(
-                "login refused by {place}: {}",
-                describe(&error)
-            )));
         }
-        Err(Fault::new(match error.kind() {
-            ErrorKind::IOError(io) if io.kind() == std::io::ErrorKind::ConnectionRefused => {
-                format!("connection refused by {place}")
+        reached
+    }
+
+    /// Tries the addresses of one host in turn; they share the time.
+    async fn reach(
+        &self,
+        uri: &AMQPUri,
+        mut addresses: VecDeque<SocketAddr>,
+        until: Instant,
+    ) -> Result<Link, Fault> {
+        let tls = self.tls(uri)?;
+        let several = addresses.len() > 1;
+        let mut faults = Vec::new();
+        while let Some(address) = addresses.pop_front() {
+            let left = until.saturating_duration_since(Instant::now());
+            let share = left.div_f64(addresses.len() as f64 + 1.0);
+            let place =
+                if several { format!("{} ({})", place(uri), address.ip()) } else { place(uri) };
+            let attempt = Attempt { uri: uri.clone(), address, tls: tls.clone(), place, share };
+            match attempt.make(self.name).await {
+                Err(fault) if !fault.is_refused_login() => faults.push(fault.to_string()),
+                decided => return decided,
             }
-            _ => format!("cannot connect to {place}: {}", describe(&error)),
-        }))
+        }
+        Err(Fault::new(faults.join("; ")))
     }
 
     /// The parser's own error would show the password, and it takes an IPv6 host for none.
@@ -87,6 +96,10 @@ impl Dialer {
         let url = url::Url::parse(text).map_err(|_| bad())?;
         if let Some(url::Host::Ipv6(host)) = url.host() {
             uri.authority.host = host.to_string();
+        }
+        // Operators write the default virtual host so; no broker has one without a name.
+        if uri.vhost.is_empty() {
+            "/".clone_into(&mut uri.vhost);
         }
         uri.query.frame_max = Some(FRAME_MAX);
         let heartbeat = self.settings.heartbeat.as_secs().clamp(1, u64::from(u16::MAX));
@@ -119,40 +132,89 @@ impl Dialer {
     }
 }
 
-async fn open(
+/// Host and port, for people.
+fn place(uri: &AMQPUri) -> String {
+    format!("{}:{}", uri.authority.host, uri.authority.port)
+}
+
+/// The addresses of the host, in the order of the system.
+async fn addresses(uri: &AMQPUri) -> Result<VecDeque<SocketAddr>, Fault> {
+    let failed = |why: &str| Fault::new(format!("cannot find {}: {why}", place(uri)));
+    let host = (uri.authority.host.as_str(), uri.authority.port);
+    let found = timeout(CONNECT_TIMEOUT, lookup_host(host)).await;
+    let found = found.map_err(|_| failed(&format!("no answer in {CONNECT_TIMEOUT:?}")))?;
+    let found: VecDeque<_> = found.map_err(|error| failed(&error.to_string()))?.collect();
+    if found.is_empty() { Err(failed("its name has no address")) } else { Ok(found) }
+}
+
+/// A connection to one address, if there is one in time.
+struct Attempt {
     uri: AMQPUri,
-    name: &str,
+    address: SocketAddr,
     tls: OwnedTLSConfig,
-    socket: Socket,
-) -> lapin::Result<Connection> {
-    let properties = ConnectionProperties::default().with_connection_name(name.into());
-    let runtime = lapin::runtime::default_runtime()?;
-    Connection::connector(
-        uri,
-        runtime,
-        async move |uri, runtime| {
-            let host = uri.authority.host.clone();
-            let secure = uri.scheme == AMQPScheme::AMQPS;
-            let plain = AMQPUri { scheme: AMQPScheme::AMQP, ..uri };
+    /// Of this attempt, for people.
+    place: String,
+    share: Duration,
+}
+
+impl Attempt {
+    async fn make(self, name: &str) -> Result<Link, Fault> {
+        let Self { place, share, .. } = &self;
+        let (place, share) = (place.clone(), *share);
+        let (socket, marks) = (Socket::default(), Arc::default());
+        let opened = timeout(share, self.open(name, socket.clone(), Arc::clone(&marks))).await;
+        let error = match opened {
+            Ok(Ok(connection)) => return Ok(Link::new(connection, socket, marks, place)),
+            Ok(Err(error)) => error,
+            Err(_) => {
+                socket.cut();
+                return Err(Fault::new(format!("no answer from {place} in {share:.0?}")));
+            }
+        };
+        socket.cut();
+        if is_refusal(&error) {
+            let why = format!("login refused by {place}: {}", describe(&error));
+            return Err(Fault::refused_login(why));
+        }
+        Err(Fault::new(match error.kind() {
+            ErrorKind::IOError(io) if io.kind() == std::io::ErrorKind::ConnectionRefused => {
+                format!("connection refused by {place}")
+            }
+            _ => format!("cannot connect to {place}: {}", describe(&error)),
+        }))
+    }
+
+    async fn open(
+        self,
+        name: &str,
+        socket: Socket,
+        marks: Arc<Marks>,
+    ) -> lapin::Result<Connection> {
+        let Self { uri, address, tls, share, .. } = self;
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let frame_max = FRAME_MAX as usize;
+        let runtime = kit(frame_max, &marks);
+        let secure = uri.scheme == AMQPScheme::AMQPS;
+        let connect = async move |uri: AMQPUri, _| {
             let connecting = async {
-                let stream =
-                    plain.connect_with_config_async(TLSConfig::default(), &runtime).await?;
-                if let AsyncTcpStream::Plain(tcp) = &stream {
-                    // Small frames are not to wait for the peer's delayed acknowledgement.
-                    tcp.get_ref().set_nodelay(true)?;
-                    socket.hold(tcp.get_ref())?;
+                let tcp = Tokio::current().tcp_connect_addr(address).await?;
+                // Small frames are not to wait for the peer's delayed acknowledgement.
+                tcp.get_ref().set_nodelay(true)?;
+                socket.hold(tcp.get_ref())?;
+                let plain = AsyncTcpStream::Plain(tcp);
+                if secure {
+                    plain.into_tls(&uri.authority.host, tls.as_ref()).await
+                } else {
+                    Ok(plain)
                 }
-                if secure { stream.into_tls(&host, tls.as_ref()).await } else { Ok(stream) }
             };
             // lapin's thread would go on after our own timeout; here it ends.
-            let connected = timeout(CONNECT_TIMEOUT, connecting).await;
-            connected
-                .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
-                .map_err(Into::into)
-        },
-        properties,
-    )
-    .await
+            let connected = timeout(share, connecting).await;
+            let stream = connected.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))?;
+            Ok(AsyncTcpStream::Plain(Guarded::new(stream, frame_max, Arc::clone(&marks))))
+        };
+        Connection::connector(uri, runtime, connect, properties).await
+    }
 }
 
 /// The broker does not let this user do it.
@@ -161,28 +223,11 @@ pub(super) fn is_refusal(error: &lapin::Error) -> bool {
         if matches!(error.kind(), AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)))
 }
 
-/// A second handle of the connection's socket. lapin's io thread waits for ever for the answer of
-/// a peer that accepts and says nothing; cutting the socket under it ends the thread.
-#[derive(Clone, Default)]
-pub(super) struct Socket(Arc<Mutex<Option<TcpStream>>>);
-
-impl Socket {
-    fn hold(&self, socket: impl AsFd) -> std::io::Result<()> {
-        let copy = TcpStream::from(socket.as_fd().try_clone_to_owned()?);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(copy);
-        Ok(())
-    }
-
-    pub(super) fn cut(&self) {
-        if let Some(socket) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // Fails where the peer has closed already.
-            let _ = socket.shutdown(Shutdown::Both);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
     use super::*;
     use crate::broker::tests::settings;
     use crate::config::Secret;
@@ -200,6 +245,44 @@ mod tests {
         assert_eq!(uri.query.heartbeat, Some(15));
         assert_eq!(uri.authority.host, "::1");
         assert_eq!(uri.vhost, "/");
+    }
+
+    #[test]
+    fn a_url_that_ends_in_the_port_or_a_slash_means_the_default_virtual_host() {
+        for (end, vhost) in [
+            ("", "/"),
+            ("/", "/"),
+            ("?heartbeat=5", "/"),
+            ("/?heartbeat=5", "/"),
+            ("/%2f", "/"),
+            ("/%2F?heartbeat=5", "/"),
+            ("/calls", "calls"),
+            ("/calls%2Fone", "calls/one"),
+        ] {
+            for begin in ["amqp://host:5672", "amqps://u:p@host:5671", "amqp://[::1]", "amqp://h"] {
+                let url = format!("{begin}{end}");
+                assert_eq!(dialer("").uri(&url).unwrap().vhost, vhost, "{url}");
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_silent_address_of_a_name_leaves_time_for_the_next() {
+        let listen = || TcpListener::bind("127.0.0.1:0");
+        let (silent, next) = (listen().await.unwrap(), listen().await.unwrap());
+        let addresses = [&silent, &next].map(|of| of.local_addr().unwrap()).into();
+        let until = Instant::now() + Duration::from_secs(2);
+        let reaching = tokio::spawn(async move {
+            let dialer = dialer("");
+            let uri = dialer.uri("amqp://rabbit.example:5672").unwrap();
+            dialer.reach(&uri, addresses, until).await.map(|_| ())
+        });
+        let (mut socket, _) = next.accept().await.expect("the next is tried");
+        let mut first = [0; 4];
+        socket.read_exact(&mut first).await.expect("and spoken to");
+        assert_eq!(&first, b"AMQP");
+        let fault = reaching.await.unwrap().expect_err("both are silent").to_string();
+        assert_eq!(fault.matches("no answer from rabbit.example:5672 (127.0.0.1) in").count(), 2);
     }
 
     #[tokio::test]

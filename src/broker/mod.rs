@@ -12,12 +12,14 @@ mod copy;
 mod dead;
 mod dial;
 mod epoch;
+pub mod guard;
 mod moment;
 mod publisher;
 mod requests;
 mod settle;
 mod state;
 mod status;
+mod supervisor;
 mod topology;
 mod watchdog;
 
@@ -29,10 +31,10 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::config;
-use connection::Supervisor;
 use dial::Dialer;
 use publisher::Lanes;
 use status::{Board, Side, Wish};
+use supervisor::Supervisor;
 use topology::{Plan, Topology};
 
 pub use check::check;

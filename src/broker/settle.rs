@@ -10,6 +10,7 @@ use lapin::options::{BasicAckOptions, BasicNackOptions};
 use lapin::types::{FieldTable, ShortString};
 
 use super::epoch::Member;
+use super::guard::Flaws;
 use super::publisher::{Message, Route};
 use super::state::{State, Verdict, copied_headers, is_marked, marked_headers, reason_of};
 use super::{Publisher, QueueName, Shared, copy, moment};
@@ -52,6 +53,7 @@ pub struct Delivery {
     pub marked: bool,
     shared: Arc<Shared>,
     message: lapin::message::Delivery,
+    flaws: Flaws,
     state: State,
     epoch: Member,
     settled: bool,
@@ -62,6 +64,7 @@ impl Delivery {
         shared: Arc<Shared>,
         queue: QueueName,
         message: lapin::message::Delivery,
+        flaws: Flaws,
         epoch: Member,
     ) -> Self {
         let headers = headers_of(&message);
@@ -69,7 +72,7 @@ impl Delivery {
         let state = State::parse(headers, queue.of(names), names, clock::now());
         let redelivered = message.redelivered;
         let marked = queue == QueueName::Suspect && is_marked(headers);
-        Self { queue, redelivered, marked, shared, message, state, epoch, settled: false }
+        Self { queue, redelivered, marked, shared, message, flaws, state, epoch, settled: false }
     }
 
     pub fn body(&self) -> &[u8] {
@@ -89,6 +92,11 @@ impl Delivery {
     /// The AMQP property `timestamp`, if it is a time at all.
     pub fn sent_at(&self) -> Option<Timestamp> {
         self.message.properties.timestamp().and_then(moment::of)
+    }
+
+    /// Which of its AMQP properties could not be read as they came, and were mended.
+    pub fn flaws(&self) -> &Flaws {
+        &self.flaws
     }
 
     pub fn state(&self) -> &State {
@@ -150,7 +158,9 @@ impl Delivery {
         (headers, whole): (FieldTable, bool),
     ) -> Settled {
         if !whole {
-            tracing::warn!("a message's own headers are too large for its copy; left out");
+            tracing::warn!(
+                "a message's own headers are too large for its copy; the largest are left out"
+            );
         }
         let properties = copy::properties(&self.message.properties, self.body(), headers);
         let message = Message {

@@ -34,5 +34,6 @@ mod suspects;
 mod tenants;
 mod torture;
 mod unpack;
+mod unreadable;
 mod vendor;
 mod wire;

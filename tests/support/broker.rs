@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod programs;
+pub mod raw;
 pub mod tls;
 
 use std::fs;

@@ -65,7 +65,11 @@ impl Intake {
         let request = match request::parse(delivery.body(), hints) {
             Ok(Request::Recording(request)) => Ok(request),
             Ok(Request::Dump(dump)) => dump.into_single(),
-            Err(rejected) => {
+            Err(mut rejected) => {
+                if !delivery.flaws().is_empty() {
+                    let flaws = format!("; of its AMQP properties: {}", delivery.flaws());
+                    rejected.failure.detail += &flaws;
+                }
                 let tenant = rejected.echo.tenant.as_ref().and_then(|id| tenants.index_of(id));
                 return Self {
                     message_type: rejected.message_type,

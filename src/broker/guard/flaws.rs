@@ -1,0 +1,80 @@
+//! What was mended on a message, told to those who settle it. Pure but for its lock.
+//!
+//! It is kept beside the message and not on it: no producer can write such a mark.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What was wrong with a property.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Flaw {
+    NotUtf8,
+    TooDeep,
+    TooLarge,
+    Broken,
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotUtf8 => "not UTF-8",
+            Self::TooDeep => "nested deeper than 32 levels",
+            Self::TooLarge => "larger than a frame",
+            Self::Broken => "broken",
+        })
+    }
+}
+
+/// The properties of one message that were mended, by name. No value of theirs is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flaws(BTreeSet<(&'static str, Flaw)>);
+
+impl Flaws {
+    pub(super) fn add(&mut self, property: &'static str, flaw: Flaw) {
+        self.0.insert((property, flaw));
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, Flaw)> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+impl fmt::Display for Flaws {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, (property, flaw)) in self.iter().enumerate() {
+            let comma = if number == 0 { "" } else { ", " };
+            write!(f, "{comma}{property} ({flaw})")?;
+        }
+        Ok(())
+    }
+}
+
+/// The flaws of the messages of one connection that nobody has asked for yet, by channel and
+/// delivery tag.
+#[derive(Debug, Default)]
+pub struct Marks(Mutex<HashMap<(u16, u64), Flaws>>);
+
+impl Marks {
+    /// Tags begin at 1: what is noted before is of another channel, which had the same number.
+    pub(super) fn begin(&self, channel: u16) {
+        self.lock().retain(|(of, _), _| *of != channel);
+    }
+
+    pub(super) fn note(&self, channel: u16, tag: u64, flaws: Flaws) {
+        self.lock().insert((channel, tag), flaws);
+    }
+
+    /// What was mended on this delivery.
+    pub fn take(&self, channel: u16, tag: u64) -> Flaws {
+        self.lock().remove(&(channel, tag)).unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(u16, u64), Flaws>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
