@@ -18,7 +18,8 @@ use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout};
 
 use super::connection::{Fault, Link, Socket, describe};
-use super::guard::{Guarded, Marks, kit};
+use super::guard::{Guarded, Marks};
+use super::kit::kit;
 use crate::config;
 
 /// Name look-up, TCP, TLS and AMQP handshake with one host.

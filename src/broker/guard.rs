@@ -10,7 +10,6 @@
 
 mod flaws;
 mod frame;
-mod kit;
 mod properties;
 mod table;
 
@@ -24,7 +23,6 @@ use futures_io::{AsyncRead, AsyncWrite};
 use frame::{Head, Kind, Mender};
 
 pub use flaws::{Flaw, Flaws, Marks};
-pub(super) use kit::kit;
 
 /// Bytes of a frame that are kept: of a larger one the rest is dropped. A frame is larger than
 /// lapin's only where the broker lets producers fill larger ones.

@@ -13,6 +13,7 @@ mod dead;
 mod dial;
 mod epoch;
 pub mod guard;
+mod kit;
 mod moment;
 mod publisher;
 mod requests;

@@ -15,23 +15,23 @@ use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::Stream;
 use lapin::tcp::AsyncTcpStream;
 
-use super::{Guarded, Marks};
+use super::guard::{Guarded, Marks};
 
 /// A runtime for one connection.
-pub(in crate::broker) type Kit = RuntimeParts<Tokio, Sockets>;
+pub(super) type Kit = RuntimeParts<Tokio, Sockets>;
 
 /// The way in above TLS, where there is any.
 type Inner = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
 
 /// The current tokio runtime with guarded sockets.
-pub(in crate::broker) fn kit(frame_max: usize, marks: &Arc<Marks>) -> Runtime<Kit> {
+pub(super) fn kit(frame_max: usize, marks: &Arc<Marks>) -> Runtime<Kit> {
     let tokio = Tokio::current();
     let sockets = Sockets { tokio: tokio.clone(), frame_max, marks: Arc::clone(marks) };
     Runtime::new(RuntimeParts::new(tokio, sockets))
 }
 
 #[derive(Clone, Debug)]
-pub(in crate::broker) struct Sockets {
+pub(super) struct Sockets {
     tokio: Tokio,
     frame_max: usize,
     marks: Arc<Marks>,
