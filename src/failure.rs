@@ -138,6 +138,12 @@ impl Reason {
         &self.0
     }
 
+    /// Reads what was written down of a body of CC-FS; `None` for what cannot be ours.
+    pub fn read_ccfs(code: &str) -> Option<Self> {
+        let mut known = Self::FIXED.iter().filter(|fixed| fixed.ccfs_code().is_some());
+        known.find(|fixed| fixed.as_str() == code).cloned()
+    }
+
     /// The code without its family, where it is one of CC-FS: `0300012` of `ccfs.0300012`.
     pub fn ccfs_code(&self) -> Option<&str> {
         self.0.strip_prefix("ccfs.")
@@ -161,6 +167,24 @@ impl fmt::Display for Reason {
     }
 }
 
+/// A body that came to its end: enough to tell whether the same comes again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Came {
+    /// Bytes.
+    pub size: u64,
+    pub sha256: [u8; 32],
+}
+
+/// A body that its framing proves and its own content contradicts, each time it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unproven {
+    pub came: Came,
+    /// What it was refused for.
+    pub reason: Reason,
+    /// How often it came.
+    pub times: u32,
+}
+
 /// A stage's failure: a reason for people, a class for the message, the cause for the log.
 ///
 /// `detail` explains the reason in a sentence. It travels in the `callvault-detail` header and in
@@ -170,12 +194,14 @@ pub struct Failure {
     pub reason: Reason,
     pub class: Class,
     pub detail: String,
+    /// What came all the same, where its framing proves that it is all that was sent.
+    pub came: Option<Came>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Failure {
     pub fn new(class: Class, reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, class, detail: detail.into(), source: None }
+        Self { reason, class, detail: detail.into(), came: None, source: None }
     }
 
     /// A message that can never succeed.
@@ -187,6 +213,13 @@ impl Failure {
     #[must_use]
     pub fn of_class(self, class: Class) -> Self {
         Self { class, ..self }
+    }
+
+    /// Remembers what was refused.
+    #[must_use]
+    pub fn of(mut self, came: Came) -> Self {
+        self.came = Some(came);
+        self
     }
 
     /// Keeps the error that caused this one, for the log alone.

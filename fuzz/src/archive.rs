@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use std::io::Cursor;
 use std::ops::ControlFlow;
 
-use callvault::failure::Failure;
-use callvault::recording::{Archive, MAX_ENTRIES};
+use callvault::recording::{Archive, MAX_ENTRIES, Unfit};
 
 use crate::{cuts, is_within};
 
@@ -25,7 +24,7 @@ pub fn check(bytes: &[u8]) {
             assert_eq!(names.len(), entries.len(), "names are distinct");
             names.into_iter().for_each(|name| one_part_of_a_key(name));
         }
-        Err(failure) => tells_nothing_of(bytes, &failure),
+        Err(unfit) => tells_nothing_of(bytes, &unfit),
     }
     // A file can be two archives if somebody wants it to be; one that is made of the bytes is one.
     if !bytes.windows(2).any(|two| two == b"PK") {
@@ -33,7 +32,7 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-fn unpacked(bytes: &[u8]) -> Result<Entries, Failure> {
+fn unpacked(bytes: &[u8]) -> Result<Entries, Unfit> {
     let mut archive = Archive::open(Cursor::new(bytes), MOST)?;
     let mut entries = Vec::new();
     for entry in archive.prove(|| false)? {
@@ -62,9 +61,11 @@ fn one_part_of_a_key(name: &str) {
 }
 
 /// What an archive holds, names above all, is not told.
-fn tells_nothing_of(bytes: &[u8], failure: &Failure) {
-    let Failure { reason, detail, .. } = failure;
-    assert!(reason.as_str().starts_with("ccfs."), "{reason}");
+fn tells_nothing_of(bytes: &[u8], unfit: &Unfit) {
+    let detail = match unfit {
+        Unfit::Whole(why) => why,
+        Unfit::Broken(failure) => &failure.detail,
+    };
     assert!(detail.is_ascii(), "{detail}");
     for part in bytes.windows(12).take(1024) {
         assert!(!is_within(part, detail), "{detail}");

@@ -15,8 +15,10 @@ pub fn check(bytes: &[u8]) {
         let told = verdict(bytes, framing);
         assert_eq!(told, in_portions(bytes, framing));
         let Ok(audio) = told else { continue };
-        assert!(audio.duration_ms <= LONGEST, "{audio:?}");
-        assert!(end.is_none_or(|end| bytes.len() as u64 >= end), "{end:?} bytes, not all there");
+        assert!(audio.duration_ms <= Some(LONGEST), "{audio:?}");
+        // Where the framing shows the end, a size may be one that its writer could not know.
+        let all = framing != Framing::Close || end.is_none_or(|end| bytes.len() as u64 >= end);
+        assert!(all, "{end:?} bytes, not all there");
     }
     if let Some(wav) = with_true_sizes(bytes) {
         let told = verdict(&wav, Framing::Chunked);
@@ -36,13 +38,17 @@ fn in_portions(wav: &[u8], framing: Framing) -> Result<Audio, Reason> {
 fn judged<'a>(portions: impl Iterator<Item = &'a [u8]>, framing: Framing) -> Result<Audio, Reason> {
     let mut proof = Proof::new(Format::Wav, framing);
     portions.for_each(|portion| proof.update(portion));
-    let audio = proof.finish().map_err(|failure| failure.reason)?;
-    Ok(audio.expect("a WAV has sound"))
+    let told = proof.finish().map_err(|failure| failure.reason)?;
+    Ok(told.audio.expect("a WAV has sound"))
 }
 
 fn no_strict_prefix_is_whole(wav: &[u8]) {
     for cut in cuts(wav.len()).skip(1) {
         for framing in [Framing::Close, Framing::Chunked, Framing::Length(cut as u64)] {
+            // The length of the file, where that less 8 should stand.
+            if framing != Framing::Close && cut + 8 == wav.len() {
+                continue;
+            }
             let told = verdict(&wav[..cut], framing);
             assert_eq!(told, Err(Reason::CCFS_TRUNCATED), "{cut} of {} bytes", wav.len());
         }

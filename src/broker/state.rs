@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
 use super::topology::Names;
-use crate::failure::Reason;
+use crate::failure::{Came, Reason, Unproven};
 
 /// More tries, steps or crashes than this say nothing more, and adding one never overflows.
 const MAX_COUNT: u32 = 1_000_000;
@@ -29,6 +29,7 @@ const REDRIVE: &str = "callvault-redrive";
 const IDLE_SINCE: &str = "callvault-idle-since";
 const EXPANDED: &str = "callvault-expanded";
 const SUSPECT: &str = "callvault-suspect";
+const UNPROVEN: &str = "callvault-unproven";
 
 /// The broker's record of how a message came to be dead-lettered.
 const X_DEATH: &str = "x-death";
@@ -51,6 +52,8 @@ pub struct State {
     pub origin: Option<String>,
     /// Of a dump: its recordings have been asked for, which only has to be said.
     pub expanded: bool,
+    /// What came of CC-FS and contradicts itself (contract 3, 'At the source').
+    pub unproven: Option<Unproven>,
     /// Given by `dead redrive`: makes new event ids for failed and absent.
     pub redrive: Option<String>,
 }
@@ -72,6 +75,7 @@ impl State {
             crashes: count(headers, CRASHES),
             origin: Some(origin(headers, queue, names)),
             expanded: text(headers, EXPANDED) == Some("true"),
+            unproven: text(headers, UNPROVEN).and_then(read_unproven),
             redrive: redrive_of(headers),
         }
     }
@@ -81,6 +85,21 @@ impl State {
     pub fn seen(&self, now: Timestamp) -> Self {
         Self { first_seen: self.first_seen.or(Some(now)), ..self.clone() }
     }
+}
+
+/// `{times};{size};{SHA-256};{reason}`.
+fn write_unproven(Unproven { came, reason, times }: &Unproven) -> String {
+    format!("{times};{};{};{reason}", came.size, hex::encode(came.sha256))
+}
+
+fn read_unproven(text: &str) -> Option<Unproven> {
+    let mut fields = text.splitn(4, ';');
+    let times = fields.next()?.parse::<u32>().ok()?.min(MAX_COUNT);
+    let size = fields.next()?.parse().ok()?;
+    let mut sha256 = [0; 32];
+    hex::decode_to_slice(fields.next()?, &mut sha256).ok()?;
+    let reason = Reason::read_ccfs(fields.next()?)?;
+    Some(Unproven { came: Came { size, sha256 }, reason, times })
 }
 
 /// The header `callvault-redrive`, if it can be ours.
@@ -157,6 +176,9 @@ pub(super) fn copied_headers(
     }
     if let Some(origin) = &state.origin {
         put(QUEUE, words(origin));
+    }
+    if let Some(unproven) = &state.unproven {
+        put(UNPROVEN, words(&write_unproven(unproven)));
     }
     if let Some(redrive) = &state.redrive {
         put(REDRIVE, words(redrive));
@@ -243,7 +265,7 @@ pub(super) fn is_of_delivery(name: &str) -> bool {
 fn is_ours(name: &str) -> bool {
     let ours = [
         ATTEMPTS, STEP, FIRST_SEEN, IDLE_SINCE, EXPANDED, REASON, DETAIL, QUEUE, CRASHES, DEAD_AT,
-        REDRIVE, SUSPECT,
+        REDRIVE, SUSPECT, UNPROVEN,
     ];
     ours.contains(&name)
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::ArchivedObject;
+use crate::failure::Reason;
 use crate::recording::Audio;
 use crate::request::{CallId, CcId, Echo, FileName, RequestId, TenantId};
 
@@ -112,6 +113,8 @@ pub struct Object<'a> {
     content_type: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     audio: Option<&'a Audio>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unproven: Option<&'a str>,
 }
 
 impl<'a> From<&'a ArchivedObject> for Object<'a> {
@@ -125,6 +128,7 @@ impl<'a> From<&'a ArchivedObject> for Object<'a> {
             version_id: object.version_id.as_deref(),
             content_type: object.content_type.as_deref(),
             audio: object.audio.as_ref(),
+            unproven: object.unproven.as_ref().map(Reason::as_str),
         }
     }
 }

@@ -9,6 +9,8 @@ use crate::request::{RequestId, TenantId};
 pub enum Subject<'a> {
     Recording {
         place: &'a Place,
+        /// What it turned out to be, where it came: a WAV and a ZIP of one call are two.
+        extension: Option<&'a str>,
         /// Of a dump with `force`, which archives again what another has archived.
         request_id: Option<&'a RequestId>,
     },
@@ -33,10 +35,11 @@ pub fn derive(
     field(Some(event_type.as_bytes()));
     field(tenant.map(|tenant| tenant.as_str().as_bytes()));
     match subject {
-        Subject::Recording { place, request_id } => {
+        Subject::Recording { place, extension, request_id } => {
             field(Some(b"recording"));
             field(Some(place.when.date.to_string().as_bytes()));
             field(Some(place.name.as_bytes()));
+            field(extension.map(str::as_bytes));
             field(request_id.map(|id| id.as_str().as_bytes()));
         }
         Subject::Dump(request_id) => {

@@ -49,8 +49,10 @@ pub struct ArchivedObject {
     pub etag: Option<String>,
     pub version_id: Option<String>,
     pub content_type: Option<String>,
-    /// What is heard in a WAV that was downloaded.
+    /// What is heard in a WAV.
     pub audio: Option<Audio>,
+    /// What CC-FS itself has wrong in it.
+    pub unproven: Option<Reason>,
 }
 
 /// A recording is in the bucket.
@@ -60,6 +62,8 @@ pub struct Archived<'a> {
     /// Must be known: a recording is not stored without a tenant.
     pub tenant: &'a TenantId,
     pub place: &'a Place,
+    /// What it turned out to be: `wav`, `zip`, …
+    pub extension: &'a str,
     /// The one that was asked with: the message's or the tenant's.
     pub cc_id: &'a CcId,
     pub force: bool,
@@ -96,6 +100,7 @@ pub fn archived(news: &Archived<'_>) -> Event {
     let tenant = Some(news.tenant);
     let subject = Subject::Recording {
         place: news.place,
+        extension: Some(news.extension),
         request_id: news.echo.request_id.as_ref().filter(|_| news.force),
     };
     let data = Data {
@@ -125,6 +130,8 @@ fn unarchived(event_type: &'static str, news: &Unarchived<'_>) -> Event {
     let subject = match news.place {
         Some(place) => Subject::Recording {
             place,
+            // Nothing came that would have one.
+            extension: None,
             request_id: news.echo.request_id.as_ref().filter(|_| news.force),
         },
         None => Subject::Body(news.body_sha256),

@@ -43,6 +43,7 @@ pub(super) struct Definitions {
     pub jobs: IntCounterVec,
     pub retries: IntCounterVec,
     pub dead: IntCounterVec,
+    pub unproven: IntCounterVec,
     pub job_duration: HistogramVec,
     pub stage_duration: HistogramVec,
     pub archive_lag: HistogramVec,
@@ -73,6 +74,11 @@ impl Definitions {
             dead: define.counters(
                 "dead_total",
                 "Messages published to the dead queue.",
+                &["tenant", "reason"],
+            ),
+            unproven: define.counters(
+                "unproven_total",
+                "Objects stored as CC-FS has them though their content contradicts itself.",
                 &["tenant", "reason"],
             ),
             job_duration: define.histograms(

@@ -62,6 +62,7 @@ label!(
     /// A kind of S3 request.
     StoreOperation {
         Put => "put",
+        Get => "get",
         Head => "head",
         CreateMultipart => "create_multipart",
         UploadPart => "upload_part",

@@ -127,6 +127,12 @@ impl Metrics {
         self.series.dead.with_label_values(&labels).inc();
     }
 
+    /// An object was stored as CC-FS has it, though its content is refused for `reason`.
+    pub fn unproven(&self, tenant: TenantLabel, reason: &Reason) {
+        let labels = [self.id(tenant), self.codes.reason(reason)];
+        self.series.unproven.with_label_values(&labels).inc();
+    }
+
     pub fn stage(&self, stage: Stage, result: StageResult, duration: Duration) {
         self.stage_duration[stage as usize][result as usize].observe(duration.as_secs_f64());
     }

@@ -24,6 +24,12 @@ impl Format {
         }
     }
 
+    /// What an object of this Content-Type is.
+    pub fn of_content_type(content_type: &str) -> Self {
+        let known = [Self::Wav, Self::Zip];
+        known.into_iter().find(|own| own.content_type() == content_type).unwrap_or(Self::Other)
+    }
+
     /// The Content-Type of the object (contract 3).
     pub fn content_type(self) -> &'static str {
         match self {

@@ -1,20 +1,10 @@
 //! The proof that a body is whole: what arrives is proven before it becomes visible (contract 3).
 
 use super::format::Format;
+use super::framing::{Framing, empty, truncated};
 use super::wav::{Audio, WavWalk};
-use super::zip::ZipTail;
-use crate::failure::{Class, Failure, Reason};
-
-/// How the end of a body is marked on the wire (RFC 9112, section 6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// Content-Length, in bytes.
-    Length(u64),
-    /// Transfer-Encoding: chunked.
-    Chunked,
-    /// The end of the connection: cannot show truncation, the content must.
-    Close,
-}
+use super::zip::{Packed, ZipTail};
+use crate::failure::Failure;
 
 /// Watches a body go by and says at its end whether it was whole. Takes the bytes in any portions;
 /// holds none of them but the last 64 KiB of a ZIP.
@@ -30,6 +20,15 @@ enum Content {
     Wav(WavWalk),
     Zip(ZipTail),
     Other,
+}
+
+/// What a whole body says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Of a WAV.
+    pub audio: Option<Audio>,
+    /// Of a ZIP, where its directory is short enough to be kept.
+    pub packed: Option<Packed>,
 }
 
 impl Proof {
@@ -52,12 +51,28 @@ impl Proof {
         }
     }
 
-    /// The verdict at the end of the body; what is heard in it where its header says so.
+    /// What is heard in it, as far as the bytes so far and the `length` of the body tell.
+    pub fn heard(&self, length: Option<u64>) -> Option<Audio> {
+        match &self.content {
+            Content::Wav(walk) => walk.heard(length),
+            Content::Zip(_) | Content::Other => None,
+        }
+    }
+
+    /// Whether a body that ends here is all that was sent, whatever its content says.
+    pub fn is_framed(&self) -> bool {
+        let promised = self.framing.length();
+        self.seen > 0
+            && self.framing.shows_the_end()
+            && promised.is_none_or(|bytes| bytes == self.seen)
+    }
+
+    /// The verdict at the end of the body.
     ///
     /// # Errors
     /// `ccfs.empty` for a recording of nothing, `ccfs.truncated` for one whose end did not come or
     /// cannot be known, `ccfs.protocol` for one that is whole and yet unusable.
-    pub fn finish(self) -> Result<Option<Audio>, Failure> {
+    pub fn finish(self) -> Result<Told, Failure> {
         if self.seen == 0 {
             return Err(empty("the answer has no bytes"));
         }
@@ -68,26 +83,20 @@ impl Proof {
             return Err(truncated(format!("{seen} of {promised} bytes of Content-Length arrived")));
         }
         match self.content {
-            Content::Wav(walk) => walk.finish(self.framing).map(Some),
-            Content::Zip(tail) => tail.finish().map(|_| None),
-            Content::Other if self.framing == Framing::Close => Err(truncated(
+            Content::Wav(walk) => {
+                let audio = walk.finish(self.framing)?;
+                Ok(Told { audio: Some(audio), ..Told::default() })
+            }
+            Content::Zip(tail) => {
+                let packed = tail.finish(self.framing)?.packed;
+                Ok(Told { packed, ..Told::default() })
+            }
+            Content::Other if !self.framing.shows_the_end() => Err(truncated(
                 "bytes of an unknown format that end with the connection cannot be proven whole",
             )),
-            Content::Other => Ok(None),
+            Content::Other => Ok(Told::default()),
         }
     }
-}
-
-pub fn empty(detail: impl Into<String>) -> Failure {
-    Failure::new(Class::Failure, Reason::CCFS_EMPTY, detail)
-}
-
-pub fn truncated(detail: impl Into<String>) -> Failure {
-    Failure::new(Class::Failure, Reason::CCFS_TRUNCATED, detail)
-}
-
-pub fn protocol(detail: impl Into<String>) -> Failure {
-    Failure::new(Class::Failure, Reason::CCFS_PROTOCOL, detail)
 }
 
 #[cfg(test)]
@@ -97,7 +106,8 @@ mod tests {
     fn verdict(format: Format, framing: Framing, body: &[u8]) -> Result<Option<Audio>, String> {
         let mut proof = Proof::new(format, framing);
         proof.update(body);
-        proof.finish().map_err(|failure| failure.reason.to_string())
+        let told = proof.finish().map_err(|failure| failure.reason.to_string())?;
+        Ok(told.audio)
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod sound;
 mod tests;
 
 use self::sound::Sound;
-use super::proof::{Framing, protocol, truncated};
+use super::framing::{Framing, protocol, truncated};
 use crate::failure::Failure;
 
 pub use self::sound::Audio;
@@ -17,6 +17,8 @@ pub use self::sound::Audio;
 /// `RIFF`, size, `WAVE`.
 const RIFF_HEADER: usize = 12;
 const CHUNK_HEADER: usize = 8;
+/// What the size of the RIFF does not count: `RIFF`, and itself.
+const RIFF_FROM: u64 = 8;
 
 /// Walks the chunks of a WAV; keeps the fields it needs and none of the sound.
 #[derive(Debug)]
@@ -35,6 +37,11 @@ pub struct WavWalk {
     data: Option<Data>,
 }
 
+/// The least of the sizes that writers to a pipe put where they cannot know: 0x7FFFF000 (SoX),
+/// 0x7FFFFFFF and the sum of that and a header (arecord), and whatever lies between those and
+/// 0xFFFFFFFF (FFmpeg).
+const PIPED: u64 = 0x7FFF_F000;
+
 /// A size in a header: a writer that cannot seek back leaves 0 or 0xFFFFFFFF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Size {
@@ -47,6 +54,27 @@ impl Size {
         match field {
             0 | u32::MAX => Self::Unsized,
             bytes => Self::Known(u64::from(bytes)),
+        }
+    }
+
+    /// What it means where it counts from `from` in a body of `total` bytes, all that there are.
+    /// Of more than that it may be a placeholder, or count from a place where it should not.
+    fn meant(self, from: u64, total: u64) -> Self {
+        match self {
+            Self::Known(bytes)
+                if from + bytes > total
+                    && (bytes >= PIPED || bytes == total || bytes + RIFF_FROM == total) =>
+            {
+                Self::Unsized
+            }
+            size => size,
+        }
+    }
+
+    fn end(self, from: u64) -> Option<u64> {
+        match self {
+            Self::Known(bytes) => Some(from + bytes),
+            Self::Unsized => None,
         }
     }
 }
@@ -199,41 +227,42 @@ impl WavWalk {
     /// `ccfs.truncated` where the end is missing or cannot be known, `ccfs.protocol` for a whole
     /// file without a usable header or without sound.
     pub fn finish(self, framing: Framing) -> Result<Audio, Failure> {
-        let riff_end = match self.riff_size {
-            None => return Err(truncated("the WAV ends within its first 12 bytes")),
-            Some(Size::Known(bytes)) => Some(8 + bytes),
-            Some(Size::Unsized) => None,
+        let total = self.total;
+        let size = |size: Size, from| match framing {
+            Framing::Length(_) | Framing::Chunked => size.meant(from, total),
+            Framing::Close => size,
         };
-        if let Some(end) = riff_end
-            && self.total < end
-        {
-            return Err(truncated(format!("{} of {end} bytes of the WAV arrived", self.total)));
+        let riff =
+            self.riff_size.ok_or_else(|| truncated("the WAV ends within its first 12 bytes"))?;
+        let riff_end = size(riff, RIFF_FROM).end(RIFF_FROM);
+        if let Some(end) = riff_end.filter(|end| total < *end) {
+            return Err(truncated(format!("{total} of {end} bytes of the WAV arrived")));
         }
-        match self.data {
-            Some(Data { start, size: Size::Known(bytes) }) => {
-                if self.total < start + bytes {
-                    let arrived = self.total - start;
-                    return Err(truncated(format!("{arrived} of {bytes} bytes of sound arrived")));
+        let Some(Data { start, size: sound }) = self.data else {
+            if riff_end.is_none() {
+                self.check_boundary(framing)?;
+                if framing == Framing::Close {
+                    return Err(unprovable());
                 }
-                if riff_end.is_none() {
-                    self.check_boundary(framing)?;
-                }
-                self.audio(bytes)
             }
-            Some(Data { start, size: Size::Unsized }) => {
-                let bytes = self.unsized_sound(start, riff_end, framing)?;
-                self.audio(bytes)
+            return Err(protocol("the WAV has no data chunk"));
+        };
+        match size(sound, start) {
+            Size::Known(bytes) if total < start + bytes => {
+                let arrived = total - start;
+                return Err(truncated(format!("{arrived} of {bytes} bytes of sound arrived")));
             }
-            None => {
-                if riff_end.is_none() {
-                    self.check_boundary(framing)?;
-                    if framing == Framing::Close {
-                        return Err(unprovable());
-                    }
-                }
-                Err(protocol("the WAV has no data chunk"))
+            Size::Known(_) if riff_end.is_none() => self.check_boundary(framing)?,
+            // A RIFF that ends where the sound begins is one without sound, or has a header that
+            // was written before the call, and was cut right behind it.
+            Size::Unsized
+                if framing == Framing::Close && riff_end.is_none_or(|end| end <= start) =>
+            {
+                return Err(unprovable());
             }
+            Size::Known(_) | Size::Unsized => {}
         }
+        self.heard(Some(total)).ok_or_else(|| protocol("the WAV has no usable fmt chunk"))
     }
 
     /// A RIFF without a size must end where a chunk does. Writers forget the pad byte of the last
@@ -248,29 +277,36 @@ impl WavWalk {
         }
     }
 
-    /// Sound without a size reaches to the end of the RIFF, or of the body where the RIFF has no
-    /// size either or was never told of the sound (a header written before the call).
-    fn unsized_sound(
-        &self,
-        start: u64,
-        riff_end: Option<u64>,
-        framing: Framing,
-    ) -> Result<u64, Failure> {
-        match riff_end {
-            Some(end) if end > start => Ok(end - start),
-            // A RIFF that ends where the sound begins is one without sound, or has such a header
-            // and was cut right behind it.
-            _ if framing == Framing::Close => Err(unprovable()),
-            Some(end) if end == self.total => Ok(0),
-            _ => Ok(self.total - start),
-        }
+    /// What is heard in it, as far as what went by tells, and the `length` of the body: also where
+    /// its end is still to come, or contradicts its header. `None` without a usable header.
+    pub fn heard(&self, length: Option<u64>) -> Option<Audio> {
+        let sound = self.format.as_ref().filter(|sound| sound.is_complete())?;
+        Some(sound.audio(self.sound_bytes(length), self.fact))
     }
 
-    fn audio(&self, data_bytes: u64) -> Result<Audio, Failure> {
-        let sound = self.format.as_ref().filter(|sound| sound.is_complete());
-        let sound = sound.ok_or_else(|| protocol("the WAV has no usable fmt chunk"))?;
-        Ok(sound.audio(data_bytes, self.fact))
+    /// Sound without a size reaches to the end of the RIFF, or of the body where the RIFF has no
+    /// size either or was never told of the sound (a header written before the call).
+    fn sound_bytes(&self, length: Option<u64>) -> Option<u64> {
+        let Data { start, size } = self.data?;
+        // A size that may be a placeholder means nothing before the end.
+        let total = length.unwrap_or(PIPED);
+        let end = size.meant(start, total).end(start).or_else(|| {
+            let riff = self.riff_size?.meant(RIFF_FROM, total).end(RIFF_FROM);
+            riff.filter(|end| *end > start)
+        });
+        let end = match (end, length) {
+            (Some(end), Some(length)) => Some(end.min(length)),
+            (end, length) => end.or(length),
+        };
+        end?.checked_sub(start)
     }
+}
+
+/// What is heard in a WAV of `length` bytes that begins with `head`.
+pub fn heard(head: &[u8], length: u64) -> Option<Audio> {
+    let mut walk = WavWalk::new();
+    walk.update(head);
+    walk.heard(Some(length)).filter(|_| head.starts_with(b"RIFF") && head[8..].starts_with(b"WAVE"))
 }
 
 fn unprovable() -> Failure {

@@ -265,6 +265,7 @@ fn chain<'a>(
 fn verb(operation: StoreOperation) -> &'static str {
     match operation {
         StoreOperation::Put => "PutObject",
+        StoreOperation::Get => "GetObject",
         StoreOperation::Head => "HeadObject",
         StoreOperation::CreateMultipart => "CreateMultipartUpload",
         StoreOperation::UploadPart => "UploadPart",

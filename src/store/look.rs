@@ -29,6 +29,8 @@ impl Found {
             etag: head.e_tag,
             version_id: head.version_id,
             content_type: head.content_type,
+            audio: metadata::audio(&metadata),
+            unproven: metadata::unproven(&metadata),
             last_modified: modified.and_then(Result::ok),
             already_there: true,
         };
@@ -38,6 +40,10 @@ impl Found {
     /// Whether it says of an object what every S3 server does; a web page does not.
     fn speaks_s3(&self) -> bool {
         self.object.etag.is_some() || !self.metadata.is_empty()
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.object.size
     }
 
     /// Whether its metadata names this recording.
@@ -84,7 +90,7 @@ impl Store {
         who: &Identity,
     ) -> Result<Option<StoredObject>, Failure> {
         match self.look(key).await {
-            Ok(Some(found)) if found.names(who) => Ok(Some(found.object)),
+            Ok(Some(found)) if found.names(who) => Ok(Some(self.heard(found.object).await)),
             Ok(_) => Ok(None),
             Err(refusal) if refusal.status() == Some(403) => Ok(None),
             Err(refusal) => Err(self.failure(refusal)),
@@ -195,7 +201,7 @@ impl Store {
         guard: Guard,
     ) -> Result<Option<StoredObject>, Failure> {
         let refusal = match self.look(&new.key).await {
-            Ok(found) => return self.judge(found, new, size, sha256),
+            Ok(found) => return self.judge(found, new, size, sha256).await,
             Err(refusal) => refusal,
         };
         let forbidden = refusal.status() == Some(403);
@@ -208,7 +214,8 @@ impl Store {
     /// What is under the key of a new object: nothing, or the same recording.
     ///
     /// # Errors
-    /// `store.conflict` if it is another recording; or the store did not answer.
+    /// `store.conflict` if it is another recording, which is not one if it is a ZIP of the same
+    /// entries; or the store did not answer.
     pub(super) async fn look_for(
         &self,
         new: &NewObject,
@@ -216,10 +223,10 @@ impl Store {
         sha256: &Sha256Digest,
     ) -> Result<Option<StoredObject>, Failure> {
         let found = self.look(&new.key).await.map_err(|refusal| self.failure(refusal))?;
-        self.judge(found, new, size, sha256)
+        self.judge(found, new, size, sha256).await
     }
 
-    fn judge(
+    async fn judge(
         &self,
         found: Option<Found>,
         new: &NewObject,
@@ -227,13 +234,15 @@ impl Store {
         sha256: &Sha256Digest,
     ) -> Result<Option<StoredObject>, Failure> {
         let Some(found) = found else { return Ok(None) };
-        if found.is(&new.identity, size, sha256) {
-            return Ok(Some(found.object));
+        if found.is(&new.identity, size, sha256) || self.packs_the_same(&found, new).await? {
+            let object = found.into_object();
+            let audio = object.audio.clone().or(new.audio.clone());
+            return Ok(Some(StoredObject { audio, ..object }));
         }
         if !found.speaks_s3() {
             return Err(self.failure(Refusal::not_s3(StoreOperation::Head)));
         }
-        let (there, bucket) = (found.object.size, self.bucket());
+        let (there, bucket) = (found.size(), self.bucket());
         let detail = format!(
             "bucket {bucket} has another recording under this key, of {there} bytes; ours has {size}"
         );

@@ -18,6 +18,7 @@ mod look;
 mod metadata;
 mod multipart;
 mod put;
+mod read;
 mod signed_body;
 mod sweep;
 mod unpacked;
@@ -32,9 +33,9 @@ use jiff::Timestamp;
 use tokio_util::task::TaskTracker;
 
 use crate::config;
-use crate::failure::{Class, Failure};
+use crate::failure::{Class, Failure, Reason};
 use crate::metrics::{Metrics, StoreOperation};
-use crate::recording::ObjectKey;
+use crate::recording::{Audio, ObjectKey, Packed};
 use crate::request::{CallId, FileName, TenantId};
 
 use condition::{Guard, Learnt};
@@ -66,6 +67,12 @@ pub struct NewObject {
     pub identity: Identity,
     /// Of an entry of a ZIP: how many there are.
     pub entries: Option<usize>,
+    /// What is heard in it, as far as that is known before it is sent.
+    pub audio: Option<Audio>,
+    /// Of a ZIP: what it lists.
+    pub packed: Option<Packed>,
+    /// What CC-FS itself has wrong in it.
+    pub unproven: Option<Reason>,
     /// Overwrites what is there.
     pub force: bool,
 }
@@ -82,6 +89,9 @@ pub struct StoredObject {
     pub etag: Option<String>,
     pub version_id: Option<String>,
     pub content_type: Option<String>,
+    pub audio: Option<Audio>,
+    /// What CC-FS itself has wrong in it.
+    pub unproven: Option<Reason>,
     /// Known of objects that were already there.
     pub last_modified: Option<Timestamp>,
     /// Another try or message had stored it.

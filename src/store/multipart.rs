@@ -18,6 +18,7 @@ use crate::config::Checksum;
 use crate::crash::{self, Point};
 use crate::failure::{Class, Failure, Reason};
 use crate::metrics::StoreOperation;
+use crate::recording::Packed;
 
 /// What the store may need on top of an answer's usual time: S3 assembles the parts first, "which
 /// can take several minutes" (API reference, CompleteMultipartUpload).
@@ -134,6 +135,12 @@ impl Upload {
         let answer = store.ask(StoreOperation::UploadPart, request.send()).await;
         let etag = answer.map_err(|refusal| store.failure(refusal))?.e_tag;
         Ok(Part { number, etag, proof })
+    }
+
+    /// The same, with what it lists if it is a ZIP: that is known at its end.
+    pub fn holding(mut self, packed: Option<Packed>) -> Self {
+        self.new.packed = packed.or(self.new.packed.take());
+        self
     }
 
     /// Makes the object of its parts, in the order of their numbers, and looks at it; `size` and
@@ -263,6 +270,8 @@ impl Upload {
             etag: answer.e_tag.or(etag),
             version_id: answer.version_id,
             content_type: Some(self.new.content_type.to_owned()),
+            audio: self.new.audio.clone(),
+            unproven: self.new.unproven.clone(),
             last_modified: None,
             already_there: false,
         })

@@ -137,6 +137,8 @@ impl Store {
             etag: put.e_tag,
             version_id: put.version_id,
             content_type: Some(whole.new.content_type.to_owned()),
+            audio: whole.new.audio.clone(),
+            unproven: whole.new.unproven.clone(),
             last_modified: None,
             already_there: false,
         }

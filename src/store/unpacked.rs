@@ -24,7 +24,13 @@ impl Store {
         who: &Identity,
     ) -> Result<Option<Vec<StoredObject>>, Failure> {
         match self.look_below(folder).await {
-            Ok(found) => Ok(all_of(found, who)),
+            Ok(found) => match all_of(found, who) {
+                Some(all) => {
+                    let heard = stream::iter(all).map(|object| self.heard(object));
+                    Ok(Some(heard.buffered(LOOKS).collect().await))
+                }
+                None => Ok(None),
+            },
             Err(refusal) if refusal.status() == Some(403) => Ok(None),
             Err(refusal) => Err(self.failure(refusal)),
         }

@@ -29,6 +29,7 @@ mod messages;
 mod outages;
 mod readme;
 mod sabotage;
+mod source;
 mod store;
 mod suspects;
 mod tenants;

@@ -95,6 +95,9 @@ fn new_object() -> NewObject {
         content_type: "audio/wav",
         identity: who(),
         entries: None,
+        audio: None,
+        packed: None,
+        unproven: None,
         force: false,
     }
 }

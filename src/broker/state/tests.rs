@@ -115,6 +115,11 @@ fn a_copy_carries_the_state_and_reads_back_the_same() {
         first_seen: Some("2026-04-24T00:00:00Z".parse().unwrap()),
         crashes: 1,
         origin: Some("cv.bulk".into()),
+        unproven: Some(Unproven {
+            came: Came { size: 2_408_044, sha256: [0xab; 32] },
+            reason: Reason::CCFS_TRUNCATED,
+            times: 2,
+        }),
         redrive: Some("r1".into()),
     };
     let verdict = Verdict { reason: &Reason::CCFS_TIMEOUT, detail: "slow", dead_at: None };
@@ -122,7 +127,24 @@ fn a_copy_carries_the_state_and_reads_back_the_same() {
     assert!(whole);
     assert_eq!(State::parse(&headers, "cv.bulk", &names(), now()), state);
     assert_eq!(headers.inner()[REASON], words("ccfs.timeout"));
+    let unproven = format!("2;2408044;{};ccfs.truncated", "ab".repeat(32));
+    assert_eq!(headers.inner()[UNPROVEN], words(&unproven));
     assert!(!headers.contains_key(DEAD_AT));
+}
+
+#[test]
+fn what_is_no_word_of_ours_on_what_came_is_none() {
+    let hash = "ab".repeat(32);
+    for foreign in [
+        String::new(),
+        "2;1;ab;ccfs.truncated".into(),
+        format!("-1;1;{hash};ccfs.truncated"),
+        format!("2;1;{hash}"),
+        format!("2;1;{hash};store.SlowDown"),
+        format!("2;1;{hash};ccfs.+49 155 501"),
+    ] {
+        assert_eq!(parse(&table(&[(UNPROVEN, words(&foreign))])).unproven, None, "{foreign}");
+    }
 }
 
 #[test]

@@ -13,10 +13,13 @@ use super::*;
 
 const MOST: u64 = 1 << 30;
 
+/// In the place of a reason: a good ZIP that is no archive for us.
+const KEPT: &str = "kept";
+
 /// Name and content of each entry, or reason and detail.
 type Outcome = Result<Vec<(String, Vec<u8>)>, (String, String)>;
 
-fn unpacked(bytes: &[u8], max_size: u64) -> Result<Vec<(Entry, Vec<u8>)>, Failure> {
+fn unpacked(bytes: &[u8], max_size: u64) -> Result<Vec<(Entry, Vec<u8>)>, Unfit> {
     let mut archive = Archive::open(Cursor::new(bytes), max_size)?;
     let entries = archive.prove(|| false)?;
     let mut all = Vec::new();
@@ -35,9 +38,10 @@ fn unpacked(bytes: &[u8], max_size: u64) -> Result<Vec<(Entry, Vec<u8>)>, Failur
 fn outcome_within(bytes: &[u8], max_size: u64) -> Outcome {
     let entries = unpacked(bytes, max_size);
     let named = |(entry, content): (Entry, Vec<u8>)| (entry.name, content);
-    entries
-        .map(|all| all.into_iter().map(named).collect())
-        .map_err(|failure| (failure.reason.to_string(), failure.detail))
+    entries.map(|all| all.into_iter().map(named).collect()).map_err(|unfit| match unfit {
+        Unfit::Whole(why) => (KEPT.to_owned(), why),
+        Unfit::Broken(failure) => (failure.reason.to_string(), failure.detail),
+    })
 }
 
 fn outcome(bytes: &[u8]) -> Outcome {
@@ -118,7 +122,7 @@ fn what_is_heard_and_what_it_is_stand_with_each_entry() {
     let formats: Vec<_> = found.iter().map(|(entry, _)| entry.format).collect();
     assert_eq!(formats, [Format::Wav, Format::Zip, Format::Other]);
     let audio = found[0].0.audio.as_ref().unwrap();
-    assert_eq!((audio.codec.as_ref(), audio.duration_ms), ("pcm_alaw", 1000));
+    assert_eq!((audio.codec.as_ref(), audio.duration_ms), ("pcm_alaw", Some(1000)));
     assert_eq!(found[1].0.audio, None);
 }
 
@@ -168,21 +172,21 @@ fn folders_are_passed_over() {
     all.push(Raw::stored("a/1.wav", &sound));
     assert_eq!(outcome(&zip_of(&all)), Ok(entries(&[("a%2F1.wav", &sound)])));
     let full = zip_of(&[Raw::stored("138/", b"x")]);
-    assert_refused("a folder with content", &full, "ccfs.protocol", "folder with content");
+    assert_refused("a folder with content", &full, KEPT, "folder with content");
 }
 
 #[test]
-fn entries_that_cannot_be_used_are_refused() {
+fn entries_that_cannot_be_used_are_kept_or_refused() {
     let sound = wav(200);
     let good = || Raw::stored(NAME, &sound);
     let not_whole = &sound[..100];
     let cases: [(&str, Raw, &str, &str); 13] = [
-        ("no name", Raw::stored("", &sound), "ccfs.protocol", "entry 2 of the ZIP: it has no name"),
-        ("empty", Raw::stored(NAME, b""), "ccfs.empty", "entry 2 of the ZIP: it has no bytes"),
-        ("encrypted", Raw { flags: 1, ..good() }, "ccfs.protocol", "entry 2 of the ZIP: it is enc"),
-        ("a link", Raw { mode: 0o120_777, ..good() }, "ccfs.protocol", "symbolic link"),
-        ("bzip2", Raw { method: 12, ..good() }, "ccfs.protocol", "no good ZIP"),
-        ("unknown", Raw { method: 77, ..good() }, "ccfs.protocol", "no good ZIP"),
+        ("no name", Raw::stored("", &sound), KEPT, "entry 2 of the ZIP: it has no name"),
+        ("empty", Raw::stored(NAME, b""), KEPT, "entry 2 of the ZIP: it has no bytes"),
+        ("encrypted", Raw { flags: 1, ..good() }, KEPT, "entry 2 of the ZIP: it is enc"),
+        ("a link", Raw { mode: 0o120_777, ..good() }, KEPT, "symbolic link"),
+        ("bzip2", Raw { method: 12, ..good() }, KEPT, "it is packed by a method"),
+        ("unknown", Raw { method: 77, ..good() }, KEPT, "it is packed by a method"),
         ("wrong CRC", Raw { crc: 1, ..good() }, "ccfs.protocol", "entry 2 of the ZIP: "),
         ("no deflate", Raw { method: 8, ..good() }, "ccfs.protocol", "entry 2 of the ZIP: "),
         ("less than it says", good().sized(300), "ccfs.protocol", "entry 2 of the ZIP: "),
@@ -259,12 +263,12 @@ fn entries_are_counted_before_they_are_read() {
     };
     assert_eq!(outcome(&some(MAX_ENTRIES)).unwrap().len(), 1000);
     let (reason, detail) = refusal(&some(MAX_ENTRIES + 1));
-    assert_eq!(reason, "ccfs.too_large");
+    assert_eq!(reason, KEPT);
     assert!(detail.starts_with("the ZIP has 1001 entries"), "{detail}");
 
     let long = |length| Raw::stored("n".repeat(length), b"x");
     let (reason, detail) = refusal(&zip_of(&[0; 17].map(|_: i32| long(65_000))));
-    assert_eq!(reason, "ccfs.too_large");
+    assert_eq!(reason, KEPT);
     assert!(detail.contains("17 entries in a directory of 1105782 bytes"), "{detail}");
 }
 
@@ -274,7 +278,7 @@ fn what_comes_of_it_is_bounded() {
     let size = (wav(200).len() + wav(100).len()) as u64;
     assert!(outcome_within(&two, size).is_ok());
     let (reason, detail) = outcome_within(&two, size - 1).unwrap_err();
-    assert_eq!(reason, "ccfs.too_large");
+    assert_eq!(reason, KEPT);
     assert_eq!(detail, format!("the ZIP unpacks to {size} bytes, ccfs.max_size is {}", size - 1));
 }
 
@@ -291,7 +295,7 @@ fn silence_passes_and_a_bomb_does_not() {
     let packed = vec![0; 10_000];
     let bomb = |size: u32| zip_of(&[Raw { method: 8, size, ..Raw::stored(NAME, &packed) }]);
     let (reason, detail) = refusal(&bomb((64 << 20) + 1));
-    assert_eq!(reason, "ccfs.too_large");
+    assert_eq!(reason, KEPT);
     assert!(detail.contains("10000 bytes to 67108865, over 100 times"), "{detail}");
     // What is allowed is looked into.
     assert_eq!(refusal(&bomb(64 << 20)).0, "ccfs.protocol");

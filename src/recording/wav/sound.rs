@@ -12,8 +12,9 @@ pub struct Audio {
     /// Hertz.
     pub sample_rate: u32,
     pub channels: u16,
-    /// Milliseconds.
-    pub duration_ms: u64,
+    /// Milliseconds; `None` where neither the header nor the length of the sound tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
 }
 
 const PCM: u16 = 1;
@@ -72,7 +73,8 @@ impl Sound {
         self.length >= 16
     }
 
-    pub fn audio(&self, data_bytes: u64, fact: Option<u32>) -> Audio {
+    /// `data_bytes`: of the sound, where that is known.
+    pub fn audio(&self, data_bytes: Option<u64>, fact: Option<u32>) -> Audio {
         Audio {
             codec: self.codec(),
             sample_rate: self.sample_rate,
@@ -93,24 +95,21 @@ impl Sound {
         }
     }
 
-    /// 0 where the header does not say enough.
-    fn duration_ms(&self, data_bytes: u64, fact: Option<u32>) -> u64 {
+    fn duration_ms(&self, data_bytes: Option<u64>, fact: Option<u32>) -> Option<u64> {
         let rate = u64::from(self.sample_rate);
         let per_second = u64::from(self.bytes_per_second);
-        let frames = match self.tag {
-            PCM | FLOAT | A_LAW | MU_LAW => Some((data_bytes, 1, self.frame_bytes())),
-            GSM => Some((data_bytes, GSM_BLOCK_SAMPLES, GSM_BLOCK_BYTES)),
-            _ => None,
+        let (samples, block) = match self.tag {
+            PCM | FLOAT | A_LAW | MU_LAW => (1, self.frame_bytes()),
+            GSM => (GSM_BLOCK_SAMPLES, GSM_BLOCK_BYTES),
+            _ => (0, 0),
         };
-        match (frames, fact) {
-            (Some((bytes, samples, block)), _) if rate > 0 && block > 0 => {
-                milliseconds(bytes * samples, block * rate)
-            }
-            _ if per_second > 0 => milliseconds(data_bytes, per_second),
-            (_, Some(samples)) if rate > 0 && samples != u32::MAX => {
-                milliseconds(u64::from(samples), rate)
-            }
-            _ => 0,
+        if rate > 0 && block > 0 {
+            data_bytes.map(|bytes| milliseconds(bytes * samples, block * rate))
+        } else if per_second > 0 {
+            data_bytes.map(|bytes| milliseconds(bytes, per_second))
+        } else {
+            let known = fact.filter(|samples| rate > 0 && ![0, u32::MAX].contains(samples));
+            known.map(|samples| milliseconds(u64::from(samples), rate))
         }
     }
 

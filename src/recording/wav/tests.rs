@@ -73,12 +73,16 @@ fn a_law() -> Vec<u8> {
 fn told(body: &[u8], framing: Framing) -> Result<Audio, String> {
     let mut proof = Proof::new(Format::Wav, framing);
     proof.update(body);
-    let audio = proof.finish().map_err(|failure| failure.reason.to_string())?;
-    Ok(audio.expect("a WAV has sound"))
+    let told = proof.finish().map_err(|failure| failure.reason.to_string())?;
+    Ok(told.audio.expect("a WAV has sound"))
+}
+
+fn milliseconds(audio: &Audio) -> u64 {
+    audio.duration_ms.expect("the header and the length tell")
 }
 
 fn duration(wav: &Wav, framing: Framing) -> Result<u64, String> {
-    told(&wav.bytes(), framing).map(|audio| audio.duration_ms)
+    told(&wav.bytes(), framing).map(|audio| milliseconds(&audio))
 }
 
 fn truncated<T>() -> Result<T, String> {
@@ -122,13 +126,18 @@ fn codecs_and_durations() {
         // A header that lies or is silent about what follows from the rest of it.
         (format(6, 1, 8000, 0, 0, 8), 8000, "pcm_alaw", 1000),
         (format(6, 1, 0, 4000, 1, 8), 8000, "pcm_alaw", 2000),
-        (format(6, 0, 0, 0, 0, 0), 8000, "pcm_alaw", 0),
     ];
     for (format, bytes, codec, duration_ms) in cases {
         let wav = Wav::new(format.clone(), vec![0x55; bytes]);
         let audio = told(&wav.bytes(), Framing::Close).unwrap();
-        assert_eq!((audio.codec.as_str(), audio.duration_ms), (codec, duration_ms), "{format:?}");
+        assert_eq!(
+            (audio.codec.as_str(), milliseconds(&audio)),
+            (codec, duration_ms),
+            "{format:?}"
+        );
     }
+    let silent = Wav::new(format(6, 0, 0, 0, 0, 0), vec![0x55; 8000]);
+    assert_eq!(told(&silent.bytes(), Framing::Close).map(|audio| audio.duration_ms), Ok(None));
     // Compressed sound without a byte rate lasts as long as its fact chunk says.
     let fact = Wav::new(format(0x55, 1, 8000, 0, 1, 0), vec![0; 10]);
     let fact = fact.chunk(1, *b"fact", &12_000_u32.to_le_bytes());
@@ -147,7 +156,7 @@ fn a_sized_wav_ends_where_its_header_says() {
     assert_eq!(duration(&wav, Framing::Length(8045)), truncated());
     let mut longer = wav.bytes();
     longer.extend(b"trailing bytes");
-    assert_eq!(told(&longer, Framing::Close).map(|audio| audio.duration_ms), Ok(1000));
+    assert_eq!(told(&longer, Framing::Close).map(|audio| milliseconds(&audio)), Ok(1000));
     // The RIFF's size is satisfied, the data's is not.
     assert_eq!(duration(&wav.clone().data_size(8001), Framing::Chunked), truncated());
     // Sound of no size reaches to the end of the RIFF.
@@ -225,7 +234,66 @@ fn arbitrary_sizes_do_not_overflow() {
     let mut bytes = wav.bytes();
     bytes[16..20].copy_from_slice(&(u32::MAX - 1).to_le_bytes());
     assert_eq!(told(&bytes, Framing::Chunked), protocol());
-    assert_eq!(duration(&wav.riff_size(u32::MAX - 1), Framing::Chunked), truncated());
+    assert_eq!(duration(&wav.clone().riff_size(0x7FFF_EFFF), Framing::Chunked), truncated());
+    assert_eq!(duration(&wav.riff_size(u32::MAX - 1), Framing::Close), truncated());
+}
+
+#[test]
+fn sizes_that_pipes_and_careless_writers_leave_are_none_where_the_framing_shows_the_end() {
+    let wav = Wav::new(a_law(), vec![0x55; 8000]);
+    let long = |data: u32| wav.clone().data_size(data).riff_size(data.saturating_add(36));
+    let cases = [
+        ("SoX", long(0x7FFF_F000)),
+        ("arecord", long(0x7FFF_FFFF)),
+        ("FFmpeg", long(u32::MAX - 36)),
+        ("the largest RIFF", long(u32::MAX)),
+        ("only the RIFF", wav.clone().riff_size(0x7FFF_FFFF)),
+        ("only the sound", wav.clone().data_size(0x8000_0000)),
+        ("none and one", wav.clone().riff_size(0).data_size(0x7FFF_FFFF)),
+        ("RIFF as the file", wav.clone().riff_size(8044)),
+        ("sound as the file", wav.clone().data_size(8044)),
+        ("both as the file", wav.clone().riff_size(8044).data_size(8044)),
+        ("sound as the RIFF", wav.clone().data_size(8036)),
+    ];
+    for (name, wav) in cases {
+        assert_eq!(duration(&wav, Framing::Length(8044)), Ok(1000), "{name}");
+        assert_eq!(duration(&wav, Framing::Chunked), Ok(1000), "{name}");
+        // Where nothing shows the end, a size that is not reached is one that was cut.
+        assert_eq!(duration(&wav, Framing::Close), truncated(), "{name}");
+    }
+    // One that is there is true.
+    let mut large = wav.data_size(0x7FFF_F000).riff_size(0x7FFF_F024).bytes();
+    large.truncate(44);
+    let mut proof = Proof::new(Format::Wav, Framing::Chunked);
+    proof.update(&large);
+    for _ in 0..0x7FFF_F000_u32 / 0x10000 {
+        proof.update(&[0x55; 0x10000]);
+    }
+    proof.update(&[0x55; 0xF000]);
+    proof.update(b"LIST\x04\0\0\0INFO");
+    let audio = proof.finish().map(|told| told.audio.map(|audio| milliseconds(&audio)));
+    assert_eq!(audio.unwrap(), Some(0x7FFF_F000 / 8));
+}
+
+#[test]
+fn what_is_heard_is_known_from_the_header_and_the_length() {
+    let wav = Wav::new(a_law(), vec![0x55; 8000]);
+    let heard = |wav: &Wav, length| {
+        let mut proof = Proof::new(Format::Wav, Framing::Chunked);
+        proof.update(&wav.bytes()[..60]);
+        proof.heard(length).map(|audio| audio.duration_ms)
+    };
+    let unsized_ = wav.clone().riff_size(0).data_size(0);
+    let piped = wav.clone().riff_size(0x7FFF_F024).data_size(0x7FFF_F000);
+    let cut = wav.clone().riff_size(16_036).data_size(16_000);
+    assert_eq!(heard(&wav, None), Some(Some(1000)));
+    assert_eq!(heard(&unsized_, None), Some(None));
+    assert_eq!(heard(&piped, None), Some(None));
+    assert_eq!(heard(&wav.clone().data_size(0), None), Some(Some(1000)));
+    for wav in [&wav, &unsized_, &piped, &cut] {
+        assert_eq!(heard(wav, Some(8044)), Some(Some(1000)));
+    }
+    assert_eq!(heard(&wav.without(*b"fmt "), Some(8044)), None);
 }
 
 prop_compose! {
@@ -264,8 +332,8 @@ fn in_portions(body: &[u8], sizes: &[usize], framing: Framing) -> Result<Audio, 
         proof.update(portion);
         rest = tail;
     }
-    let audio = proof.finish().map_err(|failure| failure.reason.to_string())?;
-    Ok(audio.expect("a WAV has sound"))
+    let told = proof.finish().map_err(|failure| failure.reason.to_string())?;
+    Ok(told.audio.expect("a WAV has sound"))
 }
 
 proptest! {
@@ -277,11 +345,16 @@ proptest! {
         let bytes = wav.bytes();
         for cut in 1..bytes.len() {
             for framing in [Framing::Close, Framing::Chunked, Framing::Length(cut as u64)] {
+                // The length of a file where that less 8 should stand is nothing cut off, if the
+                // framing shows the end.
+                if framing != Framing::Close && cut + 8 == bytes.len() {
+                    continue;
+                }
                 prop_assert_eq!(in_portions(&bytes[..cut], &sizes, framing), truncated(), "{} bytes", cut);
             }
         }
         let whole = in_portions(&bytes, &sizes, Framing::Close);
-        prop_assert_eq!(whole.map(|audio| audio.duration_ms), Ok(duration));
+        prop_assert_eq!(whole.map(|audio| milliseconds(&audio)), Ok(duration));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use crate::recording::{Format, Framing, Proof};
+use crate::recording::{Format, Framing, Packed, Proof, packed};
 
 /// A ZIP by hand, entries stored.
 #[derive(Clone, Debug, Default)]
@@ -70,9 +70,15 @@ fn long(number: usize) -> [u8; 4] {
 }
 
 fn verdict(body: &[u8], portion: usize) -> Result<(), String> {
-    let mut proof = Proof::new(Format::Zip, Framing::Close);
+    told(body, portion, Framing::Close).map(drop)
+}
+
+fn told(body: &[u8], portion: usize, framing: Framing) -> Result<Option<Packed>, String> {
+    let mut proof = Proof::new(Format::Zip, framing);
     body.chunks(portion).for_each(|bytes| proof.update(bytes));
-    proof.finish().map(|audio| assert_eq!(audio, None)).map_err(|f| f.reason.to_string())
+    let told = proof.finish().map_err(|failure| failure.reason.to_string())?;
+    assert_eq!(told.audio, None);
+    Ok(told.packed)
 }
 
 fn err(reason: &str) -> Result<(), String> {
@@ -136,6 +142,7 @@ fn broken_archives_do_not() {
         (edit(directory + 28, &[200, 0]), truncated),
         (edit(end + 4, &[1, 0]), "ccfs.protocol"),
         (edit(end + 8, &[1, 0]), "ccfs.protocol"),
+        // Nothing else shows that nothing is missing.
         ([&good[..], b"\n"].concat(), truncated),
         ([b"PK", &good[..]].concat(), truncated),
         (b"PK".to_vec(), truncated),
@@ -165,6 +172,61 @@ fn a_broken_zip64_end_does_not_pass() {
         zip[at] = byte;
         assert_eq!(verdict(&zip, 100), err(reason), "byte {at}");
     }
+}
+
+#[test]
+fn bytes_may_follow_the_end_where_the_framing_shows_that_of_the_body() {
+    let good = Zip::of(&[("a", b"xyz"), ("b", b"")]);
+    let zip = good.bytes();
+    let comment = |length: u16, bytes: &[u8]| {
+        let mut zip = zip.clone();
+        let at = zip.len() - 2;
+        zip[at..].copy_from_slice(&length.to_le_bytes());
+        [&zip[..], bytes].concat()
+    };
+    let cases = [
+        ("a line's end", [&zip[..], b"\r\n"].concat()),
+        ("zeros", [&zip[..], &[0; 512]].concat()),
+        ("zeros up to a block", [&zip[..], &[0; 60_000]].concat()),
+        ("a comment longer than said", comment(3, b"by CC-FS")),
+        ("a comment shorter than said", comment(300, b"by CC-FS")),
+        ("no comment", comment(8, b"")),
+        ("zip64", [&Zip { zip64: true, ..good.clone() }.bytes()[..], &[0; 7]].concat()),
+        ("something like an end", [&zip[..], b"PK\x05\x06", &[0; 30]].concat()),
+    ];
+    for (name, body) in cases {
+        for framing in [Framing::Chunked, Framing::Length(body.len() as u64)] {
+            assert!(told(&body, 100, framing).is_ok(), "{name}, {framing:?}");
+        }
+        assert_eq!(verdict(&body, 100), err("ccfs.truncated"), "{name}");
+    }
+    for cut in 1..zip.len() {
+        let prefix = told(&zip[..cut], 100, Framing::Chunked);
+        assert!(prefix.is_err(), "{cut} of {} bytes", zip.len());
+    }
+}
+
+#[test]
+fn the_same_entries_are_the_same_whenever_they_were_packed() {
+    const FIRST: &[u8] = include_bytes!("../../../tests/fixtures/zip-made-anew/first.zip");
+    const SECOND: &[u8] = include_bytes!("../../../tests/fixtures/zip-made-anew/second.zip");
+    let listed = |zip: &[u8]| told(zip, 1000, Framing::Close).unwrap();
+    assert_ne!(FIRST, SECOND);
+    assert!(listed(FIRST).is_some());
+    assert_eq!(listed(FIRST), listed(SECOND));
+    // The end of it tells as much.
+    assert_eq!(packed(FIRST.len() as u64, &FIRST[9000..]), listed(SECOND));
+    assert_eq!(packed(FIRST.len() as u64, &FIRST[FIRST.len() - 40..]), None);
+
+    let directory = SECOND.len() - 22 - 2 * 51;
+    for (what, at) in [("checksum", 16), ("size", 24), ("name", 46)] {
+        let mut other = SECOND.to_vec();
+        other[directory + at] ^= 1;
+        assert_ne!(listed(&other), listed(FIRST), "another {what}");
+    }
+    // Without checksums nothing says what is in it.
+    assert_eq!(listed(&Zip::of(&[("a", b"xyz")]).bytes()), None);
+    assert!(listed(&Zip::of(&[("a", b"")]).bytes()).is_some());
 }
 
 proptest! {

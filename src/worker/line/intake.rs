@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::ended::panicked;
 use super::job::Job;
+use super::outcome;
 use crate::broker::{Delivery, QueueName};
 use crate::failure::{Failure, Reason};
 use crate::recording::{self, Place};
@@ -145,12 +146,14 @@ impl Intake {
                 let seen_before = seen_before(delivery, message_type, &tenant);
                 let attempts = delivery.state().attempts.saturating_add(1);
                 let (question, waits) = (Question::default(), Waits::default());
+                let accepted = outcome::accepted(delivery.state()).cloned();
                 let job = Job {
                     tenant,
                     request,
                     place: place.clone(),
                     seen_before,
                     attempts,
+                    accepted,
                     question,
                     waits,
                 };

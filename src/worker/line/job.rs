@@ -5,13 +5,15 @@
 
 use std::sync::Arc;
 
+use tracing::field::display;
+
 use super::ended::Archived;
 use super::tools::Tools;
 use crate::ccfs::{Ask, Download};
 use crate::clock;
 use crate::crash::{self, Point};
 use crate::event::{self, ArchivedObject, Event};
-use crate::failure::Failure;
+use crate::failure::{Failure, Unproven};
 use crate::metrics::{self, Stage};
 use crate::recording::{self, Entry, Format, KeyFolder, Located, ObjectKey, Place};
 use crate::request::{CcId, Echo, RecordingRequest};
@@ -20,8 +22,11 @@ use crate::worker::fairness::Question;
 use crate::worker::outages::{For, Pass, Waits};
 use crate::worker::tenant::Tenant;
 use crate::worker::transfer::{
-    self, Body, Coming, Running, Shelf, Source, Target, Transferred, transfer,
+    self, Body, Coming, Running, Shelf, Source, Taken, Target, transfer,
 };
+
+/// As what an archive is announced, also where its entries are objects of their own.
+const ZIP: &str = "zip";
 
 /// One recording to archive.
 pub struct Job {
@@ -32,6 +37,8 @@ pub struct Job {
     pub seen_before: bool,
     /// Tries that counted, this one included.
     pub attempts: u32,
+    /// What is taken though it contradicts itself, if it comes once more.
+    pub accepted: Option<Unproven>,
     pub question: Question,
     /// Whom it has waited for.
     pub waits: Waits,
@@ -48,21 +55,23 @@ impl Job {
         self.key("wav")?;
         let mut store = self.tenant.store_gate.enter()?;
         let finding = self.waits.during(For::Transfer, self.find(&mut store));
-        if let Some(found) = finding.await? {
-            let objects = self.announce(tools, found).await?;
+        if let Some((objects, extension)) = finding.await? {
+            self.announce(tools, &objects, &extension).await?;
             return Ok(Archived { objects, folder: self.folder(), downloaded: false });
         }
         let ccfs = self.tenant.ccfs_gate.enter()?;
         let source = self.fetch(tools, ccfs).await?;
-        let storing = self.waits.during(For::Transfer, self.store(tools, source));
-        let transferred = storing.await;
-        store.note(&transferred);
-        let objects = self.announce(tools, transferred?).await?;
+        let extension = recording::extension(source.format(), &self.request.wanted);
+        let storing = self.waits.during(For::Transfer, self.store(tools, source, &extension));
+        let stored = storing.await;
+        store.note(&stored);
+        let objects = stored?;
+        self.announce(tools, &objects, &extension).await?;
         Ok(Archived { objects, folder: self.folder(), downloaded: true })
     }
 
-    /// Asks the store for what an earlier try or message has stored.
-    async fn find(&self, pass: &mut Pass) -> Result<Option<Vec<Transferred>>, Failure> {
+    /// Asks the store for what an earlier try or message has stored, and as what.
+    async fn find(&self, pass: &mut Pass) -> Result<Option<(Vec<StoredObject>, String)>, Failure> {
         if !self.seen_before || self.request.force {
             return Ok(None);
         }
@@ -78,8 +87,9 @@ impl Job {
             if !matches!(answer, Ok(None)) {
                 pass.note(&answer);
             }
-            if let Some(found) = answer? {
-                return Ok(Some(vec![found.into()]));
+            if let Some(found) = answer?.filter(|found| self.may_be_all(found)) {
+                let extension = self.extension_of(&found, extension);
+                return Ok(Some((vec![found], extension)));
             }
             asked = Some(key);
         }
@@ -90,7 +100,28 @@ impl Job {
         if !matches!(answer, Ok(None)) {
             pass.note(&answer);
         }
-        Ok(answer?.map(|found| found.into_iter().map(Transferred::from).collect()))
+        let found = answer?.filter(|found| found.len() > 1 || !self.is_of_several());
+        Ok(found.map(|found| (found, ZIP.to_owned())))
+    }
+
+    /// Whether CC-FS is known to have several files for this call.
+    fn is_of_several(&self) -> bool {
+        self.request.wanted.expected.is_some_and(|files| files > 1)
+    }
+
+    /// A single file does not stand for several.
+    fn may_be_all(&self, found: &StoredObject) -> bool {
+        let archive = found.content_type.as_deref() == Some(Format::Zip.content_type());
+        archive || !self.is_of_several()
+    }
+
+    /// As what an object is announced that was found where one of extension `asked` would be.
+    fn extension_of(&self, found: &StoredObject, asked: String) -> String {
+        if self.tenant.keys.uses_extension() {
+            return asked;
+        }
+        let format = Format::of_content_type(found.content_type.as_deref().unwrap_or_default());
+        recording::extension(format, &self.request.wanted)
     }
 
     /// Asks CC-FS, which judges the answer by its status, header and first bytes.
@@ -111,47 +142,62 @@ impl Job {
         let metrics = Arc::clone(&tools.metrics);
         let waits = self.waits.clone();
         let coming = Coming { download, stage, metrics, tenant: *tenant, pass, waits, seen: 0 };
-        Ok(Source::new(Body::Download(Box::new(coming)), store.part_size() as u64, *max_size))
+        let body = Body::Download(Box::new(coming));
+        let source = Source::new(body, store.part_size() as u64, *max_size);
+        Ok(source.accepting(self.accepted.clone()))
     }
 
     /// Stores what comes, once it is proven whole.
-    async fn store(&self, tools: &Tools, source: Source) -> Result<Vec<Transferred>, Failure> {
+    async fn store(
+        &self,
+        tools: &Tools,
+        source: Source,
+        extension: &str,
+    ) -> Result<Vec<StoredObject>, Failure> {
         let Tenant { store, max_size, unpack, .. } = &*self.tenant;
         let (budget, metrics) = (&tools.budget.of(&self.waits), &tools.metrics);
         let format = source.format();
-        if format == Format::Zip && *unpack {
-            let (archive, entries) = transfer::take(source, budget, *max_size).await?;
-            let objects = self.objects(entries)?;
-            return archive.store(objects, Shelf { store, budget, metrics }).await;
+        let new = self.object(self.key(extension)?, format, None);
+        if format != Format::Zip || !*unpack {
+            return Ok(vec![transfer(source, Target { store, new, budget, metrics }).await?]);
         }
-        let extension = recording::extension(format, &self.request.wanted);
-        let new = self.object(self.key(&extension)?, format, None);
-        Ok(vec![transfer(source, Target { store, new, budget, metrics }).await?])
+        let shelf = Shelf { store, budget, metrics };
+        let kept = match transfer::take(source, budget, *max_size).await? {
+            Taken::Kept(kept) => kept,
+            Taken::Unpacked(archive, entries) => match self.objects(entries) {
+                Ok(objects) => return archive.store(objects, shelf).await,
+                Err(too_long) => archive.keep(too_long.detail),
+            },
+        };
+        let tenant = display(&self.tenant.id);
+        tracing::warn!(tenant, why = kept.why(), "a ZIP is not unpacked, but stored as it is");
+        Ok(vec![kept.store(new, shelf).await?])
     }
 
     /// Says that it is there, and returns once the broker has confirmed.
     async fn announce(
         &self,
         tools: &Tools,
-        stored: Vec<Transferred>,
-    ) -> Result<Vec<StoredObject>, Failure> {
+        stored: &[StoredObject],
+        extension: &str,
+    ) -> Result<(), Failure> {
         let mut stage = Running::start(&tools.metrics, Stage::Announce);
-        let event = self.event(&stored);
+        let event = self.event(stored, extension);
         let said = self.waits.during(For::Broker, tools.say(&event)).await;
         stage.end(&said);
-        said?;
-        Ok(stored.into_iter().map(|each| each.stored).collect())
+        said
     }
 
-    fn event(&self, stored: &[Transferred]) -> Event {
+    fn event(&self, stored: &[StoredObject], extension: &str) -> Event {
         let now = clock::now();
         let objects: Vec<_> = stored.iter().map(announced).collect();
-        let already_archived = stored.iter().all(|each| each.stored.already_there);
-        let last_modified = stored.iter().filter_map(|each| each.stored.last_modified).max();
+        let already_archived = stored.iter().all(|object| object.already_there);
+        let last_modified = stored.iter().filter_map(|object| object.last_modified).max();
         event::archived(&event::Archived {
             echo: &Echo::from(&self.request),
             tenant: &self.tenant.id,
             place: &self.place,
+            extension,
             cc_id: self.cc_id(),
             force: self.request.force,
             objects: &objects,
@@ -175,7 +221,9 @@ impl Job {
     fn object(&self, key: ObjectKey, format: Format, entries: Option<usize>) -> NewObject {
         let content_type = format.content_type();
         let force = self.request.force;
-        NewObject { key, content_type, identity: self.identity(), entries, force }
+        let identity = self.identity();
+        let (audio, packed, unproven) = (None, None, None);
+        NewObject { key, content_type, identity, entries, audio, packed, unproven, force }
     }
 
     fn cc_id(&self) -> &CcId {
@@ -222,7 +270,7 @@ fn code(answer: &Result<Download, Failure>) -> &str {
     }
 }
 
-fn announced(Transferred { stored, audio }: &Transferred) -> ArchivedObject {
+fn announced(stored: &StoredObject) -> ArchivedObject {
     ArchivedObject {
         bucket: stored.bucket.clone(),
         key: stored.key.clone(),
@@ -231,7 +279,8 @@ fn announced(Transferred { stored, audio }: &Transferred) -> ArchivedObject {
         etag: stored.etag.clone(),
         version_id: stored.version_id.clone(),
         content_type: stored.content_type.clone(),
-        audio: audio.clone(),
+        audio: stored.audio.clone(),
+        unproven: stored.unproven.clone(),
     }
 }
 
@@ -277,6 +326,7 @@ mod tests {
             place,
             seen_before: false,
             attempts: 1,
+            accepted: None,
             question: Question::default(),
             waits: Waits::default(),
         }

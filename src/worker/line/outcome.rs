@@ -6,13 +6,16 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::broker::State;
 use crate::config;
-use crate::failure::{Class, Failure, Reason};
+use crate::failure::{Class, Failure, Reason, Unproven};
 
 /// Parked messages wait in the longest configured delay that is no longer than this.
 const LONGEST_PARKING: Duration = Duration::from_secs(30);
 
 /// A suspect that comes back from this many crashes is dead.
 const MOST_CRASHES: u32 = 3;
+
+/// A body that comes the same at so many tries is what CC-FS has (contract 3, 'At the source').
+const EQUAL_TRIES: u32 = 3;
 
 /// The ladder and its ends.
 #[derive(Clone, Debug)]
@@ -65,7 +68,7 @@ impl Policy {
 
     /// Applies the table of contract 5 to one failed try.
     pub fn judge(&self, failure: &Failure, attempt: Try<'_>) -> Verdict {
-        let seen = attempt.state.seen(attempt.now);
+        let seen = with_what_came(attempt.state.seen(attempt.now), failure);
         if attempt.outage {
             return self.sit_out(seen, attempt.arrived);
         }
@@ -79,7 +82,7 @@ impl Policy {
             _ => {}
         }
         match failure.class {
-            Class::Failure | Class::Unavailable if tried.attempts >= self.max_attempts => {
+            Class::Failure | Class::Unavailable if tried.attempts >= self.most(failure) => {
                 Verdict::Dead { state: tried }
             }
             Class::Failure | Class::Unavailable | Class::Permanent => {
@@ -87,6 +90,14 @@ impl Policy {
             }
             Class::NotReady | Class::Refused => self.climb(seen, attempt.now),
             Class::Throttled | Class::Held => self.park(seen, attempt.now),
+        }
+    }
+
+    /// What contradicts itself is asked for often enough to know whether it is so at the source.
+    fn most(&self, failure: &Failure) -> u32 {
+        match failure.came {
+            Some(_) => self.max_attempts.max(EQUAL_TRIES),
+            None => self.max_attempts,
         }
     }
 
@@ -149,6 +160,19 @@ fn again(delay: Duration, state: State, now: Timestamp) -> Verdict {
     Verdict::Again { delay, state: State { idle_since: Some(due), ..state } }
 }
 
+/// What is taken as it is if it comes once more.
+pub fn accepted(state: &State) -> Option<&Unproven> {
+    state.unproven.as_ref().filter(|unproven| unproven.times + 1 >= EQUAL_TRIES)
+}
+
+/// Counts how often the same body came, whatever else happened between.
+fn with_what_came(state: State, failure: &Failure) -> State {
+    let Some(came) = failure.came else { return state };
+    let before = state.unproven.as_ref().filter(|before| before.came == came);
+    let times = before.map_or(0, |before| before.times).saturating_add(1);
+    State { unproven: Some(Unproven { came, reason: failure.reason.clone(), times }), ..state }
+}
+
 /// Configured durations are far below the 292 billion years that do not fit.
 fn signed(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
@@ -157,6 +181,7 @@ fn signed(duration: Duration) -> SignedDuration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Came;
 
     const NOW: &str = "2026-04-25T12:00:00Z";
 
@@ -264,6 +289,40 @@ mod tests {
         let idle = State { idle_since: Some(arrived), ..old.clone() };
         let parked = Verdict::Again { delay: Duration::from_secs(30), state: idle };
         assert_eq!(policy().judge(&failure, attempt), parked);
+    }
+
+    #[test]
+    fn what_comes_the_same_at_three_tries_is_accepted_and_has_three_tries() {
+        let refused = |sha256: u8, class| {
+            let came = Came { size: 9000, sha256: [sha256; 32] };
+            Failure::new(class, Reason::CCFS_TRUNCATED, "a test's failure").of(came)
+        };
+        let next = |state: &State, failure: &Failure| {
+            let (now, arrived) = (at(NOW), at(NOW));
+            let attempt = Try { state, known_at: None, outage: false, arrived, now };
+            match policy().judge(failure, attempt) {
+                Verdict::Again { state, .. } => state,
+                other => panic!("{other:?}"),
+            }
+        };
+        let once = next(&state(0, 0), &refused(1, Class::Failure));
+        assert_eq!(accepted(&once), None);
+        // What else happens in between says nothing of it.
+        let between = Failure::new(Class::Throttled, Reason::CCFS_FIREWALL, "a test's failure");
+        let twice = next(&next(&once, &between), &refused(1, Class::Failure));
+        let known = accepted(&twice).expect("the third time it is taken");
+        assert_eq!((known.times, &known.reason), (2, &Reason::CCFS_TRUNCATED));
+        // Another one begins anew.
+        assert_eq!(accepted(&next(&twice, &refused(2, Class::Throttled))), None);
+
+        let impatient = Policy { max_attempts: 1, ..policy() };
+        let judge = |state: &State| {
+            let (now, arrived) = (at(NOW), at(NOW));
+            let attempt = Try { state, known_at: None, outage: false, arrived, now };
+            impatient.judge(&refused(2, Class::Failure), attempt)
+        };
+        assert!(matches!(judge(&state(1, 1)), Verdict::Again { .. }));
+        assert!(matches!(judge(&state(2, 2)), Verdict::Dead { .. }));
     }
 
     #[test]

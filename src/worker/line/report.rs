@@ -94,7 +94,17 @@ impl Report<'_> {
             tools.metrics.archive_lag(tenant, lag);
         }
         let (key, count) = (self.shown(archived.key()), objects.len());
-        line!(info, "archived", self, ended, key = &*key, objects = count, bytes);
+        let key = &*key;
+        let new = objects.iter().filter(|object| !object.already_there);
+        let unproven: Vec<_> = new.filter_map(|object| object.unproven.as_ref()).collect();
+        unproven.iter().for_each(|reason| tools.metrics.unproven(tenant, reason));
+        match unproven.first() {
+            None => line!(info, "archived", self, ended, key, objects = count, bytes),
+            Some(reason) => {
+                let unproven = reason.as_str();
+                line!(warn, "archived", self, ended, key, objects = count, bytes, unproven);
+            }
+        }
     }
 
     fn expanded(&self, count: usize, ended: JobOutcome) {

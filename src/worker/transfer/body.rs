@@ -1,4 +1,4 @@
-//! What a transfer reads: a download, or an entry of a ZIP that was downloaded before.
+//! What a transfer reads: a download, or what is made of a ZIP that was downloaded before.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use super::stage::Running;
 use crate::ccfs::Download;
 use crate::failure::{Class, Failure, Reason};
 use crate::metrics::{Metrics, TenantLabel};
-use crate::recording::{Entry, Format, Framing};
+use crate::recording::{Format, Framing};
 use crate::worker::outages::{For, Pass, Waits};
 
 /// Bytes that come, and what is known of them before.
 pub enum Body {
     Download(Box<Coming>),
-    Entry(Unpacking),
+    Held(Pieces),
 }
 
 /// A download, timed and counted.
@@ -75,9 +75,11 @@ impl Coming {
     }
 }
 
-/// An entry as it is unpacked, on a thread that may block.
-pub struct Unpacking {
-    pub entry: Entry,
+/// What is here already, as a thread that may block reads or unpacks it.
+pub struct Pieces {
+    pub format: Format,
+    /// Bytes, of all together.
+    pub size: u64,
     pub pieces: mpsc::Receiver<Result<Bytes, Failure>>,
 }
 
@@ -85,14 +87,14 @@ impl Body {
     pub fn format(&self) -> Format {
         match self {
             Self::Download(coming) => coming.download.format(),
-            Self::Entry(unpacking) => unpacking.entry.format,
+            Self::Held(pieces) => pieces.format,
         }
     }
 
     pub fn framing(&self) -> Framing {
         match self {
             Self::Download(coming) => coming.download.framing(),
-            Self::Entry(unpacking) => Framing::Length(unpacking.entry.size),
+            Self::Held(pieces) => Framing::Length(pieces.size),
         }
     }
 
@@ -103,7 +105,7 @@ impl Body {
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         match self {
             Self::Download(coming) => coming.chunk().await,
-            Self::Entry(unpacking) => unpacking.pieces.recv().await.transpose(),
+            Self::Held(held) => held.pieces.recv().await.transpose(),
         }
     }
 

@@ -10,7 +10,7 @@ mod unpack;
 
 pub use body::{Body, Coming};
 pub use memory::Budget;
-pub use parts::{Target, Transferred, transfer};
+pub use parts::{Target, transfer};
 pub use source::Source;
 pub use stage::Running;
-pub use unpack::{Shelf, check_folder, take};
+pub use unpack::{Shelf, Taken, check_folder, take};

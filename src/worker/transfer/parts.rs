@@ -6,32 +6,19 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::memory::{Budget, Room};
 use super::source::{Filled, Proven, Source};
 use super::stage::Running;
 use crate::crash::{self, Point};
-use crate::failure::Failure;
+use crate::failure::{Came, Class, Failure, Reason};
 use crate::metrics::{Metrics, Stage};
-use crate::recording::Audio;
-use crate::store::{NewObject, Part, Store, StoredObject, Upload};
+use crate::store::{NewObject, Part, Sha256Digest, Store, StoredObject, Upload};
 
 /// Parts of one job in memory: one comes down while others go up.
 const PARTS_IN_MEMORY: usize = 3;
-
-/// What a transfer has done.
-pub struct Transferred {
-    pub stored: StoredObject,
-    pub audio: Option<Audio>,
-}
-
-/// An object that was there already: what is heard in it nobody has listened to this time.
-impl From<StoredObject> for Transferred {
-    fn from(stored: StoredObject) -> Self {
-        Self { stored, audio: None }
-    }
-}
 
 /// Where transfers go.
 pub struct Target<'a> {
@@ -45,7 +32,7 @@ pub struct Target<'a> {
 ///
 /// # Errors
 /// What CC-FS, the proof or the store brought; nothing is visible in the store then.
-pub async fn transfer(source: Source, target: Target<'_>) -> Result<Transferred, Failure> {
+pub async fn transfer(source: Source, target: Target<'_>) -> Result<StoredObject, Failure> {
     let room = target.budget.reserve(source.room_for_next()).await;
     transfer_in(room, source, target).await
 }
@@ -57,19 +44,31 @@ pub async fn transfer(source: Source, target: Target<'_>) -> Result<Transferred,
 pub async fn transfer_in(
     room: Room,
     mut source: Source,
-    target: Target<'_>,
-) -> Result<Transferred, Failure> {
+    mut target: Target<'_>,
+) -> Result<StoredObject, Failure> {
     let first = source.part(room).await?;
     if !source.ended() {
         return in_parts(source, first, target).await;
     }
-    let Proven { audio, .. } = source.proven()?;
+    target.new = source.proven()?.describe(target.new);
+    put(first.body, first.sha256, target).await
+}
+
+/// A body that fits one part, and is proven.
+///
+/// # Errors
+/// What the store brought.
+pub async fn put(
+    body: Bytes,
+    sha256: Sha256Digest,
+    target: Target<'_>,
+) -> Result<StoredObject, Failure> {
     let mut stage = Running::start(target.metrics, Stage::Upload);
-    let stored = target.store.put(&target.new, first.body, first.sha256).await;
+    let stored = target.store.put(&target.new, body, sha256).await;
     stage.end(&stored);
     let stored = stored?;
     crash::point(Point::PutDone);
-    Ok(Transferred { stored, audio })
+    Ok(stored)
 }
 
 /// A body longer than one part: a multipart upload, aborted when anything fails.
@@ -77,13 +76,21 @@ async fn in_parts(
     mut source: Source,
     first: Filled,
     target: Target<'_>,
-) -> Result<Transferred, Failure> {
+) -> Result<StoredObject, Failure> {
+    // What the object says of itself has to be said before its end is there.
+    let suspected = source.suspected();
+    let doubted = suspected.is_some();
+    let unproven = suspected.or(target.new.unproven);
+    let new = NewObject { audio: source.heard(), unproven, ..target.new };
     let mut stage = Running::start(target.metrics, Stage::Upload);
-    let upload = target.store.start_multipart(target.new).await.inspect_err(|failure| {
+    let upload = target.store.start_multipart(new).await.inspect_err(|failure| {
         stage.end::<(), _>(&Err(failure));
     })?;
     let parts = match pump(&mut source, first, &upload, target.budget).await {
-        Ok(parts) => source.proven().map(|proven| (parts, proven)),
+        Ok(parts) => match source.proven() {
+            Ok(proven) if doubted && proven.unproven.is_none() => Err(healed(&proven)),
+            proven => proven.map(|proven| (parts, proven)),
+        },
         Err(failure) => {
             if !source.failed() {
                 stage.end::<(), _>(&Err(&failure));
@@ -98,9 +105,18 @@ async fn in_parts(
             return Err(failure);
         }
     };
-    let stored = upload.complete(parts, proven.size, proven.sha256).await;
+    let Proven { size, sha256, audio, packed, .. } = proven;
+    let stored = upload.holding(packed).complete(parts, size, sha256).await;
     stage.end(&stored);
-    Ok(Transferred { stored: stored?, audio: proven.audio })
+    let stored = stored?;
+    Ok(StoredObject { audio: audio.or(stored.audio), ..stored })
+}
+
+/// What was begun says of itself that it is damaged: it is begun anew, and that is nobody's fault.
+fn healed(proven: &Proven) -> Failure {
+    let detail = "what CC-FS had was damaged and is whole now; it is fetched again";
+    let came = Came { size: proven.size, sha256: proven.sha256 };
+    Failure::new(Class::Held, Reason::CCFS_TRUNCATED, detail).of(came)
 }
 
 /// Sends parts up while the next ones come down, and returns them in order.

@@ -6,9 +6,9 @@ use sha2::{Digest, Sha256};
 use super::body::Body;
 use super::memory::Room;
 use crate::crash::{self, Point};
-use crate::failure::Failure;
-use crate::recording::{Audio, Format, Framing, Proof};
-use crate::store::{MAX_PARTS, Sha256Digest};
+use crate::failure::{Came, Failure, Reason, Unproven};
+use crate::recording::{Audio, Format, Framing, Packed, Proof, Told};
+use crate::store::{MAX_PARTS, NewObject, Sha256Digest};
 
 /// First buffer of a body whose length is not known; it grows to a part as bytes arrive. Whoever
 /// fills one part needs all of the next.
@@ -27,12 +27,34 @@ pub struct Proven {
     pub size: u64,
     pub sha256: Sha256Digest,
     pub audio: Option<Audio>,
+    pub packed: Option<Packed>,
+    /// What its content is refused for, where CC-FS has it so.
+    pub unproven: Option<Reason>,
+}
+
+impl Proven {
+    /// Adds what is known now to what an object is to say of itself.
+    pub fn describe(self, new: NewObject) -> NewObject {
+        let Self { audio, packed, unproven, .. } = self;
+        let (packed, unproven) = (packed.or(new.packed), unproven.or(new.unproven));
+        NewObject { audio, packed, unproven, ..new }
+    }
+
+    /// What came. Of a ZIP that is what it lists, where that is known: its bytes are others at each
+    /// download.
+    pub fn came(&self) -> Came {
+        let Self { size, sha256, packed, .. } = self;
+        let listed = packed.as_ref().map(Packed::came);
+        listed.unwrap_or(Came { size: *size, sha256: *sha256 })
+    }
 }
 
 /// One body on its way into parts.
 pub struct Source {
     body: Body,
     proof: Proof,
+    /// What is taken though it contradicts itself, if it comes again.
+    accepted: Option<Unproven>,
     /// The hash of all bytes handed out so far.
     whole: Sha256,
     part_size: u64,
@@ -54,6 +76,7 @@ impl Source {
         Self {
             proof: Proof::new(body.format(), framing),
             body,
+            accepted: None,
             whole: Sha256::new(),
             part_size: part_size.max(longest.div_ceil(u64::from(MAX_PARTS))),
             carry: Bytes::new(),
@@ -61,6 +84,15 @@ impl Source {
             ended: false,
             failed: false,
         }
+    }
+
+    /// Takes this body, too, if it comes again.
+    pub fn accepting(self, accepted: Option<Unproven>) -> Self {
+        Self { accepted, ..self }
+    }
+
+    pub fn accepted(&self) -> Option<&Unproven> {
+        self.accepted.as_ref()
     }
 
     pub fn format(&self) -> Format {
@@ -74,6 +106,19 @@ impl Source {
     /// Whether it was the body that failed.
     pub fn failed(&self) -> bool {
         self.failed
+    }
+
+    /// What is heard in it, as far as that is known before its end.
+    pub fn heard(&self) -> Option<Audio> {
+        self.proof.heard(self.body.framing().length())
+    }
+
+    /// What its content will be refused for, if it is the body that came before.
+    pub fn suspected(&self) -> Option<Reason> {
+        let known = self.accepted.as_ref()?;
+        let framing = self.body.framing();
+        let same = framing.length().is_none_or(|length| length == known.came.size);
+        (same && framing.shows_the_end()).then(|| known.reason.clone())
     }
 
     /// What the next part may need: the rest of the Content-Length or a part, whichever is less.
@@ -132,17 +177,26 @@ impl Source {
         Ok(true)
     }
 
-    /// Proves that what came is whole.
+    /// Proves that what came is whole, or that CC-FS has it so.
     ///
     /// # Errors
     /// `ccfs.truncated` and its kin: nothing of it may become visible.
     pub fn proven(self) -> Result<Proven, Failure> {
-        let Self { proof, mut body, whole, size, .. } = self;
-        let audio = proof.finish();
-        body.end(&audio);
-        let audio = audio?;
+        let Self { proof, accepted, mut body, whole, size, .. } = self;
+        let came = Came { size, sha256: whole.finalize().into() };
+        let (framed, heard) = (proof.is_framed(), proof.heard(Some(size)));
+        let verdict = match proof.finish() {
+            Ok(told) => Ok((told, None)),
+            Err(refused) if framed && accepted.is_some_and(|known| known.came == came) => {
+                Ok((Told { audio: heard, packed: None }, Some(refused.reason)))
+            }
+            Err(refused) if framed => Err(refused.of(came)),
+            Err(refused) => Err(refused),
+        };
+        body.end(&verdict);
+        let (Told { audio, packed }, unproven) = verdict?;
         crash::point(Point::Proven);
-        Ok(Proven { size, sha256: whole.finalize().into(), audio })
+        Ok(Proven { size, sha256: came.sha256, audio, packed, unproven })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! An archive is read from its end, so all of it has to be there first: in memory where it fits one
 //! part, else in a temporary file, which has no name and is gone with this process. It is proven,
-//! every entry of it, before the first becomes visible.
+//! every entry of it, before the first becomes visible. What cannot be unpacked is kept as it is.
 
 use std::fs::File;
 use std::future;
@@ -16,15 +16,18 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use super::body::{Body, Unpacking};
+use super::body::{Body, Pieces};
 use super::memory::{Budget, Room};
-use super::parts::{Target, Transferred, transfer_in};
-use super::source::{Filled, Source};
+use super::parts::{Target, put, transfer, transfer_in};
+use super::source::{Filled, Proven, Source};
 use crate::failure::{Class, Failure, Reason};
 use crate::finding::Finding;
 use crate::metrics::Metrics;
-use crate::recording::{Archive, Entry};
-use crate::store::{NewObject, Store};
+use crate::recording::{Archive, Entry, Format, Unfit};
+use crate::store::{NewObject, Store, StoredObject};
+
+/// What is read of a file at a time.
+const PIECE: usize = 64 << 10;
 
 /// Where entries go.
 pub struct Shelf<'a> {
@@ -33,26 +36,46 @@ pub struct Shelf<'a> {
     pub metrics: &'a Arc<Metrics>,
 }
 
-/// Takes a judged download in, and says which entries it has.
+/// What a judged download of a ZIP is.
+pub enum Taken {
+    /// An archive whose entries are proven.
+    Unpacked(Unpacked, Vec<Entry>),
+    /// What cannot be unpacked, or what CC-FS has and is no good archive.
+    Kept(Kept),
+}
+
+/// Takes a judged download in, and says which entries it has, or that it is to be kept as it is.
 ///
 /// # Errors
-/// What CC-FS or the proof brought; `ccfs.too_large` where the entries have more than `max_size`
-/// bytes together.
-pub async fn take(
-    source: Source,
-    budget: &Budget,
-    max_size: u64,
-) -> Result<(Unpacked, Vec<Entry>), Failure> {
-    prove(hold(source, budget).await?, max_size).await
+/// What CC-FS or the proof brought.
+pub async fn take(source: Source, budget: &Budget, max_size: u64) -> Result<Taken, Failure> {
+    let accepted = source.accepted().cloned();
+    let (held, mut proven) = hold(source, budget).await?;
+    let kept = |held, proven, why| Ok(Taken::Kept(Kept { held, proven, why }));
+    if let Some(reason) = &proven.unproven {
+        let why = reason.to_string();
+        return kept(held, proven, why);
+    }
+    match prove(held, max_size).await {
+        (held, Ok(entries)) => Ok(Taken::Unpacked(Unpacked::new(held, proven, max_size)?, entries)),
+        (held, Err(Unfit::Whole(why))) => kept(held, proven, why),
+        (held, Err(Unfit::Broken(refused)))
+            if accepted.is_some_and(|known| known.came == proven.came()) =>
+        {
+            proven.unproven = Some(refused.reason);
+            kept(held, proven, refused.detail)
+        }
+        (_, Err(Unfit::Broken(refused))) => Err(refused.of(proven.came())),
+    }
 }
 
 /// Takes a download in, and proves that it came whole.
-async fn hold(mut source: Source, budget: &Budget) -> Result<Held, Failure> {
+async fn hold(mut source: Source, budget: &Budget) -> Result<(Held, Proven), Failure> {
     let room = budget.reserve(source.room_for_next()).await;
     let Filled { mut body, mut room, .. } = source.part(room).await?;
     if source.ended() {
-        source.proven()?;
-        return Ok(Held::Memory { bytes: Cursor::new(body), _room: room });
+        let held = Held::Memory { bytes: Cursor::new(body), _room: room };
+        return Ok((held, source.proven()?));
     }
     let mut file = blocking(tempfile::tempfile).await.map_err(no_disk)?;
     loop {
@@ -60,25 +83,60 @@ async fn hold(mut source: Source, budget: &Budget) -> Result<Held, Failure> {
         let write = move || written(file, &body).map(|file| (file, room));
         (file, room) = blocking(write).await.map_err(no_disk)?;
         if source.ended() {
-            source.proven()?;
-            return Ok(Held::File(BufReader::new(file)));
+            return Ok((Held::File(BufReader::new(file)), source.proven()?));
         }
         Filled { body, room, .. } = source.part(room).await?;
     }
 }
 
 /// Proves every entry.
-async fn prove(held: Held, max_size: u64) -> Result<(Unpacked, Vec<Entry>), Failure> {
+async fn prove(mut held: Held, max_size: u64) -> (Held, Result<Vec<Entry>, Unfit>) {
     let stop = CancellationToken::new();
     // Whoever drops this future ends the thread's work, too.
     let _guard = stop.clone().drop_guard();
     blocking(move || {
-        let in_memory = matches!(held, Held::Memory { .. });
-        let mut archive = Archive::open(held, max_size)?;
-        let entries = archive.prove(|| stop.is_cancelled())?;
-        Ok((Unpacked { archive, in_memory, max_size }, entries))
+        let archive = Archive::open(&mut held, max_size);
+        let entries = archive.and_then(|mut archive| archive.prove(|| stop.is_cancelled()));
+        (held, entries)
     })
     .await
+}
+
+/// What is stored as it came.
+pub struct Kept {
+    held: Held,
+    proven: Proven,
+    why: String,
+}
+
+impl Kept {
+    /// Why it is not unpacked.
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+
+    /// Stores all of it as one object.
+    ///
+    /// # Errors
+    /// What the store brought.
+    pub async fn store(self, new: NewObject, shelf: Shelf<'_>) -> Result<StoredObject, Failure> {
+        let Self { held, proven, .. } = self;
+        let Shelf { store, budget, metrics } = shelf;
+        let (size, sha256) = (proven.size, proven.sha256);
+        let target = Target { store, new: proven.describe(new), budget, metrics };
+        let mut file = match held {
+            // Room and bytes stay until it is stored.
+            Held::Memory { bytes, _room } => return put(bytes.into_inner(), sha256, target).await,
+            Held::File(file) => file,
+        };
+        let (sender, pieces) = mpsc::channel(1);
+        // It is proven: what is said of it is said already.
+        let body = Body::Held(Pieces { format: Format::Other, size, pieces });
+        let source = Source::new(body, store.part_size() as u64, size);
+        let reading = blocking(move || send_all(&mut file, &sender));
+        let (stored, ()) = tokio::join!(transfer(source, target), reading);
+        stored
+    }
 }
 
 /// A ZIP that is all here.
@@ -94,11 +152,24 @@ enum Held {
 /// An archive whose entries are proven.
 pub struct Unpacked {
     archive: Archive<Held>,
+    /// Of all of it.
+    proven: Proven,
     in_memory: bool,
     max_size: u64,
 }
 
 impl Unpacked {
+    fn new(held: Held, proven: Proven, max_size: u64) -> Result<Self, Failure> {
+        let in_memory = matches!(held, Held::Memory { .. });
+        let archive = Archive::open(held, max_size).map_err(Failure::from)?;
+        Ok(Self { archive, proven, in_memory, max_size })
+    }
+
+    /// Stores it as it is after all.
+    pub fn keep(self, why: String) -> Kept {
+        Kept { held: self.archive.into_inner(), proven: self.proven, why }
+    }
+
     /// Stores entries as the objects that go with them, in the order of their keys.
     ///
     /// # Errors
@@ -107,13 +178,13 @@ impl Unpacked {
         mut self,
         mut objects: Vec<(Entry, NewObject)>,
         shelf: Shelf<'_>,
-    ) -> Result<Vec<Transferred>, Failure> {
+    ) -> Result<Vec<StoredObject>, Failure> {
         let Shelf { store, budget, metrics } = shelf;
         objects.sort_by(|(_, one), (_, other)| one.key.cmp(&other.key));
         let mut all = Vec::new();
         for (entry, new) in objects {
             let (sender, pieces) = mpsc::channel(1);
-            let body = Body::Entry(Unpacking { entry: entry.clone(), pieces });
+            let body = Body::Held(Pieces { format: entry.format, size: entry.size, pieces });
             let source = Source::new(body, store.part_size() as u64, self.max_size);
             let room;
             (self, room) = self.room_for(&source, entry.size, budget).await?;
@@ -147,7 +218,7 @@ impl Unpacked {
     }
 
     fn into_file(self) -> Result<Self, Failure> {
-        let Self { archive, max_size, .. } = self;
+        let Self { archive, proven, max_size, .. } = self;
         let held = match archive.into_inner() {
             Held::Memory { bytes, .. } => {
                 let file = tempfile::tempfile().and_then(|file| written(file, bytes.get_ref()));
@@ -155,7 +226,7 @@ impl Unpacked {
             }
             file @ Held::File(_) => file,
         };
-        Ok(Self { archive: Archive::open(held, max_size)?, in_memory: false, max_size })
+        Self::new(held, proven, max_size)
     }
 
     /// Sends the bytes of an entry until nobody wants more.
@@ -171,6 +242,27 @@ impl Unpacked {
             drop(pieces.blocking_send(Err(failure)));
         }
         self
+    }
+}
+
+/// Sends a file from its beginning until nobody wants more.
+fn send_all(file: &mut BufReader<File>, pieces: &mpsc::Sender<Result<Bytes, Failure>>) {
+    let mut read = file.rewind();
+    let mut piece = vec![0; PIECE];
+    while read.is_ok() {
+        match file.read(&mut piece) {
+            Ok(0) => return,
+            Ok(some) => {
+                let some = Bytes::copy_from_slice(&piece[..some]);
+                if pieces.blocking_send(Ok(some)).is_err() {
+                    return;
+                }
+            }
+            Err(error) => read = Err(error),
+        }
+    }
+    if let Err(error) = read {
+        drop(pieces.blocking_send(Err(no_disk(error))));
     }
 }
 
