@@ -201,7 +201,9 @@ impl Evidence {
         for event in events.iter().filter(|event| event["type"] == "recording.archived") {
             let object = &event["data"]["objects"][0];
             let hash = object["sha256"].as_str().unwrap_or(&bytes.0);
-            if object["key"] != *key || object["size"] != bytes.1 || hash != bytes.0 {
+            let unproven = object["unproven"].as_str();
+            let named = object["key"] == *key && unproven == entry.call.unproven;
+            if !named || object["size"] != bytes.1 || hash != bytes.0 {
                 self.find(Kind::Unexpected, format!("{subject}: announced as {object}"));
             }
         }

@@ -14,6 +14,8 @@ pub struct Call {
     /// `wav`, `zip`, `bin`: of the key, where it is archived.
     pub extension: &'static str,
     pub due: Due,
+    /// What CC-FS itself has wrong in it, which its object has to say.
+    pub unproven: Option<&'static str>,
 }
 
 /// What has to come of a call.
@@ -32,7 +34,18 @@ const DAY: &str = "2026/04/25";
 
 impl Call {
     pub fn archived(tenant: &'static str, id: impl Into<String>, content: Content) -> Self {
-        Self { tenant, id: id.into(), extension: "wav", due: Due::Archived(content) }
+        Self {
+            tenant,
+            id: id.into(),
+            extension: "wav",
+            due: Due::Archived(content),
+            unproven: None,
+        }
+    }
+
+    #[must_use]
+    pub fn unproven(self, reason: &'static str) -> Self {
+        Self { unproven: Some(reason), ..self }
     }
 
     #[must_use]
@@ -41,11 +54,11 @@ impl Call {
     }
 
     pub fn absent(tenant: &'static str, id: impl Into<String>) -> Self {
-        Self { tenant, id: id.into(), extension: "", due: Due::Absent }
+        Self { tenant, id: id.into(), extension: "", due: Due::Absent, unproven: None }
     }
 
     pub fn dead(tenant: &'static str, id: impl Into<String>, reason: &'static str) -> Self {
-        Self { tenant, id: id.into(), extension: "", due: Due::Dead(reason) }
+        Self { tenant, id: id.into(), extension: "", due: Due::Dead(reason), unproven: None }
     }
 
     /// What tells it from all others: the subject of its events.

@@ -24,7 +24,7 @@
 //! | `troubles/processes.rs` | workers killed, at random and at each step; SIGTERM; duplicates |
 //! | `troubles/broker.rs` | the broker killed, its links cut, torn, slow, half open; memory alarm; a subscriber full |
 //! | `troubles/store.rs` | S3 errors, resets, silence, conditions ignored, an outage |
-//! | `troubles/ccfs.rs` | recordings cut, wrong, corrupt; every code; an outage |
+//! | `troubles/ccfs.rs` | recordings cut, wrong, damaged at the source; every code; an outage |
 //! | `troubles/mixed.rs` | all of it at once |
 #![allow(
     dead_code,

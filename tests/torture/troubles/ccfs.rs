@@ -1,19 +1,20 @@
 //! CC-FS answers wrongly, slowly or not at all: for a while, or to some recordings for good.
 
+mod damaged;
 mod slow;
 
 use fastrand::Rng;
 use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::support::ccfs::{Framing, Recording, Reply, Sizes, ZipFault};
+use crate::support::ccfs::{Framing, Recording, Reply, Sizes};
 use crate::support::world::TENANTS;
 
 use super::super::Scenario;
 use super::super::field::Field;
 use super::super::ledger::{CALL_END, Call};
 
-pub const ALL: [Scenario; 8] = [
+pub const ALL: [Scenario; 9] = [
     Scenario {
         name: "ccfs-truncated",
         about: "recordings are cut or reset somewhere, in each framing, a while or for good",
@@ -22,9 +23,15 @@ pub const ALL: [Scenario; 8] = [
     },
     Scenario {
         name: "ccfs-wrong",
-        about: "wrong lengths, broken ZIPs, gzip, HTML, redirects, errors, a while or for good",
+        about: "wrong lengths, gzip, HTML, redirects, errors, a while or for good",
         short: true,
         run: |field, rng| wrong(field, rng).boxed_local(),
+    },
+    Scenario {
+        name: "source-damaged",
+        about: "recordings that CC-FS itself has damaged, a while or for good; a worker dies",
+        short: true,
+        run: |field, rng| damaged::at_the_source(field, rng).boxed_local(),
     },
     Scenario {
         name: "ccfs-codes",
@@ -150,15 +157,9 @@ fn cut(field: &Field, rng: &mut Rng, whole: Reply, extension: &'static str) -> C
 /// nobody's fault: it is waited for.
 type Wrong = (fn() -> Reply, Option<&'static str>);
 
-const WRONG: [Wrong; 24] = [
+const WRONG: [Wrong; 18] = [
     (|| Reply::wav(20_000).declared_length(30_000), Some("ccfs.truncated")),
-    (|| Reply::wav(20_000).declared_length(10_000), Some("ccfs.truncated")),
-    (|| Reply::zip([9000]).declared_length(5000), Some("ccfs.truncated")),
     (|| Reply::wav(20_000).declared_length(6 << 30), Some("ccfs.too_large")),
-    (|| Reply::recording(Recording::wav(9000).sizes(Sizes::More(2))), Some("ccfs.truncated")),
-    (|| broken_zip(ZipFault::NoEnd), Some("ccfs.truncated")),
-    (|| broken_zip(ZipFault::BadDirectory), Some("ccfs.truncated")),
-    (|| Reply::zip([]), Some("ccfs.empty")),
     (|| Reply::empty(), Some("ccfs.empty")),
     (|| Reply::wav(9000).header("Content-Encoding", "gzip"), Some("ccfs.protocol")),
     (|| Reply::text("no such file"), Some("ccfs.protocol")),
@@ -176,10 +177,6 @@ const WRONG: [Wrong; 24] = [
     (|| Reply::status(429), None),
     (|| Reply::status(502), None),
 ];
-
-fn broken_zip(fault: ZipFault) -> Reply {
-    Reply::recording(Recording::zip([9000, 400]).fault(fault))
-}
 
 async fn wrong(field: &Field, mut rng: Rng) -> String {
     field.configure(&MORTAL).await;
