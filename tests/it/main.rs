@@ -10,6 +10,7 @@ mod breakers;
 mod broker;
 mod ccfs;
 mod check;
+mod circles;
 mod cli;
 mod dead;
 mod crash;
