@@ -104,7 +104,8 @@ fn help_says_what_there_is() {
               A recording index: its CSV, the ZIP package it comes in, or - for either on standard input
 
           --by <BY>
-              The name that rows of the index are asked for by; live calls have keys by call id
+              The name that rows of the index are asked for by; live calls have keys by call id. The
+              rows of a call are then one request
 
               [default: call-id]
               [possible values: call-id, file-name]
