@@ -6,6 +6,8 @@ mod deaf;
 
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::support::broker::{Node, node};
 use crate::support::ccfs::Reply;
 use crate::support::eventually;
@@ -109,11 +111,12 @@ async fn a_broker_that_is_killed_cut_or_short_of_memory_needs_no_restart_of_ours
     }
 
     // The memory alarm stops who publishes; a recording that comes down meanwhile is stored.
-    let slow = Reply::wav(64 << 10).after(Duration::from_secs(12));
-    world.ccfs.script("1777093663-alarm0", [slow]);
+    let (open, held) = watch::channel(false);
+    world.ccfs.script("1777093663-alarm0", [Reply::wav(64 << 10).once(held)]);
     world.call("1777093663-alarm0").await;
     downloading(&world, 1).await;
     node.memory_alarm(true).await;
+    open.send_replace(true);
     // A client that has published is not even answered now.
     world.rabbit = node.client().await;
     let stored = async || {

@@ -151,7 +151,7 @@ fn help_says_what_there_is() {
               A recording index: its CSV, the ZIP package it comes in, or - for either on standard input
 
           --enqueue
-              Ask for what is missing, as callvault dump does
+              Ask for what is missing or partial, as callvault dump does
 
           --by <BY>
               The name that missing recordings are asked for by

@@ -1,7 +1,7 @@
 //! A broker that is short of memory and takes nothing from publishers: neither acknowledgements nor
 //! recovery wait for it.
 
-use std::time::Duration;
+use tokio::sync::watch;
 
 use super::{all_archived_once, downloading};
 use crate::support::broker::Node;
@@ -30,7 +30,7 @@ async fn what_was_confirmed_before_the_alarm_is_acknowledged_during_it() {
     let config = world.config_at(&amqp, &world.ccfs.url(), world.store.s3().endpoint(), &[]);
     let mut worker = Worker::start(&config).ready().await;
     // The acknowledgements are on their way when the alarm comes.
-    let (open, _) = tokio::sync::watch::channel(false);
+    let (open, _) = watch::channel(false);
     let gate = open.clone();
     wire.on_ack(move |_| {
         let mut gate = gate.subscribe();
@@ -68,15 +68,16 @@ async fn what_was_confirmed_before_the_alarm_is_acknowledged_during_it() {
 async fn workers_come_and_go_during_the_alarm_and_all_is_archived_after_it() {
     let node = Node::start_private().await;
     let mut world = World::on(&node).await;
-    let keys = [("worker", "drain_timeout = \"2s\"")];
-    let slow = Reply::wav(64 << 10).pieces(4 << 10, Duration::from_millis(500));
-    world.ccfs.default_reply(slow);
+    let keys = [("worker", "drain_timeout = \"2s\""), ("ccfs", "read_timeout = \"5m\"")];
+    let (open, held) = watch::channel(false);
+    world.ccfs.default_reply(Reply::wav(64 << 10).once(held));
     let first = world.worker(&keys).await;
     for n in 0..3 {
         world.call(&format!("1777093663-alarm{n}")).await;
     }
     downloading(&world, 3).await;
     node.memory_alarm(true).await;
+    open.send_replace(true);
     world.rabbit = node.client().await;
     let stored = async || (world.store.s3().keys(&world.bucket, "").await.len() == 3).then_some(());
     eventually("the recordings are stored", SOON, stored).await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::recording::{Content, Recording};
 
@@ -59,6 +60,7 @@ pub struct Reply {
     pub(super) framing: Framing,
     pub(super) declared: Option<u64>,
     pub(super) delay: Duration,
+    pub(super) held: Option<watch::Receiver<bool>>,
     pub(super) piece: usize,
     pub(super) pause: Duration,
     pub(super) start: Start,
@@ -78,6 +80,7 @@ impl Reply {
             framing: Framing::Length,
             declared: None,
             delay: Duration::ZERO,
+            held: None,
             piece: usize::MAX,
             pause: Duration::ZERO,
             start: Start::Answer,
@@ -221,6 +224,12 @@ impl Reply {
     #[must_use]
     pub fn after(self, delay: Duration) -> Self {
         Self { delay, ..self }
+    }
+
+    /// Waits before the answer until `open` says so.
+    #[must_use]
+    pub fn once(self, open: watch::Receiver<bool>) -> Self {
+        Self { held: Some(open), ..self }
     }
 
     /// Sends in pieces (chunks, under that framing) of so many bytes, with a pause between them.

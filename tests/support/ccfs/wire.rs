@@ -103,6 +103,12 @@ async fn respond(
             _ = gone(stream) => return Ok(false),
         }
     }
+    if let Some(mut open) = reply.held.clone() {
+        tokio::select! {
+            _ = open.wait_for(|open| *open) => {}
+            _ = gone(stream) => return Ok(false),
+        }
+    }
     match reply.start {
         Start::Answer => {}
         Start::Hang => return gone(stream).await,
