@@ -17,4 +17,4 @@ pub use framing::Framing;
 pub use key::{KeyFolder, KeyPattern, KeyTemplate, Located, ObjectKey, Place, locate, name_of};
 pub use proof::{Proof, Told};
 pub use wav::{Audio, heard};
-pub use zip::{Packed, TAIL_BYTES, packed};
+pub use zip::{Listing, Packed, TAIL_BYTES, directory};

@@ -27,7 +27,7 @@ enum Content {
 pub struct Told {
     /// Of a WAV.
     pub audio: Option<Audio>,
-    /// Of a ZIP, where its directory is short enough to be kept.
+    /// Of a ZIP whose directory says something.
     pub packed: Option<Packed>,
 }
 

@@ -4,15 +4,17 @@
 //! Where the end of the body shows by itself, bytes may follow the last record, as writers leave
 //! them: padding, zeros, a comment of another length than it says.
 
+mod listing;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
 
-use sha2::{Digest, Sha256};
-
+use self::listing::{ENTRY, SIGNATURE, lengths, long, short, wide};
 use super::framing::{Framing, empty, protocol, truncated};
-use crate::failure::{Came, Failure};
+use crate::failure::Failure;
+
+pub use self::listing::{Listing, Packed};
 
 /// End of central directory record, without its comment.
 const END: usize = 22;
@@ -20,32 +22,32 @@ const END: usize = 22;
 const LOCATOR: usize = 20;
 /// Zip64 end of central directory record, without extensions.
 const END64: usize = 56;
-/// Central directory header, without name, extra field and comment.
-const ENTRY: usize = 46;
 /// What is kept: all records at the end, with the longest comment.
 pub(super) const WINDOW: usize = END + u16::MAX as usize + LOCATOR + END64;
 /// How much of a ZIP's end tells what it lists, in bytes.
 pub const TAIL_BYTES: u64 = WINDOW as u64;
 
-/// Keeps the last bytes of a ZIP as it goes by.
+/// Keeps the last bytes of a ZIP as it goes by, and what its directory lists, however long.
 #[derive(Debug)]
 pub struct ZipTail {
     total: u64,
     tail: VecDeque<u8>,
+    listing: Listing,
 }
 
 impl ZipTail {
     pub fn new() -> Self {
-        Self { total: 0, tail: VecDeque::new() }
+        Self { total: 0, tail: VecDeque::new(), listing: Listing::default() }
     }
 
     /// A ZIP of `total` bytes of which the last [`WINDOW`] are known, or all.
     pub fn ending(total: u64, tail: &[u8]) -> Self {
-        Self { total, tail: tail.to_vec().into() }
+        Self { total, tail: tail.to_vec().into(), listing: Listing::default() }
     }
 
     pub fn update(&mut self, bytes: &[u8]) {
         self.total += bytes.len() as u64;
+        self.listing.update(bytes);
         let bytes = &bytes[bytes.len().saturating_sub(WINDOW)..];
         let surplus = (self.tail.len() + bytes.len()).saturating_sub(WINDOW);
         self.tail.drain(..surplus);
@@ -70,7 +72,12 @@ impl ZipTail {
                 Ok(directory) if directory.entries == 0 => {
                     return Err(empty("the ZIP has no entries"));
                 }
-                Ok(directory) => return Ok(directory),
+                Ok(directory) => {
+                    let Directory { offset, size, entries, .. } = directory;
+                    let went_by = || self.listing.packed(offset, size, entries);
+                    let packed = directory.packed.or_else(went_by);
+                    return Ok(Directory { packed, ..directory });
+                }
                 Err(refused) => fault = refused,
             }
         }
@@ -78,39 +85,10 @@ impl ZipTail {
     }
 }
 
-/// What a ZIP lists: names, sizes and checksums of its entries. CC-FS makes a ZIP anew at each
-/// download, with other times in it and hence other bytes; these stay the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Packed(Vec<Listed>);
-
-/// Of an entry: its name, its size in bytes, its CRC-32.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Listed {
-    name: Vec<u8>,
-    size: u64,
-    crc: u32,
-}
-
-impl Packed {
-    /// The sum of the sizes, and a hash of all that is listed.
-    pub fn came(&self) -> Came {
-        let mut hash = Sha256::new();
-        let mut all = 0;
-        for Listed { name, size, crc } in &self.0 {
-            hash.update((name.len() as u64).to_be_bytes());
-            hash.update(name);
-            hash.update(size.to_be_bytes());
-            hash.update(crc.to_be_bytes());
-            all = u64::saturating_add(all, *size);
-        }
-        Came { size: all, sha256: hash.finalize().into() }
-    }
-}
-
-/// What a ZIP of `total` bytes lists of which the last [`TAIL_BYTES`] are known, or all; `None`
-/// where those do not tell.
-pub fn packed(total: u64, tail: &[u8]) -> Option<Packed> {
-    ZipTail::ending(total, tail).finish(Framing::Length(total)).ok()?.packed
+/// Where the directory is of a ZIP of `total` bytes of which the last [`TAIL_BYTES`] are known, or
+/// all, and what it lists if those tell; `None` where they do not even tell where it is.
+pub fn directory(total: u64, tail: &[u8]) -> Option<Directory> {
+    ZipTail::ending(total, tail).finish(Framing::Length(total)).ok()
 }
 
 /// The last bytes of the file, and where in it they begin.
@@ -126,7 +104,7 @@ pub struct Directory {
     /// Bytes.
     pub size: u64,
     pub entries: u64,
-    /// What it lists, where all of it is within the window and says something.
+    /// What it lists, where all of it went by or is within the window, and says something.
     pub packed: Option<Packed>,
     /// Where the directory must end: at the record that describes it.
     end: u64,
@@ -225,52 +203,21 @@ impl Window<'_> {
         entries: u64,
     ) -> Result<Option<Packed>, Failure> {
         let wrong = || truncated("the ZIP's central directory has not the entries it should");
-        let mut listed = Some(Vec::new());
+        let mut packed = Some(Packed::default());
         for _ in 0..entries {
-            let lengths = [28, 30, 32].map(|offset| self.short(at + offset).map_or(0, usize::from));
-            let next = at + ENTRY + lengths.iter().sum::<usize>();
-            if !self.has(at, b"PK\x01\x02") || next > stop {
+            let header = self.bytes.get(at..stop).unwrap_or_default();
+            let next = ENTRY + lengths(header).iter().sum::<usize>();
+            if !header.starts_with(SIGNATURE) || next > header.len() {
                 return Err(wrong());
             }
-            listed = listed.zip(self.entry(at, lengths)).map(|(mut listed, entry)| {
-                listed.push(entry);
-                listed
-            });
-            at = next;
+            packed = packed.and_then(|packed| packed.with(&header[..next]));
+            at += next;
         }
         // A digital signature may follow the entries (APPNOTE 4.3.13).
         if at != stop && !self.has(at, b"PK\x05\x05") {
             return Err(wrong());
         }
-        Ok(listed.map(|mut listed| {
-            listed.sort_unstable();
-            Packed(listed)
-        }))
-    }
-
-    /// `None` for one whose checksum or size is not there: it says nothing of what is in it.
-    fn entry(&self, at: usize, [name, extra, _]: [usize; 3]) -> Option<Listed> {
-        let (crc, size) = (self.long(at + 16)?, self.long(at + 24)?);
-        let name_at = at + ENTRY;
-        let size = match size {
-            u32::MAX => self.wide_size(name_at + name, extra)?,
-            size => u64::from(size),
-        };
-        let name = self.bytes.get(name_at..name_at + name)?.to_vec();
-        (crc != 0 || size == 0).then_some(Listed { name, size, crc })
-    }
-
-    /// The size of an entry in its zip64 extra field (APPNOTE 4.5.3), where it comes first.
-    fn wide_size(&self, mut at: usize, extra: usize) -> Option<u64> {
-        let stop = at + extra;
-        while at + 4 <= stop {
-            let length = usize::from(self.short(at + 2)?);
-            if self.short(at)? == 1 && length >= 8 {
-                return self.wide(at + 4);
-            }
-            at += 4 + length;
-        }
-        None
+        Ok(packed)
     }
 
     fn has(&self, at: usize, signature: &[u8; 4]) -> bool {
@@ -278,19 +225,15 @@ impl Window<'_> {
     }
 
     fn short(&self, at: usize) -> Option<u16> {
-        self.number(at).map(u16::from_le_bytes)
+        short(self.bytes, at)
     }
 
     fn long(&self, at: usize) -> Option<u32> {
-        self.number(at).map(u32::from_le_bytes)
+        long(self.bytes, at)
     }
 
     fn wide(&self, at: usize) -> Option<u64> {
-        self.number(at).map(u64::from_le_bytes)
-    }
-
-    fn number<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
-        self.bytes.get(at..)?.first_chunk().copied()
+        wide(self.bytes, at)
     }
 }
 

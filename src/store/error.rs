@@ -80,6 +80,16 @@ impl Refusal {
         Self::of(operation, Trouble::Endless)
     }
 
+    /// A body that broke off.
+    pub(super) fn cut(operation: StoreOperation) -> Self {
+        Self::of(operation, Trouble::Garbled { status: 200 })
+    }
+
+    /// A body that did not come in time.
+    pub(super) fn slow(operation: StoreOperation) -> Self {
+        Self::of(operation, Trouble::Timeout)
+    }
+
     /// An object of which nothing says how long it is.
     pub(super) fn no_size() -> Self {
         Self::of(StoreOperation::Head, Trouble::NoSize)

@@ -1,8 +1,6 @@
 //! What an object's own bytes say of it, where its metadata does not: some of its first bytes, some
 //! of its last.
 
-use std::time::Duration;
-
 use tokio::time::timeout;
 
 use super::error::Refusal;
@@ -10,10 +8,13 @@ use super::look::Found;
 use super::{NewObject, Store, StoredObject};
 use crate::failure::Failure;
 use crate::metrics::StoreOperation;
-use crate::recording::{self, Format, ObjectKey, TAIL_BYTES};
+use crate::recording::{self, Format, Listing, ObjectKey, Packed, TAIL_BYTES};
 
 /// In so many bytes the header of a WAV is, also behind a chunk of the writer's own.
 const HEAD_BYTES: u64 = 16 << 10;
+
+/// The longest directory of a ZIP that is read: that of some 150,000 recordings.
+const LONGEST_DIRECTORY: u64 = 16 << 20;
 
 impl Store {
     /// The object with what is heard in it. One that an older version stored does not say so in its
@@ -47,37 +48,65 @@ impl Store {
         new: &NewObject,
     ) -> Result<bool, Failure> {
         let Some(ours) = &new.packed else { return Ok(false) };
-        let size = found.size();
-        let tail = TAIL_BYTES.min(size);
-        if tail == 0 {
-            return Ok(false);
-        }
-        let read = self.read(&new.key, size - tail, tail).await;
-        let read = read.map_err(|refusal| self.failure(refusal))?;
-        Ok(recording::packed(size, &read).as_ref() == Some(ours))
+        let theirs = self.packed(&new.key, found.size()).await;
+        Ok(theirs.map_err(|refusal| self.failure(refusal))?.as_ref() == Some(ours))
     }
 
-    /// `length` bytes of an object from `start` on; less where the store breaks off, or is too
-    /// slow: what is missing is not there to be compared.
+    /// What a ZIP of `size` bytes lists that is there, of whose end a piece is read, and its
+    /// directory where that is longer; `None` where it does not tell.
+    async fn packed(&self, key: &ObjectKey, size: u64) -> Result<Option<Packed>, Refusal> {
+        let tail = TAIL_BYTES.min(size);
+        if tail == 0 {
+            return Ok(None);
+        }
+        let read = self.read(key, size - tail, tail).await?;
+        let Some(directory) = recording::directory(size, &read) else { return Ok(None) };
+        let begun = directory.offset < size - tail;
+        if !begun || directory.size > LONGEST_DIRECTORY {
+            return Ok(directory.packed);
+        }
+        let mut listing = Listing::default();
+        self.read_into(key, directory.offset, directory.size, |bytes| listing.update(bytes))
+            .await?;
+        Ok(listing.packed(0, directory.size, directory.entries))
+    }
+
+    /// `length` bytes of an object from `start` on, or none from a store that knows no ranges.
     async fn read(&self, key: &ObjectKey, start: u64, length: u64) -> Result<Vec<u8>, Refusal> {
+        let mut bytes = Vec::new();
+        self.read_into(key, start, length, |more| bytes.extend_from_slice(more)).await?;
+        Ok(bytes)
+    }
+
+    /// The same, handed out as it comes.
+    async fn read_into(
+        &self,
+        key: &ObjectKey,
+        start: u64,
+        length: u64,
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<(), Refusal> {
         let range = format!("bytes={start}-{}", start + length - 1);
         let request = self.0.client.get_object().bucket(self.bucket()).key(key.as_str());
         let answer = self.ask(StoreOperation::Get, request.range(range).send()).await?;
         // A store that knows no ranges sends all of it from its beginning.
-        let ranged = answer.content_range.is_some() || start == 0;
-        let mut body = answer.body;
-        let most = usize::try_from(length).unwrap_or(usize::MAX);
-        let mut bytes = Vec::new();
-        let all = async {
-            while ranged && bytes.len() < most {
-                let Ok(Some(chunk)) = body.try_next().await else { break };
-                bytes.extend_from_slice(&chunk[..chunk.len().min(most - bytes.len())]);
-            }
-        };
-        let limit: Duration = self.0.settings.read_timeout;
-        if timeout(limit, all).await.is_err() {
-            tracing::debug!(bucket = self.bucket(), "the bytes of an object came too slowly");
+        if answer.content_range.is_none() && start > 0 {
+            return Ok(());
         }
-        Ok(bytes)
+        let mut body = answer.body;
+        let mut left = usize::try_from(length).unwrap_or(usize::MAX);
+        let all = async {
+            while left > 0 {
+                // What is missing says nothing of what is there.
+                let chunk = body.try_next().await.ok().flatten();
+                let chunk = chunk.ok_or_else(|| Refusal::cut(StoreOperation::Get))?;
+                let wanted = &chunk[..chunk.len().min(left)];
+                take(wanted);
+                left -= wanted.len();
+            }
+            Ok(())
+        };
+        let in_time = timeout(self.0.settings.read_timeout, all).await;
+        in_time.unwrap_or_else(|_| Err(Refusal::slow(StoreOperation::Get)))
     }
 }

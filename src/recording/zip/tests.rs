@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
-use crate::recording::{Format, Framing, Packed, Proof, packed};
+use super::*;
+use crate::recording::{Format, Proof};
 
 /// A ZIP by hand, entries stored.
 #[derive(Clone, Debug, Default)]
@@ -215,15 +216,21 @@ fn the_same_entries_are_the_same_whenever_they_were_packed() {
     assert!(listed(FIRST).is_some());
     assert_eq!(listed(FIRST), listed(SECOND));
     // The end of it tells as much.
-    assert_eq!(packed(FIRST.len() as u64, &FIRST[9000..]), listed(SECOND));
-    assert_eq!(packed(FIRST.len() as u64, &FIRST[FIRST.len() - 40..]), None);
+    let ending = |tail| directory(FIRST.len() as u64, tail).unwrap().packed;
+    assert_eq!(ending(&FIRST[9000..]), listed(SECOND));
+    assert_eq!(ending(&FIRST[FIRST.len() - 40..]), None);
 
-    let directory = SECOND.len() - 22 - 2 * 51;
+    let at_directory = SECOND.len() - 22 - 2 * 51;
     for (what, at) in [("checksum", 16), ("size", 24), ("name", 46)] {
         let mut other = SECOND.to_vec();
-        other[directory + at] ^= 1;
+        other[at_directory + at] ^= 1;
         assert_ne!(listed(&other), listed(FIRST), "another {what}");
     }
+    // So does the directory alone, however long it is.
+    let Directory { offset, size, entries, .. } = directory(FIRST.len() as u64, FIRST).unwrap();
+    let mut went_by = Listing::default();
+    went_by.update(&FIRST[usize::try_from(offset).unwrap()..]);
+    assert_eq!(went_by.packed(0, size, entries), listed(SECOND));
     // Without checksums nothing says what is in it.
     assert_eq!(listed(&Zip::of(&[("a", b"xyz")]).bytes()), None);
     assert!(listed(&Zip::of(&[("a", b"")]).bytes()).is_some());
