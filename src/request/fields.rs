@@ -58,6 +58,9 @@ pub fn expected(data: &Data) -> Result<Option<u16>, Failure> {
     };
     let files = number.as_u64().and_then(|files| u16::try_from(files).ok());
     let files = files.filter(|files| (1..=MAX_EXPECTED).contains(files));
+    // Some writers know no whole numbers, and write `2.0`.
+    let written = || (1..=MAX_EXPECTED).find(|files| number.as_f64() == Some(f64::from(*files)));
+    let files = files.or_else(written);
     let bad = || invalid(format!("expected must be a whole number from 1 to {MAX_EXPECTED}"));
     files.map(Some).ok_or_else(bad)
 }

@@ -2,10 +2,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::de::IgnoredAny;
 use serde_json::error::Category;
 use serde_json::{Map, Value};
 
-use super::{Hints, MAX_BODY, MessageType, fields, invalid, surrogates};
+use super::{Hints, MAX_BODY, MessageType, fields, invalid, numbers, surrogates};
 use crate::failure::{Failure, Reason};
 
 /// An opened message: its type and fields as far as they could be made out, and what was wrong.
@@ -40,9 +41,10 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, Failure> {
     let text = std::str::from_utf8(body).map_err(|error| {
         invalid(format!("the body is not UTF-8 at byte {}", error.valid_up_to()))
     })?;
-    match serde_json::from_str(&surrogates::replaced(text))
-        .map_err(|error| invalid(place_of(&error)))?
-    {
+    // Some writers in C send the NUL that ends a string of theirs.
+    let text = surrogates::replaced(text.trim_end_matches('\0'));
+    let text = numbers::replaced(&text);
+    match serde_json::from_str(&text).map_err(|error| invalid(fault_of(&text, &error)))? {
         Value::Object(object) => Ok(object),
         other => {
             Err(invalid(format!("the body must be a JSON object, is {}", fields::kind(&other))))
@@ -50,10 +52,13 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, Failure> {
     }
 }
 
-/// Where JSON broke. serde_json's own message quotes the value it stumbled on, a phone number say.
-fn place_of(error: &serde_json::Error) -> String {
+/// What is wrong with JSON, and where. serde_json's own message quotes the value it stumbled on, a
+/// phone number say.
+fn fault_of(text: &str, error: &serde_json::Error) -> String {
     let what = match error.classify() {
         Category::Eof => "ends too early",
+        // It is JSON to who does not have to hold it.
+        _ if serde_json::from_str::<IgnoredAny>(text).is_ok() => "is nested over 127 levels deep",
         Category::Syntax | Category::Data | Category::Io => "is not JSON",
     };
     format!("the body {what} at line {}, column {}", error.line(), error.column())

@@ -7,6 +7,7 @@ mod echo;
 mod fields;
 mod letter;
 mod names;
+mod numbers;
 pub mod surrogates;
 mod time;
 
@@ -288,7 +289,14 @@ fn recordings(data: &Map<String, Value>) -> Result<Vec<Wanted>, Failure> {
 
 /// A recording of a dump.
 fn listed(data: &Map<String, Value>) -> Result<Wanted, Failure> {
-    Ok(Wanted { expected: fields::expected(data)?, ..wanted(data)? })
+    let listed = Wanted { expected: fields::expected(data)?, ..wanted(data)? };
+    if listed.expected.is_some() && listed.call_id.is_none() {
+        // What a file name names is one file.
+        return Err(invalid(
+            "expected says how many files CC-FS has for a callId, and there is none: leave it out",
+        ));
+    }
+    Ok(listed)
 }
 
 fn wanted(data: &Map<String, Value>) -> Result<Wanted, Failure> {

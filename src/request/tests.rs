@@ -199,6 +199,58 @@ fn a_lone_surrogate_is_a_replacement_character_wherever_it_stands() {
     assert_eq!(broken.failure.detail, "the body is not JSON at line 1, column 15");
 }
 
+/// RFC 8259 sets no bounds to numbers and depth, and leaves names that come twice to the reader.
+#[test]
+fn what_is_not_used_refuses_nothing() {
+    let with_field = |field: &str| {
+        let message = call().to_string();
+        format!("{},{field}}}", &message[..message.len() - 1])
+    };
+    let digits = "7".repeat(5000);
+    let deep = |levels: usize| format!("\"note\":{}{}", "[".repeat(levels), "]".repeat(levels));
+    let fields = [
+        "\"note\":1e400".to_owned(),
+        "\"note\":[-1E+999999999999,{\"a\":1e400}]".to_owned(),
+        format!("\"note\":{digits}"),
+        format!("\"note\":-0.{digits}e-{digits}"),
+        deep(126),
+        "\"callId\":\"1777093663-792075\"".to_owned(),
+    ];
+    for field in fields {
+        let message = with_field(&field);
+        let envelopes = [
+            format!(
+                r#"{{"specversion":"1.0","type":"call.completed","n":1e400,"data_base64":"{}"}}"#,
+                BASE64.encode(&message)
+            ),
+            format!("{message}\0"),
+            format!("\u{feff}{message} \r\n\0\0"),
+        ];
+        for body in [&message, &envelopes[0], &envelopes[1], &envelopes[2]] {
+            let request = parse(body.as_bytes(), NO_HINTS);
+            assert_eq!(request.unwrap(), parse_json(&call()).unwrap(), "{body:.200}");
+        }
+    }
+    // The last one counts, as to most readers.
+    let twice = recording(parse(with_field("\"callId\":\"B\"").as_bytes(), NO_HINTS).unwrap());
+    assert_eq!(twice.wanted.call_id.unwrap().as_str(), "B");
+
+    let cases = [
+        ("\"callId\":1e400".to_owned(), "callId must be a string, is a number"),
+        (
+            "\"metadata\":{\"a\":1e400}".to_owned(),
+            "metadata: every value must be a string, is a number",
+        ),
+        (deep(127), "the body is nested over 127 levels deep"),
+        (deep(1_000_000), "the body is nested over 127 levels deep"),
+    ];
+    for (field, detail) in cases {
+        let message = with_field(&field);
+        let refused = parse(message.as_bytes(), NO_HINTS).unwrap_err().failure.detail;
+        assert_eq!(refused.split(" at line").next(), Some(detail), "{message:.200}");
+    }
+}
+
 #[test]
 fn a_body_may_have_four_mebibytes() {
     let mut body = call().to_string().into_bytes();

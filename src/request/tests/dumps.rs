@@ -60,7 +60,8 @@ fn a_dump_is_written_as_it_is_read_and_a_thousand_of_the_longest_names_fit() {
 
 #[test]
 fn a_dump_of_one_recording_is_done_in_place() {
-    let dump = dump(parse_json(&dump_of(json!([{ "callId": "A", "expected": 2 }]))).unwrap());
+    // A number is whole however it is written.
+    let dump = dump(parse_json(&dump_of(json!([{ "callId": "A", "expected": 2.0 }]))).unwrap());
     let single = dump.into_single().unwrap();
     assert_eq!(single.wanted.expected, Some(2));
     assert_eq!(single.message_type, MessageType::DumpRequested);
@@ -103,13 +104,26 @@ fn a_bad_dump_is_refused_whole() {
     for (message, detail) in cases {
         assert_eq!(parse_json(&message).unwrap_err().failure.detail, detail);
     }
-    for bad in [json!(0), json!(1001), json!(-1), json!(1.5), json!(65_537), json!(1e300)] {
+    for bad in [
+        json!(0),
+        json!(1001),
+        json!(-1),
+        json!(1.5),
+        json!(65_537),
+        json!(1e300),
+        json!(0.0),
+        json!(1001.0),
+    ] {
         let message = recordings(json!({ "callId": "A", "expected": bad }));
         let detail = "recordings[3]: expected must be a whole number from 1 to 1000";
         assert_eq!(parse_json(&message).unwrap_err().failure.detail, detail, "{bad}");
     }
     let message = recordings(json!({ "callId": "A", "expected": "2" }));
     let detail = "recordings[3]: expected must be a number, is a string";
+    assert_eq!(parse_json(&message).unwrap_err().failure.detail, detail);
+    let message = recordings(json!({ "fileName": "a.V3", "expected": 2 }));
+    let detail = "recordings[3]: expected says how many files CC-FS has for a callId, and there is \
+                  none: leave it out";
     assert_eq!(parse_json(&message).unwrap_err().failure.detail, detail);
     let most = dump(parse_json(&dump_of(json!(vec![good; MAX_RECORDINGS]))).unwrap());
     assert_eq!(most.items().count(), MAX_RECORDINGS);
