@@ -62,7 +62,7 @@ fn judged<'a>(
     body: &[u8],
     portions: impl Iterator<Item = &'a [u8]>,
 ) -> Result<Format, Failure> {
-    let verdict = judge(head, first_bytes(portions)?);
+    let verdict = judge(head, first_bytes(portions));
     match verdict.unwrap_or_else(|| judge_object(head, body, true)) {
         Verdict::Recording(format) => Ok(format),
         Verdict::Failed(failure) => Err(failure),
@@ -70,13 +70,13 @@ fn judged<'a>(
     }
 }
 
-fn first_bytes<'a>(portions: impl Iterator<Item = &'a [u8]>) -> Result<Option<Sniffed>, Failure> {
+fn first_bytes<'a>(portions: impl Iterator<Item = &'a [u8]>) -> Option<Sniffed> {
     let mut seen = Vec::new();
     for portion in portions {
         seen.extend_from_slice(portion);
         match sniff(&seen) {
             Sniffed::NeedMore => assert!(seen.len() < HEAD_BYTES, "undecided for ever"),
-            told => return Ok(Some(told)),
+            told => return Some(told),
         }
     }
     whole_head(&seen)

@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::failure::{Class, Failure, Reason};
-use crate::recording::{Format, Framing, Sniffed, sniff};
+use crate::recording::{Format, Framing, Sniffed, sniff_whole};
 
 use super::json::{self, Object};
 
@@ -64,23 +64,15 @@ pub fn judge_object(head: &Head, bytes: &[u8], whole: bool) -> Verdict {
     }
 }
 
-/// What the first bytes are, once they are all there are; `None` for a body of blanks.
+/// What the first bytes are, once they are all there are; `None` for a body of blanks, which says
+/// as little as an empty one.
 ///
-/// A beginning of a known format that is shorter than its mark is a recording cut short.
-pub fn whole_head(bytes: &[u8]) -> Result<Option<Sniffed>, Failure> {
+/// A beginning of a known format that is shorter than its mark is a recording: its proof refuses it,
+/// and knows whether CC-FS has it so.
+pub fn whole_head(bytes: &[u8]) -> Option<Sniffed> {
     // A byte order mark is nothing to hear either.
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    if text.trim_ascii().is_empty() {
-        return Ok(None);
-    }
-    let begins = |mark: &[u8]| mark.starts_with(bytes) || bytes.starts_with(mark);
-    match sniff(bytes) {
-        Sniffed::NeedMore if begins(b"RIFF") || begins(b"PK") => {
-            Err(failed(Reason::CCFS_TRUNCATED, "the recording ends inside its first bytes"))
-        }
-        Sniffed::NeedMore => Ok(Some(Sniffed::Unknown)),
-        sniffed => Ok(Some(sniffed)),
-    }
+    (!text.trim_ascii().is_empty()).then(|| sniff_whole(bytes))
 }
 
 /// Bytes of no known format: a recording only under a type that says so, or that says nothing.
@@ -206,6 +198,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::recording::sniff;
 
     fn head(status: u16, content_type: Option<&str>) -> Head {
         Head {
@@ -328,15 +321,20 @@ mod tests {
     }
 
     #[test]
-    fn a_body_shorter_than_a_mark_is_cut_or_unknown_or_blank() {
-        for cut in ["R", "RIF", "P"] {
-            assert_eq!(whole_head(cut.as_bytes()).unwrap_err().reason, Reason::CCFS_TRUNCATED);
+    fn a_body_shorter_than_a_mark_is_what_begins_so_or_unknown_or_blank() {
+        for (cut, begun) in [
+            ("R", Sniffed::Wav),
+            ("RIF", Sniffed::Wav),
+            ("RIFF\u{24}\0\0\0WAV", Sniffed::Wav),
+            ("P", Sniffed::Zip),
+        ] {
+            assert_eq!(whole_head(cut.as_bytes()), Some(begun), "{cut}");
         }
         for blank in ["", " ", "\r\n", "\u{feff}", "\u{feff} \r\n"] {
-            assert_eq!(whole_head(blank.as_bytes()).unwrap(), None);
+            assert_eq!(whole_head(blank.as_bytes()), None);
         }
-        assert_eq!(whole_head(b"\xef\xbb").unwrap(), Some(Sniffed::Unknown));
-        assert_eq!(whole_head(b"{").unwrap(), Some(Sniffed::Brace));
+        assert_eq!(whole_head(b"\xef\xbb"), Some(Sniffed::Unknown));
+        assert_eq!(whole_head(b"{"), Some(Sniffed::Brace));
     }
 
     #[test]
@@ -387,7 +385,7 @@ mod tests {
         ) {
             let body = [known, &body].concat();
             let head = Head { plain, ..head(status, None) };
-            let sniffed = whole_head(&body).unwrap_or(None);
+            let sniffed = whole_head(&body);
             let recording = matches!(judge(&head, sniffed), Some(Verdict::Recording(_)));
             prop_assert!(!recording || (status == 200 && plain && !body.trim_ascii().is_empty()));
             // However much of the body was there when it was judged.

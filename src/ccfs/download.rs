@@ -112,7 +112,7 @@ impl Body {
                 Some(chunk) if head.is_empty() => head = chunk,
                 Some(chunk) => head = joined(&head, &chunk),
                 None => {
-                    let sniffed = whole_head(&head)?;
+                    let sniffed = whole_head(&head);
                     return Ok((head, sniffed));
                 }
             }

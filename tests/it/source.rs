@@ -84,6 +84,12 @@ fn damaged() -> Vec<Case> {
         case("long_zip", "zip", Reply::recording(long), truncated),
         case("nothing", "zip", Reply::zip([]), Some("ccfs.empty")),
         case("no_sound", "wav", no_sound(), Some("ccfs.protocol")),
+        // Shorter than what a format is known by.
+        case("one_byte", "wav", stump(b"R"), truncated),
+        case("three_bytes", "wav", stump(b"RIF").framing(Framing::Chunked), truncated),
+        case("no_form", "wav", stump(b"RIFF\x24\0\0\0WAV"), truncated),
+        case("zip_byte", "zip", stump(b"P"), truncated),
+        case("zip_mark", "zip", stump(b"PK"), truncated),
     ]
 }
 
@@ -91,6 +97,10 @@ fn damaged() -> Vec<Case> {
 fn no_sound() -> Reply {
     let wav = b"RIFF\x1c\0\0\0WAVEfmt \x10\0\0\0\x06\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0";
     Reply::recording(Recording::given(&wav[..]))
+}
+
+fn stump(bytes: &'static [u8]) -> Reply {
+    Reply::recording(Recording::given(bytes))
 }
 
 #[tokio::test]
@@ -108,7 +118,7 @@ async fn what_comes_the_same_three_times_is_stored_as_it_is() {
     assert_eq!(audio("_short")["durationMs"], 1118);
     assert_eq!(audio("_no_sound")["codec"], "pcm_alaw");
     let counted = |reason| worker_count(&worker, reason);
-    assert_eq!(counted("ccfs.truncated").await, 7.0);
+    assert_eq!(counted("ccfs.truncated").await, 12.0);
     assert_eq!(counted("ccfs.empty").await, 1.0);
     assert_eq!(counted("ccfs.protocol").await, 1.0);
     assert_eq!(worker.metric("callvault_dead_total", &[]).await, 0.0);
@@ -128,7 +138,7 @@ async fn what_comes_the_same_three_times_is_stored_as_it_is() {
         assert_eq!(audio(&event), audio(first), "{id}");
         assert_eq!(world.ccfs.requests_for(id).len(), 3);
     }
-    assert_eq!(counted("ccfs.truncated").await, 7.0, "it was stored once");
+    assert_eq!(counted("ccfs.truncated").await, 12.0, "it was stored once");
     let log = worker.stop().await;
     let warned = |line: &&str| line.contains(r#""unproven":"ccfs."#) && line.contains("WARN");
     assert_eq!(log.lines().filter(warned).count(), cases.len(), "{log}");
