@@ -59,6 +59,8 @@ impl Reason {
     pub const JOB_NO_PLACE: Self = Self::fixed("job.no_place");
     /// Parked: no temporary file for a ZIP that is to be unpacked.
     pub const JOB_NO_DISK: Self = Self::fixed("job.no_disk");
+    /// Parked: this machine has run out of file descriptors, local ports or memory.
+    pub const JOB_NO_RESOURCES: Self = Self::fixed("job.no_resources");
     /// With `broker.events_mandatory`: no queue takes the event.
     pub const EVENT_UNROUTABLE: Self = Self::fixed("event.unroutable");
     /// Parked: the broker does not confirm its event, such as for a subscriber's full queue.
@@ -87,6 +89,7 @@ impl Reason {
         Self::JOB_CRASHED,
         Self::JOB_NO_PLACE,
         Self::JOB_NO_DISK,
+        Self::JOB_NO_RESOURCES,
         Self::EVENT_UNROUTABLE,
         Self::EVENT_REFUSED,
     ];

@@ -24,4 +24,5 @@ pub mod finding;
 pub mod identifiers;
 pub mod lifecycle;
 pub mod logging;
+pub mod machine;
 pub mod trust;

@@ -18,6 +18,7 @@ use crate::clock;
 use crate::config::{self, Secret, SecretError};
 use crate::crash::{self, Point};
 use crate::failure::{Class, Failure, Reason};
+use crate::machine::Lack;
 use crate::recording::Framing;
 use crate::request::{CallId, CcId, FileName};
 
@@ -196,6 +197,9 @@ impl Client {
                     return Ok(response);
                 }
                 Err(error) => {
+                    if let Some(lack) = Lack::behind(&error) {
+                        return Err(lack.failure().because(error));
+                    }
                     tried.push(place);
                     debug!(endpoint = endpoint.name, error = %root_cause(&error), "not reached");
                     unreached = Some((endpoint, error));
@@ -315,7 +319,9 @@ fn unreachable(endpoint: &Endpoint, tried: usize, error: Error) -> Failure {
 /// The request went out, and no usable head of an answer came back. It is not sent again here:
 /// CC-FS may have seen it.
 fn no_answer(error: Error) -> Failure {
-    let failure = if is_malformed(&error) {
+    let failure = if let Some(lack) = Lack::behind(&error) {
+        lack.failure()
+    } else if is_malformed(&error) {
         let detail = "CC-FS answered something that is not HTTP";
         Failure::new(Class::Failure, Reason::CCFS_PROTOCOL, detail)
     } else {

@@ -9,6 +9,7 @@ use reqwest::Response;
 use tokio::time::timeout;
 
 use crate::failure::{Class, Failure, Reason};
+use crate::machine::Lack;
 use crate::recording::{Format, Framing, HEAD_BYTES, Sniffed, sniff};
 
 use super::answer::whole_head;
@@ -161,6 +162,9 @@ fn is_end(error: &reqwest::Error) -> bool {
 }
 
 fn cut(error: reqwest::Error) -> Failure {
+    if let Some(lack) = Lack::behind(&error) {
+        return lack.failure().because(error);
+    }
     let detail = "the connection broke before the end of the answer";
     Failure::new(Class::Failure, Reason::CCFS_TRUNCATED, detail).because(error)
 }

@@ -14,6 +14,7 @@ use crate::http::{BindError, Health, Server, State};
 use crate::identifiers::Identifiers;
 use crate::lifecycle::Lifecycle;
 use crate::logging::{self, LoggingError};
+use crate::machine;
 use crate::metrics::{Metrics, REVISION, VERSION};
 use crate::worker::{SetupError, Tenants, Worker};
 
@@ -48,6 +49,7 @@ pub fn run(loaded: Loaded) -> Result<ExitCode, Error> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    machine::raise_open_files();
     install_crypto();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RunError::from)?;

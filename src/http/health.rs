@@ -7,9 +7,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use crate::failure::Reason;
+
+/// For so long it is told that this machine lacked something: twice as long as a message waits.
+const LACKING: Duration = Duration::from_secs(60);
 
 /// What the worker is doing. Reasons are for people and hold no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +71,8 @@ pub(super) fn to_the_second<S: Serializer>(at: &Timestamp, to: S) -> Result<S::O
 pub struct Health {
     state: watch::Sender<State>,
     blocked: AtomicBool,
+    /// What this machine lacked last, and when.
+    lack: Mutex<Option<(String, Instant)>>,
     refusals: Mutex<BTreeMap<String, Refusal>>,
     started: Instant,
     started_at: Timestamp,
@@ -80,6 +85,7 @@ impl Health {
         Self {
             state: watch::Sender::new(state),
             blocked: AtomicBool::new(false),
+            lack: Mutex::default(),
             refusals: Mutex::default(),
             started: Instant::now(),
             started_at: crate::clock::now(),
@@ -112,10 +118,19 @@ impl Health {
         self.blocked.store(blocked, Ordering::Relaxed);
     }
 
+    /// A message had to wait for what this machine has too little of.
+    pub fn lacks(&self, what: &str) {
+        *self.lack() = Some((what.to_owned(), Instant::now()));
+    }
+
     /// What hinders the work of a worker that is ready all the same.
-    pub fn warning(&self) -> Option<&'static str> {
-        let blocked = self.blocked.load(Ordering::Relaxed);
-        blocked.then_some("the broker blocks publishers: it is short of memory or disk")
+    pub fn warning(&self) -> Option<String> {
+        if self.blocked.load(Ordering::Relaxed) {
+            return Some("the broker blocks publishers: it is short of memory or disk".to_owned());
+        }
+        let lack = self.lack();
+        let (what, at) = lack.as_ref()?;
+        (at.elapsed() < LACKING).then(|| what.clone())
     }
 
     /// `target` refused its credentials. True if that is news, worth a line in the log.
@@ -144,12 +159,16 @@ impl Health {
         self.refusals().values().cloned().collect()
     }
 
-    pub fn uptime(&self) -> std::time::Duration {
+    pub fn uptime(&self) -> Duration {
         self.started.elapsed()
     }
 
     pub fn started_at(&self) -> Timestamp {
         self.started_at
+    }
+
+    fn lack(&self) -> MutexGuard<'_, Option<(String, Instant)>> {
+        self.lack.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn refusals(&self) -> MutexGuard<'_, BTreeMap<String, Refusal>> {
@@ -177,6 +196,19 @@ mod tests {
         health.set(State::Draining);
         health.set(State::Connecting("lost the broker".into()));
         assert_eq!(health.state(), State::Draining);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lack_is_told_for_a_minute_after_the_last_who_met_it() {
+        let health = Health::new();
+        assert_eq!(health.warning(), None);
+        health.lacks("no file descriptor left");
+        tokio::time::advance(LACKING / 2).await;
+        health.lacks("no local port");
+        tokio::time::advance(LACKING / 2).await;
+        assert_eq!(health.warning().as_deref(), Some("no local port"));
+        tokio::time::advance(LACKING / 2).await;
+        assert_eq!(health.warning(), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub(super) struct Ready {
     reason: Option<String>,
     /// What hinders it although it is ready.
     #[serde(skip_serializing_if = "Option::is_none")]
-    warning: Option<&'static str>,
+    warning: Option<String>,
     /// Servers that refuse their credentials; they make one tenant fail, not the worker unready.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     refused: Vec<Refusal>,

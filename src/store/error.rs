@@ -8,6 +8,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use super::codes::{Topic, class_of, is_of_the_account};
 use crate::failure::{Class, Failure, Reason};
+use crate::machine::Lack;
 use crate::metrics::StoreOperation;
 
 /// A request that brought no usable answer.
@@ -36,6 +37,8 @@ enum Trouble {
     /// No answer: DNS, TCP, TLS, reset.
     Unreachable,
     Timeout,
+    /// This machine lacked what a connection takes.
+    Lack(Lack),
     /// No credentials to sign with.
     NoCredentials,
     /// The SDK would not even build the request.
@@ -64,7 +67,8 @@ impl Refusal {
         E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
     {
         let trouble = Trouble::of(&error);
-        let network = matches!(trouble, Trouble::Unreachable | Trouble::NoCredentials);
+        let network =
+            matches!(trouble, Trouble::Unreachable | Trouble::Lack(_) | Trouble::NoCredentials);
         let cause = network.then(|| told(&error));
         let root = (trouble == Trouble::Unreachable).then(|| chain(&error).last()).flatten();
         let root = root.map(ToString::to_string);
@@ -123,7 +127,8 @@ impl Refusal {
             Trouble::Unreachable => "unreachable".to_owned(),
             Trouble::Timeout => "timeout".to_owned(),
             Trouble::NoCredentials => NO_CREDENTIALS.to_owned(),
-            Trouble::NotSent => NOT_SENT.to_owned(),
+            // It went nowhere either.
+            Trouble::NotSent | Trouble::Lack(_) => NOT_SENT.to_owned(),
             Trouble::Endless | Trouble::NoSize | Trouble::NotS3 => "http_200".to_owned(),
         }
     }
@@ -204,13 +209,19 @@ impl Refusal {
             Trouble::NotSent | Trouble::Endless => Class::Failure,
             Trouble::Unreachable | Trouble::Timeout => Class::Unavailable,
             Trouble::NoCredentials | Trouble::NoSize | Trouble::NotS3 => Class::Refused,
+            Trouble::Lack(_) => Class::Held,
         }
     }
 
     /// What it does to the message; names the operation and the bucket, never the key.
     pub(super) fn into_failure(self, bucket: &str) -> Failure {
-        let detail = format!("{} in bucket {bucket}: {self}", verb(self.operation));
-        let failure = Failure::new(self.class(), self.trouble.reason(), detail);
+        let failure = match self.trouble {
+            Trouble::Lack(lack) => lack.failure(),
+            _ => {
+                let detail = format!("{} in bucket {bucket}: {self}", verb(self.operation));
+                Failure::new(self.class(), self.trouble.reason(), detail)
+            }
+        };
         match self.cause {
             Some(cause) => failure.because(cause),
             None => failure,
@@ -223,6 +234,9 @@ impl Trouble {
     where
         E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
     {
+        if let Some(lack) = Lack::behind(error) {
+            return Self::Lack(lack);
+        }
         match error {
             SdkError::ServiceError(answer) => {
                 let status = answer.raw().status().as_u16();
@@ -249,6 +263,7 @@ impl Trouble {
             Self::Answer { status, .. } | Self::Garbled { status } => Reason::store_http(*status),
             Self::Unreachable => Reason::STORE_UNREACHABLE,
             Self::Timeout => Reason::STORE_TIMEOUT,
+            Self::Lack(_) => Reason::JOB_NO_RESOURCES,
             Self::NoCredentials => Reason::store(NO_CREDENTIALS, 0),
             Self::NotSent => Reason::store(NOT_SENT, 0),
             Self::Endless | Self::NoSize | Self::NotS3 => Reason::store_http(200),
@@ -317,6 +332,7 @@ impl fmt::Display for Trouble {
             Self::Garbled { status } => write!(f, "status {status} with a broken answer"),
             Self::Unreachable => f.write_str("the store cannot be reached"),
             Self::Timeout => f.write_str("no answer in time"),
+            Self::Lack(lack) => write!(f, "this machine has {lack}"),
             Self::NoCredentials => f.write_str("there are no credentials to sign with"),
             Self::NotSent => f.write_str("the request could not be built"),
             Self::Endless => f.write_str("a listing that does not move on"),

@@ -29,6 +29,7 @@ mod memory;
 mod messages;
 mod outages;
 mod readme;
+mod resources;
 mod sabotage;
 mod source;
 mod store;

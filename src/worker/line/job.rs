@@ -132,7 +132,9 @@ impl Job {
         let asking = ccfs.download(&ask, || self.question.asked());
         let answer = self.waits.during(For::Answer, asking).await;
         self.question.answered();
-        tools.metrics.ccfs_response(*tenant, code(&answer));
+        if let Some(code) = code(&answer) {
+            tools.metrics.ccfs_response(*tenant, code);
+        }
         if answer.is_err() {
             pass.note(&answer);
             stage.end(&answer);
@@ -262,11 +264,11 @@ impl Job {
     }
 }
 
-/// `code` of `callvault_ccfs_responses_total`.
-fn code(answer: &Result<Download, Failure>) -> &str {
+/// `code` of `callvault_ccfs_responses_total`; `None` where it was not for CC-FS to answer.
+fn code(answer: &Result<Download, Failure>) -> Option<&str> {
     match answer {
-        Ok(_) => metrics::OK,
-        Err(failure) => failure.reason.ccfs_code().unwrap_or("other"),
+        Ok(_) => Some(metrics::OK),
+        Err(failure) => failure.reason.ccfs_code(),
     }
 }
 

@@ -54,6 +54,9 @@ impl Report<'_> {
         let tenant = tools.metrics.tenant(self.intake.echo.tenant.as_ref());
         tools.metrics.job_finished(tenant, ended, self.duration);
         self.note_credentials(tools, outcome, failure);
+        if let Some(lack) = failure.filter(|failure| failure.reason == Reason::JOB_NO_RESOURCES) {
+            tools.health.lacks(&lack.detail);
+        }
         match (outcome, failure) {
             (Outcome::Done(Done::Archived(archived)), _) => {
                 self.archived(tools, tenant, archived, ended);
@@ -134,6 +137,7 @@ impl Report<'_> {
             // Nothing was tried, and of a long backlog there are many a second.
             (JobOutcome::Retried, _) if failure.reason == Reason::JOB_NO_PLACE => failed!(debug),
             (JobOutcome::Dead, _) | (_, Class::Refused) => failed!(error),
+            _ if failure.reason == Reason::JOB_NO_RESOURCES => failed!(error),
             (JobOutcome::Absent, _) | (_, Class::Failure | Class::Unavailable | Class::Held) => {
                 failed!(warn);
             }

@@ -94,10 +94,11 @@ pub async fn probe_the_store(gate: &Arc<Gate>, store: &Store) {
         };
         let silence = |_| Err(Failure::new(Class::Unavailable, Reason::STORE_TIMEOUT, "a probe"));
         let answer = time::timeout(PROBE_TIMEOUT, store.reach()).await.unwrap_or_else(silence);
-        if answer.as_ref().is_err_and(|down| down.class == Class::Unavailable) {
-            pass.note(&answer);
-        } else {
-            pass.answered_at_all();
+        match &answer {
+            Err(down) if down.class == Class::Unavailable => pass.note(&answer),
+            // It was not asked, for want of something of our own.
+            Err(unsent) if unsent.class == Class::Held => time::sleep(ASK_EVERY).await,
+            _ => pass.answered_at_all(),
         }
     }
 }

@@ -22,6 +22,7 @@ use super::parts::{Target, put, transfer, transfer_in};
 use super::source::{Filled, Proven, Source};
 use crate::failure::{Class, Failure, Reason};
 use crate::finding::Finding;
+use crate::machine::Lack;
 use crate::metrics::Metrics;
 use crate::recording::{Archive, Entry, Format, Unfit};
 use crate::store::{NewObject, Store, StoredObject};
@@ -306,6 +307,9 @@ pub fn check_folder() -> Finding {
 
 /// Not CC-FS' fault nor the recording's: it waits until there is room again.
 fn no_disk(error: io::Error) -> Failure {
+    if let Some(lack) = Lack::behind(&error) {
+        return lack.failure().because(error);
+    }
     let folder = std::env::temp_dir();
     let detail = format!(
         "no temporary file of the ZIP's size in {}: {error}; make room there, or set TMPDIR",

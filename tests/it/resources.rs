@@ -1,0 +1,103 @@
+//! What this machine has too little of is nobody's answer: what waits for it counts no attempt, and
+//! no breaker learns from it (contract 5).
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+
+use crate::support::child::GuardedChild;
+use crate::support::eventually;
+use crate::support::link::Link;
+use crate::support::usage::descriptors;
+use crate::support::worker::{Worker, binary};
+use crate::support::world::{SOON, World};
+
+/// Allows a worker descriptors below this number, whatever it has open.
+fn allow(worker: &Worker, descriptors: Option<u64>) {
+    let pid = i32::try_from(worker.pid()).ok().and_then(Pid::from_raw);
+    let hard = getrlimit(Resource::Nofile).maximum;
+    let limit = Rlimit { current: descriptors.or(hard), maximum: hard };
+    prlimit(pid, Resource::Nofile, limit).expect("a limit may change below the hard one");
+}
+
+/// The tries that ended so, for this cause.
+fn lacking(log: &str, cause: &str) -> usize {
+    let ended = log.lines().filter(|line| line.contains("\"reason\":\"job.no_resources\""));
+    ended.filter(|line| line.contains(cause)).count()
+}
+
+#[tokio::test]
+async fn what_this_machine_lacks_is_nobodys_fault() {
+    let world = World::new().await;
+    // Each try is the only one, and two requests without an answer open a breaker.
+    let retry = "delays = [\"100ms\"]\nmax_attempts = 1\nbreaker_failures = 1\n\
+                 breaker_window = \"1ms\"";
+    let keys = [("retry", retry), ("worker", "concurrency = 16")];
+    let link = Link::to(world.store.s3().address()).await;
+    // Where names have to be looked up, that takes a descriptor, too.
+    let named = |address: SocketAddr| format!("http://localhost:{}", address.port());
+    let (ccfs, s3) = (named(world.ccfs.address()), named(link.address()));
+    let worker = Worker::start(&world.config_at(&world.amqp, &ccfs, &s3, &keys)).ready().await;
+
+    // What it has opened it keeps, and the lowest three have been taken from its beginning.
+    allow(&worker, Some(3));
+    link.cut_once();
+    let ids: Vec<String> = (0..40).map(|n| format!("1777093663-{n}")).collect();
+    for id in &ids {
+        world.call(id).await;
+    }
+    // A first try asks CC-FS, another the store before.
+    let waiting = || async {
+        let parked = lacking(&worker.log(), "error sending request");
+        let again = lacking(&worker.log(), "dispatch failure");
+        (parked >= ids.len() && again >= ids.len()).then_some(())
+    };
+    eventually("each waits for a descriptor, and again", SOON, waiting).await;
+    // More jobs than it has connections for, still.
+    allow(&worker, Some(descriptors(worker.pid()) + 20));
+    let (status, ready) = worker.get("/readyz").await;
+    assert!(status == 200 && ready.contains("no file descriptor left"), "{ready}");
+
+    for event in world.events(ids.len()).await {
+        assert_eq!(event["type"], "recording.archived", "{event:#}");
+        assert_eq!(event["data"]["attempts"], 1, "none counted");
+    }
+    allow(&worker, None);
+    world.settled(&worker).await;
+    for reason in ["\"ccfs.unreachable\"", "\"store.unreachable\"", "\"other\""] {
+        assert_eq!(worker.metric("callvault_retries_total", &[reason]).await, 0.0, "{reason}");
+    }
+    for code in ["code=\"unreachable\"", "code=\"other\""] {
+        assert_eq!(worker.metric("callvault_ccfs_responses_total", &[code]).await, 0.0, "{code}");
+    }
+    let log = worker.stop().await;
+    assert!(!log.contains("breaker open"), "{log}");
+    assert!(log.contains("LimitNOFILE"), "{log}");
+}
+
+#[tokio::test]
+async fn the_limit_of_open_files_is_raised_as_far_as_it_may_be() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    // It finds no broker, and need not.
+    let config = "[broker]\nurl = \"amqp://127.0.0.1:1\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
+                  [ccfs]\nendpoints = [\"http://127.0.0.1:1\"]\n\
+                  [store]\nendpoint = \"http://127.0.0.1:1\"\nbucket = \"b\"\n\
+                  access_key_id = \"id\"\nsecret_access_key = \"secret\"\n\
+                  [[tenants]]\nid = \"acme\"\naccess_key = \"AK\"\nsecret_key = \"SK\"\n";
+    fs::write(folder.path().join("callvault.toml"), config).expect("it can be written");
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -Sn 64 && exec \"$0\" run --config callvault.toml"]);
+    command.arg(binary()).current_dir(&folder).stdout(Stdio::null()).stderr(Stdio::null());
+    let worker = GuardedChild::spawn(&mut command).expect("it starts");
+
+    let file = format!("/proc/{}/limits", worker.pid());
+    let raised = || async {
+        let limits = fs::read_to_string(&file).expect("it runs");
+        let limit = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+        let mut limit = limit.split_whitespace();
+        (limit.next() == limit.next()).then_some(())
+    };
+    eventually("the limit is the hard one", SOON, raised).await;
+}
