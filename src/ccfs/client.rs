@@ -86,7 +86,7 @@ impl SignedRequest {
 }
 
 impl Client {
-    /// Sends nothing yet.
+    /// Sends nothing yet. `at_once`: requests that are under way at once, at most.
     ///
     /// # Errors
     /// [`ClientError`] names the key whose value cannot be used.
@@ -94,10 +94,11 @@ impl Client {
         settings: &config::Ccfs,
         access_key: &str,
         secret_key: &Secret,
+        at_once: usize,
     ) -> Result<Self, ClientError> {
         HeaderValue::from_str(access_key).map_err(|_| ClientError::AccessKey)?;
         Ok(Self(Arc::new(Inner {
-            http: Transport::new(settings)?,
+            http: Transport::new(settings, at_once)?,
             endpoints: endpoints(settings)?,
             order: Mutex::default(),
             access_key: access_key.to_owned(),

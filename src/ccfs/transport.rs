@@ -22,6 +22,12 @@ use super::download::root_cause;
 /// on a connection that has just been closed fails.
 const IDLE: Duration = Duration::from_secs(10);
 
+/// So many idle connections are kept of those that there can be: each keeps the buffer that it has
+/// grown to, some 400 KiB. Where less than half of them are used at once, the others are not missed.
+fn kept(at_once: usize) -> usize {
+    (at_once / 2).max(4)
+}
+
 /// A peer that is gone without a word is noticed after a minute (three probes unanswered).
 const KEEPALIVE: Duration = Duration::from_secs(15);
 const KEEPALIVE_PROBES: u32 = 3;
@@ -35,8 +41,8 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 pub(super) struct Transport(Client);
 
 impl Transport {
-    /// Connects nowhere yet.
-    pub fn new(settings: &config::Ccfs) -> Result<Self, ClientError> {
+    /// Connects nowhere yet. `at_once`: requests under way, at most.
+    pub fn new(settings: &config::Ccfs, at_once: usize) -> Result<Self, ClientError> {
         let builder = Client::builder()
             .http1_only()
             .no_proxy()
@@ -47,6 +53,7 @@ impl Transport {
             .connect_timeout(settings.connect_timeout)
             .connector_layer(MapFutureLayer::new(watched))
             .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(kept(at_once))
             .tcp_nodelay(true)
             .tcp_keepalive(KEEPALIVE)
             .tcp_keepalive_interval(KEEPALIVE)
@@ -65,6 +72,9 @@ impl Transport {
     /// found its kept connection closed before a byte of it was written. The answer's head has to
     /// come within `patience` from when there is a connection, which has its own limit; `connected`
     /// is called then.
+    ///
+    /// A server that sends interim answers (1xx) without end is given up then, too. Until then it
+    /// keeps up to a core busy: reqwest neither shows such answers nor lets them be counted.
     pub async fn post(
         &self,
         to: Url,

@@ -49,7 +49,7 @@ pub fn run(config: &Config, asked: &Sign) -> Result<Signed, Error> {
     let tenant = tenant(config, &asked.tenant)?;
     let failed =
         |what: &dyn std::fmt::Display| Error::Setup(format!("tenant {}: {what}", tenant.id));
-    let client = Client::new(&tenant.ccfs, &tenant.access_key, &tenant.secret_key)
+    let client = Client::new(&tenant.ccfs, &tenant.access_key, &tenant.secret_key, 1)
         .map_err(|error| failed(&error))?;
     let ask = Ask {
         call_id: asked.wanted.call_id.as_ref(),

@@ -54,7 +54,8 @@ impl Tenants {
                 .or_insert_with(|| Gate::new(Server::Store(bucket.clone()), threshold, metrics));
             let ccfs = Server::Ccfs(settings.id.to_string());
             let gates = (Gate::new(ccfs, threshold, metrics), Arc::clone(gate));
-            let connected = Tenant::connect(settings, gates, metrics).await;
+            let at_once = config.worker.concurrency;
+            let connected = Tenant::connect(settings, gates, metrics, at_once).await;
             // The setting may stand in the tenant's own section, so the tenant is named.
             let id = settings.id.clone();
             let tenant = connected.map_err(|what| SetupError { tenant: id, what })?;
@@ -108,6 +109,7 @@ impl Tenant {
         settings: &config::Tenant,
         (ccfs_gate, store_gate): (Arc<Gate>, Arc<Gate>),
         metrics: &Arc<Metrics>,
+        at_once: usize,
     ) -> Result<Self, Unusable> {
         let (ccfs, store) = (&settings.ccfs, &settings.store);
         Ok(Self {
@@ -116,7 +118,7 @@ impl Tenant {
             cc_id: settings.cc_id.clone(),
             zone: settings.time_zone.clone(),
             keys: KeyTemplate::parse(&store.key).map_err(Unusable::Key)?,
-            ccfs: ccfs::Client::new(ccfs, &settings.access_key, &settings.secret_key)?,
+            ccfs: ccfs::Client::new(ccfs, &settings.access_key, &settings.secret_key, at_once)?,
             ccfs_gate,
             unpack: store.zip == ZipMode::Unpack,
             store: Store::new(store, Arc::clone(metrics))?,

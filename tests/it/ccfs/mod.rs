@@ -25,6 +25,9 @@ const FILE: &str = r"X:\4\0\20260425\512\录音 (1)+%~.V3";
 const PATIENCE: Duration = Duration::from_secs(30);
 const IMPATIENCE: Duration = Duration::from_millis(200);
 
+/// Requests that are under way at once, at most.
+const AT_ONCE: usize = 16;
+
 fn crypto() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -48,7 +51,7 @@ fn settings(endpoints: &[&str]) -> config::Ccfs {
 fn client_with(settings: &config::Ccfs) -> Client {
     crypto();
     let secret = Secret::fixed(Simulator::SECRET_KEY);
-    Client::new(settings, Simulator::ACCESS_KEY, &secret).expect("usable settings")
+    Client::new(settings, Simulator::ACCESS_KEY, &secret, AT_ONCE).expect("usable settings")
 }
 
 fn client(ccfs: &Simulator) -> Client {

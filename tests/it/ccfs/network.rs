@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use callvault::ccfs::Ask;
 use callvault::request::{CallId, CcId};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
 
 use super::{
-    CALL, IMPATIENCE, PATIENCE, ask, assert_failure, client, client_with, drain, fetch, said, same,
-    settings,
+    AT_ONCE, CALL, IMPATIENCE, PATIENCE, ask, assert_failure, client, client_with, drain, fetch,
+    said, same, settings,
 };
 use crate::support::ccfs::{Framing, Reply, Simulator};
 use crate::support::{eventually, free_port};
@@ -27,7 +29,6 @@ async fn a_body_that_is_cut_is_never_whole() {
     assert_failure(wav().framing(Framing::Chunked).cut_at(100_000), "ccfs.truncated/Failure").await;
     assert_failure(wav().declared_length(200_000), "ccfs.truncated/Failure").await;
     assert_failure(Reply::code("0300012").cut_at(20), "ccfs.truncated/Failure").await;
-    assert_failure(wav().framing(Framing::Close).cut_at(3), "ccfs.truncated/Failure").await;
 }
 
 #[tokio::test]
@@ -68,6 +69,51 @@ async fn silence_is_a_timeout_wherever_it_begins() {
     assert_eq!(said(fetch(&client).await).0, "ccfs.http_500/Unavailable");
     eventually("the simulator sees that the client has gone", PATIENCE, || async {
         (ccfs.active() == 0).then_some(())
+    })
+    .await;
+}
+
+/// Nor do they give more time, however many there are; a server that never stops is hung up on.
+#[tokio::test]
+async fn interim_answers_are_no_answer() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        // Whoever is answered before it has asked hangs up.
+        assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+        // The client has its turn after each.
+        while stream.write_all(b"HTTP/1.1 102 Processing\r\n\r\n").await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    });
+    let mut settings = settings(&[&url]);
+    settings.read_timeout = IMPATIENCE;
+    assert_eq!(said(fetch(&client_with(&settings)).await).0, "ccfs.timeout/Unavailable");
+    server.await.expect("its connection was closed");
+}
+
+/// Who has fewer under way than it may have keeps some connections for the next, not all.
+#[tokio::test]
+async fn half_of_the_connections_are_kept_idle() {
+    let ccfs = Simulator::start().await;
+    let client = client(&ccfs);
+    let all_at_once = || async {
+        let (open, opened) = watch::channel(false);
+        ccfs.script(CALL, vec![Reply::wav(500).once(opened); AT_ONCE]);
+        let before = ccfs.connections();
+        let answers = futures_util::future::join_all((0..AT_ONCE).map(|_| fetch(&client)));
+        let under_way = eventually("all are under way", PATIENCE, || async {
+            (ccfs.active() == AT_ONCE).then(|| open.send_replace(true))
+        });
+        let (answers, _) = tokio::join!(answers, under_way);
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+        ccfs.connections() - before
+    };
+    assert_eq!(all_at_once().await, AT_ONCE as u64);
+    // What is idle is known a moment after the answer's end.
+    eventually("half are connected anew", PATIENCE, || async {
+        (all_at_once().await == AT_ONCE as u64 / 2).then_some(())
     })
     .await;
 }

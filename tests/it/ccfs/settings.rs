@@ -3,7 +3,7 @@
 use callvault::ccfs::{Client, ClientError, PATH};
 use callvault::config::{self, Secret};
 
-use super::{CALL, ask, client_with, crypto, drain, fetch, said, same, settings};
+use super::{AT_ONCE, CALL, ask, client_with, crypto, drain, fetch, said, same, settings};
 use crate::support::ccfs::{Framing, Reply, Simulator};
 use crate::support::tunnel::tunnels;
 
@@ -81,7 +81,7 @@ async fn settings_that_cannot_be_used_name_their_key() {
     let good = || settings(&["https://ccfs.example.com"]);
     let refused = |settings: config::Ccfs, access_key: &str| -> ClientError {
         let secret = Secret::fixed("s");
-        Client::new(&settings, access_key, &secret).err().expect("an error")
+        Client::new(&settings, access_key, &secret, AT_ONCE).err().expect("an error")
     };
     for file in [folder.path().join("missing.pem"), empty, broken] {
         let error = refused(config::Ccfs { ca_file: Some(file), ..good() }, "ak").to_string();

@@ -3,7 +3,7 @@
 use callvault::ccfs::Client;
 use callvault::config::Secret;
 
-use super::{CALL, PATIENCE, ask, client, drain, fetch, said, same, settings};
+use super::{AT_ONCE, CALL, PATIENCE, ask, client, drain, fetch, said, same, settings};
 use crate::support::ccfs::{Codec, Limit, Recording, Reply, Simulator, Sizes, by_name};
 use crate::support::eventually;
 
@@ -15,7 +15,7 @@ async fn the_simulator_keeps_accounts_and_limits() {
     ccfs.script_for("other", CALL, [Reply::wav(100)]);
     assert_eq!(said(fetch(&client).await).0, "ccfs.0300012/NotReady");
     let other = settings(&[&ccfs.url()]);
-    let other = Client::new(&other, "other", &Secret::fixed("key")).unwrap();
+    let other = Client::new(&other, "other", &Secret::fixed("key"), AT_ONCE).unwrap();
     same(&fetch(&other).await.unwrap(), &ccfs.expected(CALL));
 
     ccfs.limit(Simulator::ACCESS_KEY, Limit { concurrent: Some(1), per_second: None });

@@ -23,7 +23,7 @@ async fn a_body_that_ends_without_close_notify_is_whole_if_it_says_so_itself() {
         ccfs.script(CALL, [ragged(answer)]);
         assert_eq!(said(fetch(&client).await).0, "ccfs.0300012/NotReady");
     }
-    for torn in [code().cut_at(20), Reply::wav(100_000).cut_at(3), Reply::empty()] {
+    for torn in [code().cut_at(20), Reply::empty()] {
         let shown = format!("{torn:?}");
         ccfs.script(CALL, [ragged(torn)]);
         assert_eq!(said(fetch(&client).await).0, "ccfs.truncated/Failure", "{shown}");
@@ -34,9 +34,11 @@ async fn a_body_that_ends_without_close_notify_is_whole_if_it_says_so_itself() {
         assert_eq!(said(fetch(&client).await).0, "ccfs.truncated/Failure", "{framing:?}");
     }
     // What arrived of a torn recording is for the proof to refuse.
-    ccfs.script(CALL, [ragged(Reply::wav(100_000).cut_at(5000))]);
-    let download = ask(&client, Some(CALL), None).await.unwrap();
-    assert_eq!(drain(download).await.unwrap().len(), 5000);
+    for came in [3, 5000] {
+        ccfs.script(CALL, [ragged(Reply::wav(100_000).cut_at(came))]);
+        let download = ask(&client, Some(CALL), None).await.unwrap();
+        assert_eq!(drain(download).await.unwrap().len() as u64, came);
+    }
 }
 
 #[tokio::test]
