@@ -59,7 +59,7 @@ impl Store {
             let again = self.put_probe(key, Guard::Condition).await;
             let head = self.try_head(key).await;
             findings.push(self.try_again(&again));
-            findings.extend(self.try_asking(&again, &readable, &head));
+            findings.extend(self.try_asking(key, &again, &readable, &head).await);
             findings.push(head);
             findings.push(self.try_wrong_hash(key).await);
             findings.extend(self.try_checksum(key).await);
@@ -82,7 +82,7 @@ impl Store {
     }
 
     /// As recordings are put: with the hash, the configured checksum, class, tags, encryption.
-    async fn put_probe(&self, key: &str, guard: Guard) -> Result<HasEtag, Refusal> {
+    pub(super) async fn put_probe(&self, key: &str, guard: Guard) -> Result<HasEtag, Refusal> {
         self.put_claiming(key, guard, Sha256::digest(BODY).into(), BODY).await
     }
 
@@ -192,8 +192,9 @@ impl Store {
 
     /// Where every put asks first, whether the answer means something: to who may not list, a HEAD
     /// of what is not there is a 403.
-    fn try_asking(
+    async fn try_asking(
         &self,
+        key: &str,
         again: &Result<HasEtag, Refusal>,
         missing: &Result<(), Refusal>,
         there: &Finding,
@@ -204,10 +205,17 @@ impl Store {
         if !asks || !blind {
             return None;
         }
+        let listed = self.list_page(key, None).await;
         Some(match there.verdict {
+            Verdict::Failed if listed.is_ok() => Finding::note(
+                ASK,
+                "HEAD is forbidden, of what is there too: a worker lists before each put, and what \
+                 is there already is refused instead of announced",
+                "grant s3:GetObject",
+            ),
             Verdict::Failed => Finding::failed(
                 ASK,
-                "HEAD is forbidden, of what is there too: nothing keeps a put from overwriting",
+                "neither HEAD nor a listing says what is there: a worker stores nothing",
                 "grant s3:GetObject and s3:ListBucket",
             ),
             _ => Finding::note(

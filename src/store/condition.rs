@@ -12,7 +12,11 @@ use tokio::sync::Mutex;
 use super::error::Refusal;
 use super::{NewObject, Store};
 use crate::config::Conditional;
+use crate::failure::Failure;
 use crate::recording::ObjectKey;
+
+/// What is put to find out what a store does.
+pub(super) const PROBE: &str = ".callvault-probe";
 
 /// How a new object is kept from overwriting another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,14 +151,53 @@ impl Store {
         self.0.learnt.may_read.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a HEAD that is refused with a 403 means that nothing is there, as it does to who may
-    /// read and not list. It is shown by an object that is there; without one it is not known.
-    pub(super) async fn forbidden_is_absent(&self) -> bool {
+    /// Whether nothing is there under the key of a new object where a HEAD is refused with a 403: to
+    /// who may read and not list it means that, to who may not read it means nothing.
+    ///
+    /// # Errors
+    /// Why that cannot be found out.
+    pub(super) async fn forbidden_is_absent(&self, new: &NewObject) -> Result<bool, Failure> {
         let learnt = &self.0.learnt;
         if learnt.may_read.load(Ordering::Relaxed) {
-            return true;
+            return Ok(true);
         }
-        let Some(witness) = learnt.witness.get() else { return true };
-        matches!(self.look(witness).await, Ok(Some(_)))
+        // Who may list, and not read, knows all the same.
+        if let Ok(listed) = self.listed_size(&new.key).await {
+            return Ok(listed.is_none());
+        }
+        let witness = match learnt.witness.get() {
+            Some(witness) => witness.clone(),
+            None => self.make_witness(new).await?,
+        };
+        Ok(matches!(self.look(&witness).await, Ok(Some(_))))
     }
+
+    /// Puts an object of our own, of a few bytes, which shows what a HEAD of what is there says, and
+    /// whether the condition is kept: with no recording at stake.
+    async fn make_witness(&self, new: &NewObject) -> Result<ObjectKey, Failure> {
+        let key = beside_recordings(new)?;
+        let put = async |guard| self.put_probe(key.as_str(), guard).await;
+        let never = self.0.settings.conditional == Conditional::Never;
+        let made = match put(if never { Guard::None } else { Guard::Condition }).await {
+            Ok(put) if never => Ok(put),
+            Ok(first) => Ok(self.find_out(first, put(Guard::Condition)).await),
+            Err(refusal) if refusal.exists() => {
+                self.keeps_the_condition();
+                Ok(true)
+            }
+            Err(refusal) if refusal.refuses_condition() => put(Guard::None).await,
+            Err(refusal) => Err(refusal),
+        };
+        made.map_err(|refusal| self.failure(refusal))?;
+        self.remember(&key);
+        Ok(key)
+    }
+}
+
+/// In the folder of the tenant, since a key may be allowed there alone; at the top where it has none.
+fn beside_recordings(new: &NewObject) -> Result<ObjectKey, Failure> {
+    let (key, tenant) = (new.key.as_str(), new.identity.tenant.as_str());
+    let mut folders = key.match_indices('/').map(|(at, _)| &key[..at]);
+    let own = folders.find(|folder| folder.rsplit('/').next() == Some(tenant));
+    ObjectKey::new(own.map_or_else(|| PROBE.to_owned(), |folder| format!("{folder}/{PROBE}")))
 }

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use jiff::Timestamp;
 
+use super::condition::PROBE;
 use super::error::Refusal;
-use super::{Guard, Identity, NewObject, Sha256Digest, Store, StoredObject, metadata};
+use super::{Identity, NewObject, Sha256Digest, Store, StoredObject, metadata};
 use crate::failure::{Class, Failure, Reason};
 use crate::metrics::StoreOperation;
 use crate::recording::ObjectKey;
@@ -98,12 +99,12 @@ impl Store {
     }
 
     /// Asks the bucket for an answer of any kind, with the right that archiving needs least: a HEAD
-    /// of a key that nobody uses.
+    /// of a key that no recording has.
     ///
     /// # Errors
     /// What the store answered, or that it did not.
     pub async fn reach(&self) -> Result<(), Failure> {
-        let key = ObjectKey::new(".callvault-probe")?;
+        let key = ObjectKey::new(PROBE)?;
         self.look(&key).await.map(drop).map_err(|refusal| self.failure(refusal))
     }
 
@@ -144,7 +145,7 @@ impl Store {
     }
 
     /// The size that a listing tells, of who may list.
-    async fn listed_size(&self, key: &ObjectKey) -> Result<Option<u64>, Refusal> {
+    pub(super) async fn listed_size(&self, key: &ObjectKey) -> Result<Option<u64>, Refusal> {
         let (listed, _) = self.list_page(key.as_str(), None).await?;
         Ok(listed.into_iter().find(|object| object.key == key.as_str()).map(|object| object.size))
     }
@@ -191,22 +192,24 @@ impl Store {
         Err(Failure::new(class, Reason::store("IncompleteBody", 200), detail))
     }
 
-    /// The same as [`Store::look_for`], for who is about to store it. A 403 is no answer: to who may
-    /// not list it means that nothing is there, and then it must not stop what is to be stored.
+    /// The same as [`Store::look_for`], for who is about to store it. A HEAD that is refused with a
+    /// 403 says nothing: what it means to this key is found out.
     pub(super) async fn look_before(
         &self,
         new: &NewObject,
         size: u64,
         sha256: &Sha256Digest,
-        guard: Guard,
     ) -> Result<Option<StoredObject>, Failure> {
         let refusal = match self.look(&new.key).await {
             Ok(found) => return self.judge(found, new, size, sha256).await,
             Err(refusal) => refusal,
         };
-        let forbidden = refusal.status() == Some(403);
-        if forbidden && (guard.is_conditional() || self.forbidden_is_absent().await) {
-            return Ok(None);
+        if refusal.status() == Some(403) {
+            match self.forbidden_is_absent(new).await {
+                Ok(true) => return Ok(None),
+                Ok(false) => {}
+                Err(told) => return Err(told),
+            }
         }
         Err(self.failure(refusal))
     }

@@ -174,7 +174,7 @@ impl Upload {
         let store = &self.store;
         let guard = store.guard_of_completion(&self.new);
         if guard.asks()
-            && let Some(there) = store.look_before(&self.new, size, sha256, guard).await?
+            && let Some(there) = store.look_before(&self.new, size, sha256).await?
         {
             return Ok(there);
         }
@@ -195,7 +195,7 @@ impl Upload {
         sha256: &Sha256Digest,
     ) -> Result<StoredObject, Failure> {
         let (store, guard) = (&self.store, Guard::Ask);
-        if let Some(there) = store.look_before(&self.new, size, sha256, guard).await? {
+        if let Some(there) = store.look_before(&self.new, size, sha256).await? {
             return Ok(there);
         }
         match self.send_complete(parts, guard).await {

@@ -33,10 +33,14 @@ impl Store {
         let proof = Proof::of(&body, self.0.settings.checksum);
         let whole = Whole { new, body, sha256, proof };
         let guard = self.guard_of_put(new);
-        if guard.asks()
-            && let Some(there) = self.ask_before(&whole, guard).await?
-        {
-            return Ok(there);
+        if guard.asks() {
+            match self.ask_before(&whole).await {
+                Ok(Some(there)) => return Ok(there),
+                Ok(None) => {}
+                // What cannot be seen is not overwritten: that was found out meanwhile.
+                Err(_) if self.guard_of_put(new) == Guard::Condition => {}
+                Err(failure) => return Err(failure),
+            }
         }
         match self.send_put(&whole, guard).await {
             Ok(put) => self.created(&whole, put, guard).await,
@@ -48,7 +52,7 @@ impl Store {
     }
 
     async fn put_without_condition(&self, whole: &Whole<'_>) -> Result<StoredObject, Failure> {
-        if let Some(there) = self.ask_before(whole, Guard::Ask).await? {
+        if let Some(there) = self.ask_before(whole).await? {
             return Ok(there);
         }
         match self.send_put(whole, Guard::Ask).await {
@@ -61,12 +65,8 @@ impl Store {
         }
     }
 
-    async fn ask_before(
-        &self,
-        whole: &Whole<'_>,
-        guard: Guard,
-    ) -> Result<Option<StoredObject>, Failure> {
-        self.look_before(whole.new, whole.body.len() as u64, &whole.sha256, guard).await
+    async fn ask_before(&self, whole: &Whole<'_>) -> Result<Option<StoredObject>, Failure> {
+        self.look_before(whole.new, whole.body.len() as u64, &whole.sha256).await
     }
 
     /// The store has said yes: that proves nothing without an ETag, and nothing of the condition.

@@ -224,11 +224,14 @@ async fn what_a_key_may_not_see_is_told() {
     let asks = check(&never, &[]).await;
     world.store.heal();
     world.store.fault(Op::Head, ALWAYS, Fault::Answer { status: 403, code: "" });
+    let lists = check(&never, &[]).await;
+    world.store.fault(Op::List, ALWAYS, Fault::Answer { status: 403, code: "AccessDenied" });
     let blind = check(&never, &[]).await;
     world.store.heal();
     world.store.fault(Op::Head, ALWAYS, Fault::NoLength);
     let no_length = check(&world.config(&[]), &[]).await;
-    assert_eq!([&no_list, &asks, &blind, &no_length].map(|it| it.code), [0, 0, 1, 0]);
+    let checked = [&no_list, &asks, &lists, &blind, &no_length];
+    assert_eq!(checked.map(|it| it.code), [0, 0, 1, 1, 0]);
     let names = ["answer", "ask", "head"];
     assert_snapshot!(lines(&no_list, &names), @r#"
     ok      answer              status 403 without an S3 code
@@ -240,9 +243,13 @@ async fn what_a_key_may_not_see_is_told() {
                                 → grant s3:ListBucket, and it is a plain 404
     ok      head                says the size
     "#);
+    assert_snapshot!(lines(&lists, &["ask"]), @r#"
+    note    ask before a put    HEAD is forbidden, of what is there too: a worker lists before each put, and what is there already is refused instead of announced
+                                → grant s3:GetObject
+    "#);
     assert_snapshot!(lines(&blind, &names), @r#"
     ok      answer              status 403 without an S3 code
-    FAILED  ask before a put    HEAD is forbidden, of what is there too: nothing keeps a put from overwriting
+    FAILED  ask before a put    neither HEAD nor a listing says what is there: a worker stores nothing
                                 → grant s3:GetObject and s3:ListBucket
     FAILED  head                status 403 without an S3 code: what was uploaded in parts cannot be looked at
                                 → grant s3:GetObject on the bucket

@@ -228,42 +228,105 @@ async fn an_upload_in_parts_overwrites_nothing_though_the_store_would() {
     assert_eq!(server.open_uploads(), 0);
 }
 
+/// Nor whether that is so is guessed: a small object of our own shows it, before the first recording
+/// is put.
 #[tokio::test]
 async fn who_may_not_list_asks_and_archives_all_the_same() {
     for conditional in [Conditional::Auto, Conditional::Always, Conditional::Never] {
-        let (server, bucket, _) = local().await;
-        let store = store(&config::Store { conditional, ..settings(server.s3(), &bucket) }).await;
-        server.fault(Op::Head, ALWAYS, Fault::MissingIsForbidden);
-        let object = |name: &str| NewObject { key: object_key(name), ..new_object() };
-        for name in ["acme/1.wav", "acme/2.wav", "acme/3.wav"] {
-            assert!(!put(&store, &object(name), &content(10)).await.unwrap().already_there);
-            assert!(put(&store, &object(name), &content(10)).await.unwrap().already_there);
-            assert_eq!(reason(put(&store, &object(name), &content(11)).await).1, "store.conflict");
+        for puts in [None, Some(Fault::IgnoreCondition)] {
+            let (server, bucket, _) = local().await;
+            let settings = config::Store { conditional, ..settings(server.s3(), &bucket) };
+            let store = store(&settings).await;
+            server.fault(Op::Head, ALWAYS, Fault::MissingIsForbidden);
+            server.fault(Op::List, ALWAYS, FORBIDDEN);
+            puts.iter().for_each(|fault| server.fault(Op::Put, ALWAYS, fault.clone()));
+            server.s3().put(&bucket, "acme/0.wav", b"another", &[]).await;
+            let conflict = reason(put(&store, &named("acme/0.wav"), &content(10)).await);
+            assert_eq!(conflict.1, CONFLICT, "{conditional:?}, {puts:?}");
+            for name in ["acme/1.wav", "acme/2.wav", "acme/3.wav"] {
+                assert!(!put(&store, &named(name), &content(10)).await.unwrap().already_there);
+                assert!(put(&store, &named(name), &content(10)).await.unwrap().already_there);
+                assert_eq!(reason(put(&store, &named(name), &content(11)).await).1, CONFLICT);
+            }
+            upload(&store, &named("acme/long.wav"), &content(PART + 1)).await.unwrap();
+            let conflict =
+                reason(upload(&store, &named("acme/long.wav"), &content(PART + 2)).await);
+            assert_eq!(conflict.1, CONFLICT, "{conditional:?}, {puts:?}");
         }
-        upload(&store, &object("acme/long.wav"), &content(PART + 1)).await.unwrap();
-        let conflict = reason(upload(&store, &object("acme/long.wav"), &content(PART + 2)).await);
-        assert_eq!(conflict.1, "store.conflict", "{conditional:?}");
     }
+}
+
+const FORBIDDEN: Fault = Fault::Answer { status: 403, code: "AccessDenied" };
+const CONFLICT: &str = "store.conflict";
+
+fn named(key: &str) -> NewObject {
+    NewObject { key: object_key(key), ..new_object() }
+}
+
+#[tokio::test]
+async fn a_small_object_shows_what_a_403_means() {
+    let (server, bucket, _) = local().await;
+    let never = config::Store { conditional: Conditional::Never, ..settings(server.s3(), &bucket) };
+    server.fault(Op::Head, ALWAYS, Fault::MissingIsForbidden);
+    server.fault(Op::List, ALWAYS, FORBIDDEN);
+    let never = store(&never).await;
+    for name in ["prod/acme/1.wav", "prod/acme/2.wav"] {
+        put(&never, &named(name), &content(10)).await.unwrap();
+    }
+    let first = [Op::Head, Op::List, Op::Put, Op::Head, Op::Put];
+    assert_eq!(server.ops(), [&first[..], &[Op::Head, Op::Put]].concat(), "once is enough");
+    let keys = server.s3().keys(&bucket, "").await;
+    assert_eq!(keys, ["prod/acme/.callvault-probe", "prod/acme/1.wav", "prod/acme/2.wav"]);
+    // The next worker finds it there, and learns of the condition by it.
+    let auto = store(&settings(server.s3(), &bucket)).await;
+    put(&auto, &named("prod/acme/3.wav"), &content(10)).await.unwrap();
+    put(&auto, &named("prod/acme/4.wav"), &content(10)).await.unwrap();
+    let puts = server.seen_of(Op::Put).split_off(3);
+    assert_eq!(puts.iter().map(|put| put.status).collect::<Vec<_>>(), [412, 200, 200].map(Some));
 }
 
 #[tokio::test]
 async fn who_may_not_look_at_all_overwrites_nothing() {
     let (server, bucket, _) = local().await;
-    let object = |name: &str| NewObject { key: object_key(name), ..new_object() };
-    server.fault(Op::Head, ALWAYS, Fault::Answer { status: 403, code: "" });
-    // Where the store keeps the condition nothing has to be asked.
-    let auto = store(&settings(server.s3(), &bucket)).await;
-    for name in ["acme/1.wav", "acme/2.wav"] {
-        put(&auto, &object(name), &content(10)).await.unwrap();
-    }
-    // What was uploaded in parts is looked for in a listing.
-    upload(&auto, &object("acme/long.wav"), &content(PART + 1)).await.unwrap();
-
     let never = config::Store { conditional: Conditional::Never, ..settings(server.s3(), &bucket) };
-    let never = store(&never).await;
-    put(&never, &object("acme/3.wav"), &content(10)).await.unwrap();
-    let refused = reason(put(&never, &object("acme/4.wav"), &content(10)).await);
-    assert_eq!(refused, (Class::Refused, "store.http_403".to_owned()));
+    server.fault(Op::Head, ALWAYS, Fault::Answer { status: 403, code: "" });
+    for conditional in [Conditional::Auto, Conditional::Never] {
+        let lists = config::Store { conditional, ..never.clone() };
+        let lists = store(&lists).await;
+        let name = |name: &str| named(&format!("acme/{conditional:?}/{name}.wav"));
+        // A listing tells what is there, whose it is it does not.
+        for name in [name("1"), name("2")] {
+            put(&lists, &name, &content(10)).await.unwrap();
+            assert_eq!(reason(put(&lists, &name, &content(11)).await).0, Class::Refused);
+        }
+        upload(&lists, &name("long"), &content(PART + 1)).await.unwrap();
+        assert_eq!(reason(upload(&lists, &name("long"), &content(PART)).await).0, Class::Refused);
+    }
+    let there = server.s3().keys(&bucket, "").await;
+    assert_eq!(there.len(), 6, "nothing else: {there:?}");
+
+    // Who may not list either puts nothing, but where the condition is kept.
+    server.fault(Op::List, ALWAYS, FORBIDDEN);
+    let refused = (Class::Refused, "store.http_403".to_owned());
+    for pretends in [false, true] {
+        let kept = (!pretends).then_some(());
+        if pretends {
+            server.fault(Op::Put, ALWAYS, Fault::IgnoreCondition);
+        }
+        for (conditional, stored) in [(Conditional::Auto, kept), (Conditional::Never, None)] {
+            let blind = store(&config::Store { conditional, ..never.clone() }).await;
+            let name = format!("acme/blind/{conditional:?}{pretends}.wav");
+            let put = put(&blind, &named(&name), &content(10)).await;
+            assert_eq!(put.as_ref().ok().map(drop), stored, "{conditional:?}, {pretends}");
+            if stored.is_none() {
+                assert_eq!(reason(put), refused);
+            }
+            let long = upload(&blind, &named("acme/blind/long.wav"), &content(PART + 1)).await;
+            assert_eq!(reason(long), refused);
+        }
+    }
+    let there = server.s3().keys(&bucket, "acme/blind/").await;
+    assert_eq!(there, ["acme/blind/Autofalse.wav"]);
     server.heal();
-    put(&never, &object("acme/4.wav"), &content(10)).await.unwrap();
+    put(&store(&never).await, &named("acme/blind/4.wav"), &content(10)).await.unwrap();
 }
