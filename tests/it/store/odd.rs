@@ -1,12 +1,14 @@
 //! Stores with ways of their own, and servers that are none: an answer is not believed for its
 //! status alone.
 
-use callvault::config::{self, Checksum};
+use bytes::Bytes;
+use callvault::config;
 use callvault::failure::Class;
+use callvault::recording::{Format, Framing, Proof};
 use callvault::store::{NewObject, Store};
 
 use super::{
-    PART, content, key, local, new_object, object_key, put, reason, settings, settings_at, store,
+    PART, content, key, local, new_object, object_key, put, reason, settings_at, sha256, store,
     upload, who,
 };
 use crate::support::s3::odd::{Odd, Reply, error};
@@ -149,12 +151,24 @@ async fn a_bucket_that_wants_a_checksum_says_which_setting_to_change() {
     assert_eq!(reason::<()>(Err(failure)), refused);
 }
 
+/// What is not known of another ZIP does not make it another recording.
 #[tokio::test]
-async fn a_locked_bucket_wants_a_checksum() {
-    let s3 = crate::support::s3::seaweed().await;
-    let bucket = s3.locked_bucket().await;
-    let md5 = config::Store { checksum: Checksum::Md5, ..settings(&s3, &bucket) };
-    put(&store(&md5).await, &new_object(), &content(10)).await.unwrap();
+async fn a_comparison_that_breaks_off_is_no_conflict() {
+    const FIRST: &[u8] = include_bytes!("../../fixtures/zip-made-anew/first.zip");
+    const SECOND: &[u8] = include_bytes!("../../fixtures/zip-made-anew/second.zip");
+    let (server, bucket, store) = local().await;
+    let mut proof = Proof::new(Format::Zip, Framing::Chunked);
+    proof.update(SECOND);
+    let packed = proof.finish().unwrap().packed;
+    assert!(packed.is_some());
+    let zip = NewObject { content_type: "application/zip", packed, ..new_object() };
+    let hash = hex::encode(sha256(FIRST));
+    server.s3().put(&bucket, key().as_str(), FIRST, &[("sha256", &hash)]).await;
+    let second = Bytes::from_static(SECOND);
+    server.fault(Op::Get, 1, Fault::Xml { status: 200, body: "PK, and no more of it" });
+    let failed = reason(put(&store, &zip, &second).await);
+    assert_eq!(failed, (Class::Failure, "store.http_200".to_owned()));
+    assert!(put(&store, &zip, &second).await.unwrap().already_there);
 }
 
 /// A 400 without end took what memory there was.
@@ -186,9 +200,12 @@ async fn a_listing_that_does_not_move_on_ends() {
     let failed = (Class::Failure, "store.http_200".to_owned());
     server.fault(Op::List, 2, Fault::Xml { status: 200, body: stays });
     let (_, next) = store.list("acme/", None).await.unwrap();
-    assert_eq!(reason(store.list("acme/", next).await), failed);
-    server.fault(Op::List, 1, Fault::Xml { status: 200, body: nowhere });
-    assert_eq!(reason(store.list("acme/", None).await), failed);
+    assert_eq!(reason(store.list("acme/", next.clone()).await), failed);
+    // One that says that there is more, and not where, has not ended.
+    for page in [None, next] {
+        server.fault(Op::List, 1, Fault::Xml { status: 200, body: nowhere });
+        assert_eq!(reason(store.list("acme/", page).await), failed);
+    }
 
     let stays = "<ListMultipartUploadsResult><IsTruncated>true</IsTruncated>\
                  <NextKeyMarker>a</NextKeyMarker><NextUploadIdMarker></NextUploadIdMarker>\
