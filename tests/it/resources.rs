@@ -78,6 +78,31 @@ async fn what_this_machine_lacks_is_nobodys_fault() {
 }
 
 #[tokio::test]
+async fn a_probe_that_cannot_be_sent_finds_nothing_out() {
+    let world = World::new().await;
+    let retry = "delays = [\"100ms\"]\nbreaker_failures = 1\nbreaker_window = \"1ms\"";
+    let mut link = Link::to(world.store.s3().address()).await;
+    let s3 = format!("http://{}", link.address());
+    let config = world.config_at(&world.amqp, &world.ccfs.url(), &s3, &[("retry", retry)]);
+    let worker = Worker::start(&config).ready().await;
+    link.close().await;
+    world.call("1777093663-1").await;
+    let logged = |text: &'static str, least: usize| {
+        let log = worker.log();
+        async move { (log.matches(text).count() >= least).then_some(()) }
+    };
+    eventually("the store is down", SOON, || logged("breaker open", 1)).await;
+    allow(&worker, Some(3));
+    link.restore().await;
+    eventually("probes are due", SOON, || logged("cannot be probed", 2)).await;
+    assert!(!worker.log().contains("breaker closed"), "{}", worker.log());
+
+    allow(&worker, None);
+    assert_eq!(world.event().await.json()["type"], "recording.archived");
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn the_limit_of_open_files_is_raised_as_far_as_it_may_be() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     // It finds no broker, and need not.

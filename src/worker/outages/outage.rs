@@ -96,8 +96,11 @@ pub async fn probe_the_store(gate: &Arc<Gate>, store: &Store) {
         let answer = time::timeout(PROBE_TIMEOUT, store.reach()).await.unwrap_or_else(silence);
         match &answer {
             Err(down) if down.class == Class::Unavailable => pass.note(&answer),
-            // It was not asked, for want of something of our own.
-            Err(unsent) if unsent.class == Class::Held => time::sleep(ASK_EVERY).await,
+            // For want of something of our own it was not asked.
+            Err(unsent) if unsent.class == Class::Held => {
+                tracing::warn!(detail = unsent.detail, "{} cannot be probed", gate.place());
+                time::sleep(ASK_EVERY).await;
+            }
             _ => pass.answered_at_all(),
         }
     }
