@@ -58,6 +58,8 @@ pub(super) struct Learnt {
     may_read: AtomicBool,
     /// An object of ours, to find that out by.
     witness: OnceLock<ObjectKey>,
+    /// Held by the one put that makes it.
+    making_witness: Mutex<()>,
 }
 
 impl Store {
@@ -175,6 +177,10 @@ impl Store {
     /// Puts an object of our own, of a few bytes, which shows what a HEAD of what is there says, and
     /// whether the condition is kept: with no recording at stake.
     async fn make_witness(&self, new: &NewObject) -> Result<ObjectKey, Failure> {
+        let _alone = self.0.learnt.making_witness.lock().await;
+        if let Some(witness) = self.0.learnt.witness.get() {
+            return Ok(witness.clone());
+        }
         let key = beside_recordings(new)?;
         let put = async |guard| self.put_probe(key.as_str(), guard).await;
         let never = self.0.settings.conditional == Conditional::Never;
