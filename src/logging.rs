@@ -4,7 +4,8 @@
 //! hashed, of libraries no more is written than what they find worth telling, since at debug they may
 //! show a key as a part of a URL. The AMQP client is kept
 //! silent whatever `log.level` says: it writes whole frames, so the broker's password and message
-//! bodies, at trace, and a returned message with its body at warn (contract 1.8).
+//! bodies, at trace, and a returned message with its body at warn (contract 1.8). So are those who
+//! look for the store's credentials: they write what a `credential_process` printed, at warn.
 
 use std::io::{self, IsTerminal};
 
@@ -74,12 +75,12 @@ where
 }
 
 /// Whether a line can hold nothing private, whatever level is asked for: what libraries trace are
-/// the bytes on the wire, and the AMQP client writes bodies even as warnings. `most`: the level that
+/// the bytes on the wire, and some write bodies or secrets even as warnings. `most`: the level that
 /// others may write at.
 fn is_discreet(line: &Metadata<'_>, most: LevelFilter) -> bool {
     match line.target().split("::").next() {
         Some(env!("CARGO_CRATE_NAME")) => true,
-        Some("lapin") => false,
+        Some("lapin" | "aws_config") => false,
         _ => *line.level() <= most,
     }
 }

@@ -34,6 +34,20 @@ pub enum CaError {
 )]
 struct CaAsServer;
 
+/// What servers can no longer show, as old scripts of OpenSSL make it.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the server's certificate is of X.509 version 1, which nobody takes any more: have one of \
+     version 3 issued, with the server's name as its subjectAltName (openssl x509 -req -extfile)"
+)]
+struct VersionOne;
+
+impl From<VersionOne> for Error {
+    fn from(refused: VersionOne) -> Self {
+        Self::Other(OtherError(Arc::new(refused)))
+    }
+}
+
 impl From<CaAsServer> for Error {
     fn from(refused: CaAsServer) -> Self {
         // As an invalid certificate it would be shown by its name in Rust alone.
@@ -109,7 +123,8 @@ impl Named {
     }
 
     /// A self-signed certificate that is used as it was made, as `openssl req -x509` makes it
-    /// (CA:TRUE): whoever names exactly this one means this server. Its dates and its name count.
+    /// (CA:TRUE), or one whose CA is not named besides: whoever names exactly this one means this
+    /// server. Its dates and its name count.
     fn verify(
         &self,
         shown: &CertificateDer<'_>,
@@ -117,8 +132,8 @@ impl Named {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let verdict = match self.alone.verify_server_cert(shown, &[], server_name, &[], now) {
-            // It comes after the dates were looked at, and before the name is.
-            Err(error) if is_ca_as_server(&error) => {
+            // Either comes after the dates were looked at, and before the name is.
+            Err(error) if is_ca_as_server(&error) || is_unknown_issuer(&error) => {
                 let shown = ParsedCertificate::try_from(shown)?;
                 verify_server_name(&shown, server_name).map(|()| ServerCertVerified::assertion())
             }
@@ -161,12 +176,12 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, Error> {
         let is_named = |named: &&Named| named.certificates.iter().any(|one| one == end_entity);
         if let Some(named) = self.named.as_ref().filter(is_named) {
-            return named.verify(end_entity, server_name, now);
+            return named.verify(end_entity, server_name, now).map_err(explained);
         }
         let platform = &self.platform;
         platform
             .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-            .map_err(|error| if is_ca_as_server(&error) { CaAsServer.into() } else { error })
+            .map_err(explained)
     }
 
     fn verify_tls12_signature(
@@ -197,8 +212,61 @@ fn is_wrong_name(error: &Error) -> bool {
     matches!(error, Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. }))
 }
 
-/// rustls has no kind of its own for it, and webpki's names itself.
+fn is_unknown_issuer(error: &Error) -> bool {
+    matches!(error, Error::InvalidCertificate(CertificateError::UnknownIssuer))
+}
+
 fn is_ca_as_server(error: &Error) -> bool {
+    is_of_webpki(error, "CaUsedAsEndEntity")
+}
+
+/// rustls has no kind of its own for some errors, and webpki's name themselves.
+fn is_of_webpki(error: &Error, name: &str) -> bool {
     matches!(error, Error::InvalidCertificate(CertificateError::Other(other))
-        if other.0.to_string() == "CaUsedAsEndEntity")
+        if other.0.to_string() == name)
+}
+
+/// What people can do about it, where rustls does not say.
+fn explained(error: Error) -> Error {
+    if is_ca_as_server(&error) {
+        CaAsServer.into()
+    } else if is_of_webpki(&error, "UnsupportedCertVersion") {
+        VersionOne.into()
+    } else {
+        error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of version 1, for `localhost`, until the next century.
+    const VERSION_ONE: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBIzCBywIUGNLNU/5vrt0F6EtoOl8pxuSeyT8wCgYIKoZIzj0EAwIwFDESMBAG
+A1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyODAwMTM0OVoYDzIxMjYxMTA0MDAxMzQ5
+WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
+AATBjA/+eiIkTY55Kp8lnKZUUDX9bjWx4JV8XS+6foSHxSTOfO2sxihHFPU3h172
+WTmPXQYkOfIBEl6i4WJnkGdxMAoGCCqGSM49BAMCA0cAMEQCIBW3zjInpszIVj8s
+u/BjGpPbnzDpDySKi5pyY7/1zUfWAiAxMzoW50HODGxkCKh5aj0Y6USvRPfSMLhy
+P+CfMoZZbA==
+-----END CERTIFICATE-----
+";
+
+    #[test]
+    fn a_certificate_of_version_one_is_told_named_or_not() {
+        let shown = CertificateDer::from_pem_slice(VERSION_ONE.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let name = ServerName::try_from("localhost").unwrap();
+        for named in [vec![shown.clone()], Vec::new()] {
+            let roots = named.iter().cloned();
+            let platform = Platform::new_with_extra_roots(roots, Arc::clone(&provider)).unwrap();
+            let named = Named::new(named, &provider).unwrap();
+            let verifier = Verifier { platform, named };
+            let verdict = verifier.verify_server_cert(&shown, &[], &name, &[], UnixTime::now());
+            let error = verdict.unwrap_err().to_string();
+            assert!(error.contains("subjectAltName"), "{error}");
+        }
+    }
 }

@@ -14,7 +14,7 @@ pub struct Head {
     pub status: u16,
     /// As sent.
     pub content_type: Option<String>,
-    /// No Content-Encoding but `identity`.
+    /// No coding but `identity`, and `chunked` for its framing.
     pub plain: bool,
     pub framing: Framing,
 }
@@ -95,7 +95,7 @@ fn opaque(head: &Head) -> Failure {
     match head.status {
         200 => failed(
             Reason::CCFS_PROTOCOL,
-            "CC-FS answered with a Content-Encoding, though only identity was accepted",
+            "CC-FS answered in a coding of its own, though only identity was accepted",
         ),
         status => by_status(status),
     }

@@ -285,18 +285,29 @@ pub(super) fn body_of(ask: &Ask<'_>) -> Bytes {
 
 fn head_of(response: &Response) -> Head {
     let headers = response.headers();
+    // Only `chunked` as the last coding shows where the body ends (RFC 9112, 6.3).
+    let mut codings = tokens(headers, &header::TRANSFER_ENCODING);
+    let chunked = codings.pop_if(|last| last.eq_ignore_ascii_case(b"chunked")).is_some();
     let framing = match response.content_length() {
-        _ if headers.contains_key(header::TRANSFER_ENCODING) => Framing::Chunked,
-        Some(length) => Framing::Length(length),
-        None => Framing::Close,
+        _ if chunked => Framing::Chunked,
+        Some(length) if !headers.contains_key(header::TRANSFER_ENCODING) => Framing::Length(length),
+        _ => Framing::Close,
     };
-    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let plain = |coding: &&[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
+    codings.extend(tokens(headers, &header::CONTENT_ENCODING));
     Head {
         status: response.status().as_u16(),
         content_type: text_of(headers, &header::CONTENT_TYPE).map(str::to_owned),
-        plain: encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")),
+        plain: codings.iter().all(plain),
         framing,
     }
+}
+
+/// The members of a header that is a list, in their order, over all its lines.
+fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a [u8]> {
+    let lines = headers.get_all(name).iter();
+    let split = |line: &'a HeaderValue| line.as_bytes().split(|byte| *byte == b',');
+    lines.flat_map(split).map(<[u8]>::trim_ascii).collect()
 }
 
 pub(super) fn text_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {

@@ -89,8 +89,8 @@ impl Body {
         let Some(response) = &mut self.response else { return Ok(None) };
         let chunk = match timeout(self.read_timeout, response.chunk()).await {
             Ok(Ok(chunk)) => chunk,
-            // Servers that end a body with the connection often leave out TLS's own word for it:
-            // then it proves its end itself, as it does where there is no TLS.
+            // Servers that end a body with the connection often leave out TLS's own word for it, or
+            // reset it: then the body proves its end itself, as it does where they do it in order.
             Ok(Err(error)) if self.begun && self.framing == Framing::Close && is_end(&error) => {
                 None
             }
@@ -155,10 +155,13 @@ pub(super) fn silent(limit: Duration) -> Failure {
     )
 }
 
-/// Whether the connection was closed in order, but for TLS's `close_notify`.
+/// Whether the connection was closed, with TLS's `close_notify` or without, or reset.
 fn is_end(error: &reqwest::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     let cause = root_cause(error).downcast_ref::<io::Error>();
-    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::UnexpectedEof)
+    cause.is_some_and(|cause| {
+        matches!(cause.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
+    })
 }
 
 fn cut(error: reqwest::Error) -> Failure {

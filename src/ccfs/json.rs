@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use encoding_rs::GB18030;
+use encoding_rs::{Encoding, GB18030, UTF_8};
 use serde_json::{Deserializer, Map, Value};
 
 use crate::failure::Reason;
@@ -33,6 +33,11 @@ pub(super) enum Object {
 /// What an answer says in words comes in any encoding, and is not looked at. serde_json's own error
 /// is dropped on purpose: it quotes the offending value.
 pub(super) fn read(body: &[u8]) -> Object {
+    let marked = Encoding::for_bom(body).filter(|(encoding, _)| *encoding != UTF_8);
+    if let Some((utf16, _)) = marked {
+        let words = utf16.decode_with_bom_removal(body).0;
+        return unless_named(parse(&words), &words);
+    }
     let body = body.strip_prefix(BOM).unwrap_or(body);
     let words = String::from_utf8_lossy(body);
     let object = match parse(&words) {
@@ -42,11 +47,14 @@ pub(super) fn read(body: &[u8]) -> Object {
         }
         object => object,
     };
-    // Nothing that names a result code is a recording.
-    if object == Object::Other && words.contains("\"resultCode\"") {
-        Object::NoCode
-    } else {
-        object
+    unless_named(object, &words)
+}
+
+/// Nothing that names a result code is a recording.
+fn unless_named(object: Object, words: &str) -> Object {
+    match object {
+        Object::Other if words.contains("\"resultCode\"") => Object::NoCode,
+        object => object,
     }
 }
 
@@ -149,6 +157,20 @@ mod tests {
     #[test]
     fn a_byte_order_mark_and_blanks_are_tolerated() {
         assert_eq!(of("\u{feff} \r\n{\"resultCode\": \" 0300012 \"} \0\n"), code("0300012"));
+    }
+
+    #[test]
+    fn a_byte_order_mark_tells_utf_16() {
+        let utf16 = |text: &str, bytes: fn(u16) -> [u8; 2]| {
+            let marked = std::iter::once(0xfeff).chain(text.encode_utf16());
+            marked.flat_map(bytes).collect::<Vec<_>>()
+        };
+        for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
+            let answer = utf16(r#"{"resultDesc":"无","resultCode":"0300012"}"#, bytes);
+            assert_eq!(read(&answer), code("0300012"));
+            assert_eq!(read(&answer[..answer.len() - 5]), Object::Open);
+            assert_eq!(read(&utf16("{oops", bytes)), Object::Other);
+        }
     }
 
     #[test]

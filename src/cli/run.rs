@@ -157,8 +157,8 @@ pub(super) fn metrics(config: &Config) -> Arc<Metrics> {
     let ids: Vec<_> = config.tenants.iter().map(|tenant| tenant.id.clone()).collect();
     let codes: Vec<_> =
         config.tenants.iter().flat_map(|tenant| ccfs::known_codes(&tenant.ccfs)).collect();
-    let buckets: Vec<_> = config.tenants.iter().map(|tenant| tenant.store.bucket.clone()).collect();
-    Metrics::new(&ids, &codes, &buckets)
+    let stores: Vec<_> = config.tenants.iter().map(|tenant| tenant.store.place()).collect();
+    Metrics::new(&ids, &codes, &stores)
 }
 
 /// A little more than the jobs in flight, so that the next is at hand when one ends.

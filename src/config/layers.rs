@@ -9,6 +9,7 @@ use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 
 use super::mistake::{Mistake, Mistakes, Place, Wrong};
+use super::secret::trimmed;
 
 /// What the variables of ours begin with.
 pub(super) const PREFIX: &str = "CALLVAULT__";
@@ -163,10 +164,11 @@ impl Environment {
         self.0.keys().map(String::as_str)
     }
 
-    /// The value of a variable, read as what its key takes; lists and tables are JSON.
+    /// The value of a variable, read as what its key takes; lists and tables are JSON. The line end
+    /// that `echo` left in it, as in a secret of Kubernetes, is none of it.
     pub fn node(&self, name: &str, kind: Kind) -> Option<Result<Node, Wrong>> {
         let place = Place::Environment(name.to_owned());
-        let value = text_as(kind, self.get(name)?, &place);
+        let value = text_as(kind, trimmed(self.get(name)?), &place);
         Some(value.map(|value| Node { value, place }))
     }
 
@@ -176,7 +178,7 @@ impl Environment {
         self.0.iter().filter_map(move |(variable, text)| {
             let entry = variable.strip_prefix(&prefix).filter(|entry| !entry.is_empty())?;
             let place = Place::Environment(variable.clone());
-            Some((entry, Node { value: Value::Text(text.clone()), place }))
+            Some((entry, Node { value: Value::Text(trimmed(text).to_owned()), place }))
         })
     }
 }

@@ -53,6 +53,14 @@ pub struct Store {
     pub read_timeout: Duration,
 }
 
+impl Store {
+    /// Where it is, as breakers and people name it: `{endpoint or region}/{bucket}`.
+    pub fn place(&self) -> String {
+        let endpoint = self.endpoint.as_ref().map(|url| url.as_str().trim_end_matches('/'));
+        format!("{}/{}", endpoint.unwrap_or(&self.region), self.bucket)
+    }
+}
+
 impl fmt::Debug for Store {
     /// What says which store it is; never the proxy, whose URL may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

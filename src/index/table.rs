@@ -1,6 +1,8 @@
 //! Bytes → the fields of a row: CSV (RFC 4180) with a bound on every row. It must not know what the
 //! columns mean.
 //!
+//! Spreadsheets write other separators, by where they are used: the first row shows which.
+//!
 //! Stricter than the usual readers, to which a quote that is never closed is one long field and
 //! takes the lines after it along in silence. Here a row over several lines that does not come out
 //! right costs its first line alone: reading goes on at the next.
@@ -15,11 +17,16 @@ const MAX_ROW: usize = 64 * 1024;
 /// What is read at a time.
 const READ_BYTES: u64 = 64 * 1024;
 
+/// What stands between two fields.
+const SEPARATORS: [u8; 3] = [b',', b';', b'\t'];
+
 /// The rows of one file.
 pub(super) struct Table<R> {
     source: R,
     /// That a row has at least.
     columns: usize,
+    /// `None` before the first row is known.
+    separator: Option<u8>,
     /// What the narrowest row on one line has; releases differ in how many columns they write.
     narrowest: Option<usize>,
     read_bytes: u64,
@@ -56,6 +63,7 @@ impl<R: Read> Table<R> {
         Self {
             source,
             columns,
+            separator: None,
             narrowest: None,
             read_bytes: READ_BYTES,
             buffer: Vec::new(),
@@ -89,7 +97,11 @@ impl<R: Read> Table<R> {
     /// The source cannot be read.
     pub(super) fn next(&mut self) -> io::Result<Option<Found>> {
         loop {
-            match split(self.rest(), self.ended) {
+            let Some(separator) = self.separator() else {
+                self.read_more()?;
+                continue;
+            };
+            match split(self.rest(), self.ended, separator) {
                 Split::NeedMore if self.rest().len() <= MAX_ROW => self.read_more()?,
                 Split::NeedMore => return self.refuse_line(too_long()).map(Some),
                 Split::End => return Ok(None),
@@ -119,6 +131,29 @@ impl<R: Read> Table<R> {
         }
     }
 
+    /// What separates the fields of the file: by what its first row has enough columns, and by
+    /// nothing else. `None`: more of it has to be read.
+    fn separator(&mut self) -> Option<u8> {
+        if self.separator.is_some() {
+            return self.separator;
+        }
+        let split = |separator| (separator, split(self.rest(), self.ended, separator));
+        let splits = SEPARATORS.map(split);
+        let open = |(_, split): &(u8, Split)| matches!(split, Split::NeedMore);
+        if splits.iter().any(open) && self.rest().len() <= MAX_ROW {
+            return None;
+        }
+        let comma = Some(SEPARATORS[0]);
+        if matches!(splits[0].1, Split::Blank { .. } | Split::End) {
+            return comma;
+        }
+        let fits = |(_, split): &&(u8, Split)| matches!(split, Split::Row { fields, .. } if fields.len() >= self.columns);
+        let mut fitting = splits.iter().filter(fits).map(|(separator, _)| *separator);
+        let only = fitting.next().filter(|_| fitting.next().is_none());
+        self.separator = only.or(comma);
+        self.separator
+    }
+
     /// Refuses the first line of what is to be read, to its end, however long.
     fn refuse_line(&mut self, why: String) -> io::Result<Found> {
         let found = Found { line: self.line, fields: Err(BadRow(why)) };
@@ -139,9 +174,10 @@ impl<R: Read> Table<R> {
     /// text in an index has lines that look like its rows.
     fn swallows_a_row(&self, bytes: usize) -> bool {
         let lines = self.rest()[..bytes].split(|byte| *byte == b'\n');
-        let commas = lines.map(|line| line.iter().filter(|byte| **byte == b',').count());
+        let separator = self.separator.unwrap_or(b',');
+        let marks = lines.map(|line| line.iter().filter(|byte| **byte == separator).count());
         let least = self.narrowest.unwrap_or(self.columns);
-        commas.skip(1).any(|commas| commas + 1 >= least)
+        marks.skip(1).any(|marks| marks + 1 >= least)
     }
 
     fn rest(&self) -> &[u8] {
@@ -188,7 +224,7 @@ enum Split {
     Misquoted(&'static str),
 }
 
-fn split(bytes: &[u8], ended: bool) -> Split {
+fn split(bytes: &[u8], ended: bool, separator: u8) -> Split {
     match bytes {
         [] if ended => return Split::End,
         [b'\n', ..] => return Split::Blank { bytes: 1 },
@@ -200,7 +236,8 @@ fn split(bytes: &[u8], ended: bool) -> Split {
     let mut at = 0;
     loop {
         let quoted = bytes.get(at) == Some(&b'"');
-        let field = if quoted { quoted_field(bytes, at) } else { plain_field(bytes, at) };
+        let field =
+            if quoted { quoted_field(bytes, at) } else { plain_field(bytes, at, separator) };
         let (field, end) = match field {
             Some(found) => found,
             None if quoted && ended => return Split::Misquoted("has a quote that is not closed"),
@@ -208,11 +245,12 @@ fn split(bytes: &[u8], ended: bool) -> Split {
             None => return Split::NeedMore,
         };
         fields.push(field);
-        let blanks = bytes[end..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t') && *byte != separator;
+        let blanks = bytes[end..].iter().copied().take_while(|byte| is_blank(byte)).count();
         // A tab behind the quotes tells a spreadsheet that it is text.
         let end = if quoted { end + blanks } else { end };
         match &bytes[end..] {
-            [b',', ..] => at = end + 1,
+            [next, ..] if *next == separator => at = end + 1,
             [b'\n', ..] => return Split::Row { bytes: end + 1, fields },
             [b'\r', b'\n', ..] => return Split::Row { bytes: end + 2, fields },
             [] | [b'\r'] if ended => return Split::Row { bytes: bytes.len(), fields },
@@ -223,8 +261,9 @@ fn split(bytes: &[u8], ended: bool) -> Split {
 }
 
 /// A field without quotes around it, and where it ends.
-fn plain_field(bytes: &[u8], at: usize) -> Option<(Vec<u8>, usize)> {
-    let end = at + bytes[at..].iter().position(|byte| matches!(byte, b',' | b'\n'))?;
+fn plain_field(bytes: &[u8], at: usize, separator: u8) -> Option<(Vec<u8>, usize)> {
+    let is_end = |byte: &u8| *byte == separator || *byte == b'\n';
+    let end = at + bytes[at..].iter().position(is_end)?;
     let field = &bytes[at..end];
     let field = if bytes[end] == b'\n' { line(field) } else { field };
     Some((field.to_vec(), at + field.len()))

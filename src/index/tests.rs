@@ -105,6 +105,33 @@ impl<R: Read> Read for Trickle<R> {
 }
 
 #[test]
+fn a_spreadsheet_may_have_written_another_separator() {
+    for separator in [";", "\t"] {
+        let quoted = format!("\"a{separator}b\"");
+        let lines =
+            [row(&[]), row(&[(4, "1777093663-2"), (0, "DEV")]), row(&[(4, "1777093663-3")])];
+        let lines = lines.map(|line| line.replace(',', separator).replace("DEV", &quoted));
+        let short = lines[0].split(separator).take(4).collect::<Vec<_>>().join(separator);
+        let told = read(&table(&[&[String::new()], &lines[..], &[short]].concat()));
+        let due = [
+            format!("line 2: {CALL}"),
+            "line 3: 1777093663-2".to_owned(),
+            "line 4: 1777093663-3".to_owned(),
+            "line 5: has 4 columns, fewer than 13".to_owned(),
+        ];
+        assert_eq!(told, due, "{separator:?}");
+    }
+    // The first row decides for the file, and one that could be either is of commas.
+    let semicolons = row(&[]).replace(',', ";");
+    assert_eq!(
+        read(&table(&[row(&[]), semicolons])),
+        [format!("line 1: {CALL}"), "line 2: has 1 columns, fewer than 13".to_owned()]
+    );
+    let either = row(&[(9, &";".repeat(12))]);
+    assert_eq!(read(&table(&[either])), [format!("line 1: {CALL}")]);
+}
+
+#[test]
 fn a_row_says_what_to_ask_for_and_when_it_was() {
     let berlin = TimeZone::get("Europe/Berlin").unwrap();
     let found = rows(row(&[]).as_bytes(), &berlin).remove(0).unwrap();

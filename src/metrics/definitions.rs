@@ -154,7 +154,7 @@ impl Definitions {
     }
 
     /// Creates the series that can be known, so that the first event is an increase.
-    pub(super) fn at_zero(&self, codes: &Codes, tenants: &[TenantId], buckets: &[String]) {
+    pub(super) fn at_zero(&self, codes: &Codes, tenants: &[TenantId], stores: &[String]) {
         self.build_info.with_label_values(&[VERSION, REVISION]).set(1);
         for reason in OF_UNKNOWN_TENANTS {
             self.dead.with_label_values(&[TenantId::UNKNOWN, reason.as_str()]);
@@ -173,8 +173,8 @@ impl Definitions {
             self.breaker_open.with_label_values(&[&BreakerTarget::Ccfs(tenant).to_string()]);
         }
         self.breaker_open.with_label_values(&[&BreakerTarget::Events.to_string()]);
-        for bucket in buckets {
-            self.breaker_open.with_label_values(&[&BreakerTarget::Store(bucket).to_string()]);
+        for place in stores {
+            self.breaker_open.with_label_values(&[&BreakerTarget::Store(place).to_string()]);
         }
         for operation in StoreOperation::ALL {
             for result in codes.results() {

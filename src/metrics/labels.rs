@@ -87,7 +87,7 @@ label!(
 pub enum BreakerTarget<'a> {
     /// The CC-FS of this tenant.
     Ccfs(&'a str),
-    /// The store that holds this bucket.
+    /// The store at this place: `{endpoint or region}/{bucket}`.
     Store(&'a str),
     /// The exchange that events go to.
     Events,
@@ -97,7 +97,7 @@ impl std::fmt::Display for BreakerTarget<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Ccfs(tenant) => write!(f, "ccfs:{tenant}"),
-            Self::Store(bucket) => write!(f, "store:{bucket}"),
+            Self::Store(place) => write!(f, "store:{place}"),
             Self::Events => f.write_str("events"),
         }
     }

@@ -67,11 +67,11 @@ impl Metrics {
     /// All series that can be known, at zero.
     ///
     /// `ccfs_codes`: the result codes of the vendor's table and of every tenant's configuration;
-    /// `buckets`: those of every tenant's store. Repeats are welcome.
+    /// `stores`: the place of every tenant's. Repeats are welcome.
     ///
     /// # Panics
     /// If two tenants share an id or a series is defined twice: both are faults of the program.
-    pub fn new(tenants: &[TenantId], ccfs_codes: &[String], buckets: &[String]) -> Arc<Self> {
+    pub fn new(tenants: &[TenantId], ccfs_codes: &[String], stores: &[String]) -> Arc<Self> {
         let ids: Vec<String> = std::iter::once(TenantId::UNKNOWN)
             .chain(tenants.iter().map(TenantId::as_str))
             .map(str::to_owned)
@@ -84,7 +84,7 @@ impl Metrics {
             registry.register(collector).expect("every series is named once");
         }
         let codes = Codes::new(ccfs_codes);
-        series.at_zero(&codes, tenants, buckets);
+        series.at_zero(&codes, tenants, stores);
         let tenants = ids.into_iter().map(|id| TenantSeries::new(id, &series)).collect();
         let of_outcome =
             |outcome: &JobOutcome| series.job_duration.with_label_values(&[outcome.as_str()]);

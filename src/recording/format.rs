@@ -64,6 +64,8 @@ pub const HEAD_BYTES: usize = 512;
 const LONGEST_TAG: usize = 32;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
+/// Byte order marks of UTF-16, the little end first, and last.
+const WIDE: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
 
 /// Tells what begins with `head`.
 ///
@@ -80,10 +82,12 @@ pub fn sniff(head: &[u8]) -> Sniffed {
     if head.starts_with(b"RIFF") || b"RIFF".starts_with(head) || b"PK".starts_with(head) {
         return Sniffed::NeedMore;
     }
-    if BOM.starts_with(head) {
+    if BOM.starts_with(head) || WIDE.iter().any(|mark| mark.starts_with(head)) {
         return Sniffed::NeedMore;
     }
-    let text = head.strip_prefix(BOM).unwrap_or(head).trim_ascii_start();
+    let narrow = narrowed(head);
+    let text = narrow.as_deref().unwrap_or_else(|| head.strip_prefix(BOM).unwrap_or(head));
+    let text = text.trim_ascii_start();
     match (text, is_markup(text)) {
         ([], _) | (_, None) if head.len() < HEAD_BYTES => Sniffed::NeedMore,
         ([], _) | (_, None) if text.len() < head.len() => Sniffed::Blank,
@@ -91,6 +95,15 @@ pub fn sniff(head: &[u8]) -> Sniffed {
         (_, Some(true)) => Sniffed::Html,
         _ => Sniffed::Unknown,
     }
+}
+
+/// Text in UTF-16, as its byte order mark says, with a byte a character. What is not ASCII becomes
+/// something that is not, either: no mark of ours has any.
+fn narrowed(head: &[u8]) -> Option<Vec<u8>> {
+    let place = WIDE.iter().position(|mark| head.starts_with(mark))?;
+    let unit = if place == 0 { u16::from_le_bytes } else { u16::from_be_bytes };
+    let pairs = head.as_chunks().0.iter().skip(1);
+    Some(pairs.map(|pair| u8::try_from(unit(*pair)).unwrap_or(u8::MAX)).collect())
 }
 
 /// Whether `text` begins with a tag, a comment or a declaration; `None` where it ends too early to
@@ -166,7 +179,7 @@ mod tests {
 
     #[test]
     fn tells_formats_by_first_bytes() {
-        let cases: [(&[u8], Sniffed); 33] = [
+        let cases: [(&[u8], Sniffed); 43] = [
             (b"", Sniffed::NeedMore),
             (b"R", Sniffed::NeedMore),
             (b"RIFF\x24\0\0\0WAV", Sniffed::NeedMore),
@@ -198,6 +211,17 @@ mod tests {
             (b"\n\n<!DOCTYPE html>", Sniffed::Html),
             (b"<?xml version", Sniffed::Html),
             (b"<\x00", Sniffed::Unknown),
+            (b"\xff", Sniffed::NeedMore),
+            (b"\xff\xfe", Sniffed::NeedMore),
+            (b"\xff\xfe{\0", Sniffed::Brace),
+            (b"\xff\xfe\r\0\n\0{\0\"\0", Sniffed::Brace),
+            (b"\xfe\xff\0{\0\"", Sniffed::Brace),
+            (b"\xff\xfe<\0h\0t\0m\0l\0>\0", Sniffed::Html),
+            (b"\xfe\xff\0<\0?\0x\0m\0l\0 ", Sniffed::Html),
+            (b"\xff\xfe<\0h\0", Sniffed::NeedMore),
+            // A frame of MPEG audio.
+            (b"\xff\xfe\x90\x64\0\0\0\0", Sniffed::Unknown),
+            (b"\xff\xfe{\x01", Sniffed::Unknown),
             (b"OggS", Sniffed::Unknown),
             (b"\0\0\0\x18ftyp", Sniffed::Unknown),
         ];

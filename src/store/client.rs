@@ -31,7 +31,7 @@ pub(super) fn build(settings: &config::Store) -> Result<(Client, Keys), HttpErro
     let http = http::client(settings)?;
     let keys = match settings.credentials.clone() {
         Some(keys) => Keys::configured(keys),
-        None => Keys::chain(&settings.region, http.clone()),
+        None => Keys::chain(&settings.region, http.clone(), attempt(settings)),
     };
     let mut builder = Builder::new()
         .behavior_version(BehaviorVersion::latest())
@@ -68,12 +68,17 @@ fn partition(settings: &config::Store) -> String {
 /// The SDK's read timeout covers the sending of the body too and is part of the connection pool's
 /// identity, so the time to the first byte is bounded by the attempt's timeout instead.
 pub(super) fn timeouts(settings: &config::Store, extra: Duration) -> TimeoutConfig {
-    let attempt = settings.connect_timeout + settings.read_timeout + extra;
+    let attempt = attempt(settings) + extra;
     TimeoutConfig::builder()
         .connect_timeout(settings.connect_timeout)
         .operation_attempt_timeout(attempt)
         .operation_timeout(attempt * ATTEMPTS + BACKOFF)
         .build()
+}
+
+/// How long a request without a body may take once.
+fn attempt(settings: &config::Store) -> Duration {
+    settings.connect_timeout + settings.read_timeout
 }
 
 /// How long the sending of `body` bytes may take.

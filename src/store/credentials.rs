@@ -26,8 +26,10 @@ const REREAD_AFTER: Duration = Duration::from_secs(30);
 const LONGEST_USE: Duration = Duration::from_secs(15 * 60);
 /// Credentials that expire sooner are replaced before.
 const TOO_SOON: SignedDuration = SignedDuration::from_secs(60);
-/// How long a `credential_process` or a metadata service may take.
+/// How long a `credential_process` or a metadata service may take at most.
 const LOADING: Duration = Duration::from_secs(20);
+/// How long nobody asks again after there were none: whoever waited meanwhile has the same answer.
+const NONE_FOR: Duration = Duration::from_secs(5);
 
 /// Where the credentials come from.
 #[derive(Clone, Debug)]
@@ -41,12 +43,15 @@ impl Keys {
         Self::Configured(keys)
     }
 
-    pub(super) fn chain(region: &str, http: SharedHttpClient) -> Self {
+    /// `patience`: how long who wants to send a request waits for all of it.
+    pub(super) fn chain(region: &str, http: SharedHttpClient, patience: Duration) -> Self {
         Self::Chain(Arc::new(Chain {
             region: Region::new(region.to_owned()),
             http,
+            // The end has to come in time, or it is taken for the store's.
+            loading: LOADING.min(patience / 2),
             refused: AtomicBool::new(false),
-            known: Mutex::new(None),
+            known: Mutex::default(),
         }))
     }
 
@@ -95,9 +100,50 @@ fn read(keys: &StoreCredentials) -> Result<Credentials, SecretError> {
 pub(super) struct Chain {
     region: Region,
     http: SharedHttpClient,
+    loading: Duration,
     refused: AtomicBool,
     /// Whoever needs new ones waits for the one who asks.
-    known: Mutex<Option<Known>>,
+    known: Mutex<Asked>,
+}
+
+/// What the last one who asked has found.
+#[derive(Debug, Default)]
+struct Asked {
+    known: Option<Known>,
+    /// When there were none, and why.
+    none: Option<(Instant, Why)>,
+}
+
+/// Why there are no credentials: the kind of an error. Its text may quote what a program printed,
+/// or hold what a service answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    Nowhere,
+    Late,
+    Configuration,
+    Failed,
+}
+
+impl Why {
+    fn of(error: &CredentialsError) -> Self {
+        match error {
+            CredentialsError::CredentialsNotLoaded(_) => Self::Nowhere,
+            CredentialsError::ProviderTimedOut(_) => Self::Late,
+            CredentialsError::InvalidConfiguration(_) => Self::Configuration,
+            _ => Self::Failed,
+        }
+    }
+
+    fn error(self) -> CredentialsError {
+        match self {
+            Self::Nowhere => CredentialsError::not_loaded("none are configured, nor found"),
+            Self::Late => CredentialsError::provider_error("none came in time"),
+            Self::Configuration => {
+                CredentialsError::invalid_configuration("what names them is wrong")
+            }
+            Self::Failed => CredentialsError::provider_error("who is to give them failed"),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -123,33 +169,46 @@ impl Known {
 
 impl Chain {
     async fn credentials(&self) -> Result<Credentials, CredentialsError> {
-        let mut known = self.known.lock().await;
+        let mut asked = self.known.lock().await;
         let refused = self.refused.load(Ordering::Relaxed);
-        if let Some(known) = &*known
+        if let Some(known) = &asked.known
             && known.is_good(refused, clock::now())
         {
             return Ok(known.credentials.clone());
         }
+        if let Some((at, why)) = asked.none
+            && at.elapsed() < NONE_FOR
+        {
+            return Err(why.error());
+        }
         let asked_at = Instant::now();
-        let loaded = timeout(LOADING, self.ask()).await;
-        let loaded = loaded.unwrap_or_else(|_| Err(CredentialsError::provider_timed_out(LOADING)));
-        match (loaded, &mut *known) {
+        let loaded = timeout(self.loading, self.ask()).await;
+        let loaded =
+            loaded.map_or(Err(Why::Late), |loaded| loaded.map_err(|error| Why::of(&error)));
+        match (loaded, &mut asked.known) {
             (Ok(credentials), known) => {
                 self.refused.store(false, Ordering::Relaxed);
                 *known = Some(Known { credentials: credentials.clone(), asked_at });
+                asked.none = None;
                 Ok(credentials)
             }
             // A file may be half-written, a service away for a moment.
-            (Err(error), Some(known))
+            (Err(why), Some(known))
                 if !known.expires_within(SignedDuration::ZERO, clock::now()) =>
             {
-                // The error may quote what a program printed.
-                drop(error);
-                tracing::warn!("no new credentials of the store; keeping those from before");
+                tracing::warn!(?why, "no new credentials of the store; keeping those from before");
                 known.asked_at = asked_at;
                 Ok(known.credentials.clone())
             }
-            (Err(error), _) => Err(error),
+            (Err(why), _) => {
+                tracing::warn!(
+                    ?why,
+                    "no credentials of the store; a credential_process says more where it is run \
+                     by hand"
+                );
+                asked.none = Some((Instant::now(), why));
+                Err(why.error())
+            }
         }
     }
 

@@ -24,10 +24,12 @@ pub(super) struct Refusal {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Trouble {
-    /// An S3 error, with its code where the answer had one.
+    /// An S3 error, with its code where the answer had one that may be shown.
     Answer {
         status: u16,
         code: Option<String>,
+        /// It had one of whatever kind, as only who speaks S3 has.
+        coded: bool,
         about: Option<Topic>,
     },
     /// An answer that is none: cut, or no XML.
@@ -58,6 +60,8 @@ const NOT_SENT: &str = "RequestNotSent";
 
 const WANTS_CHECKSUM: &str =
     ": the bucket takes nothing without a checksum; set store.checksum to \"md5\" or \"crc64nvme\"";
+const NO_STORE: &str = ": what answers is no S3, or has no bucket at this address; correct \
+                        store.endpoint, store.bucket or store.path_style";
 const HAS_NO_LOCK: &str =
     ": the bucket has no object lock; set store.object_lock_days to 0, or use a bucket that has it";
 
@@ -70,8 +74,7 @@ impl Refusal {
         let network =
             matches!(trouble, Trouble::Unreachable | Trouble::Lack(_) | Trouble::NoCredentials);
         let cause = network.then(|| told(&error));
-        let root = (trouble == Trouble::Unreachable).then(|| chain(&error).last()).flatten();
-        let root = root.map(ToString::to_string);
+        let root = (trouble == Trouble::Unreachable).then(|| root_cause(&error).to_string());
         Self { operation, trouble, cause, root }
     }
 
@@ -84,12 +87,12 @@ impl Refusal {
         Self::of(operation, Trouble::Endless)
     }
 
-    /// A body that broke off.
-    pub(super) fn cut(operation: StoreOperation) -> Self {
-        Self::of(operation, Trouble::Garbled { status: 200 })
+    /// An answer that began, and did not come to its end: `cause` is what the network said.
+    pub(super) fn broke_off(operation: StoreOperation, cause: String) -> Self {
+        Self { cause: Some(cause), ..Self::of(operation, Trouble::Unreachable) }
     }
 
-    /// A body that did not come in time.
+    /// The same, for want of time.
     pub(super) fn slow(operation: StoreOperation) -> Self {
         Self::of(operation, Trouble::Timeout)
     }
@@ -158,6 +161,12 @@ impl Refusal {
         matches!(self.status(), Some(402 | 507)) || self.code().is_some_and(is_of_the_account)
     }
 
+    /// The object's storage class keeps it from being read before it is restored. That is about
+    /// this object, whatever the status says of credentials.
+    pub(super) fn is_frozen(&self) -> bool {
+        self.code() == Some("InvalidObjectState")
+    }
+
     /// Refused without a word, as a HEAD is. What a 403 or a 404 says of a HEAD is known.
     pub(super) fn keeps_its_reason(&self) -> bool {
         let refused = |status| matches!(status, 300..=402 | 405..=499);
@@ -174,8 +183,21 @@ impl Refusal {
         match self.trouble {
             Trouble::Unreachable | Trouble::Timeout => true,
             Trouble::Garbled { status } => !(300..500).contains(&status),
+            // Somebody between may have written over the answer.
+            Trouble::NotS3 => true,
             _ => false,
         }
+    }
+
+    /// What a web server says to who creates an object: that it has no such place, or knows no such
+    /// method. A store that refuses this object says why.
+    pub(super) fn is_of_a_web_server(&self) -> bool {
+        let creates =
+            matches!(self.operation, StoreOperation::Put | StoreOperation::CreateMultipart);
+        let mute = |trouble: &Trouble| {
+            matches!(trouble, Trouble::Answer { status: 400 | 404 | 405, coded: false, .. })
+        };
+        creates && mute(&self.trouble)
     }
 
     /// Another try would bring the same: neither overload nor an outage.
@@ -187,7 +209,7 @@ impl Refusal {
     /// something else in the request, its 400 names the header.
     pub(super) fn refuses_condition(&self) -> bool {
         match &self.trouble {
-            Trouble::Answer { status, code, about } => {
+            Trouble::Answer { status, code, about, .. } => {
                 let unknown = *status == 501 || code.as_deref() == Some("NotImplemented");
                 unknown || *about == Some(Topic::Condition)
             }
@@ -204,10 +226,15 @@ impl Refusal {
             {
                 Class::Refused
             }
-            Trouble::Answer { status, code, about } => class_of(*status, code.as_deref(), *about),
+            _ if self.is_of_a_web_server() => Class::Refused,
+            Trouble::Answer { status, code, about, .. } => {
+                class_of(*status, code.as_deref(), *about)
+            }
             Trouble::Garbled { status } => class_of(*status, None, None),
-            Trouble::NotSent | Trouble::Endless => Class::Failure,
+            Trouble::Endless => Class::Failure,
             Trouble::Unreachable | Trouble::Timeout => Class::Unavailable,
+            // What goes into a request but for the configuration is made to fit.
+            Trouble::NotSent => Class::Refused,
             Trouble::NoCredentials | Trouble::NoSize | Trouble::NotS3 => Class::Refused,
             Trouble::Lack(_) => Class::Held,
         }
@@ -240,10 +267,16 @@ impl Trouble {
         match error {
             SdkError::ServiceError(answer) => {
                 let status = answer.raw().status().as_u16();
+                let code = answer.err().code();
+                let coded = code.is_some();
+                // A success, whole, that is nothing that S3 says.
+                if !coded && answer.raw().status().is_success() {
+                    return Self::NotS3;
+                }
                 // What is no code is never kept: a proxy of the field's wrote a phone number there.
-                let code = answer.err().code().filter(|code| Reason::is_store_code(code));
+                let code = code.filter(|code| Reason::is_store_code(code));
                 let about = Topic::of(status, code, answer.err().message().unwrap_or_default());
-                Self::Answer { status, code: code.map(str::to_owned), about }
+                Self::Answer { status, code: code.map(str::to_owned), coded, about }
             }
             SdkError::ResponseError(answer) => {
                 Self::Garbled { status: answer.raw().status().as_u16() }
@@ -277,8 +310,18 @@ fn has_no_credentials(error: &(dyn StdError + 'static)) -> bool {
 
 /// What each error of the chain says of itself. The SDK's own rendering of a chain adds their
 /// `Debug`, which holds whole answers, those of a credentials endpoint too.
+///
+/// Behind one about credentials may stand what a program printed: it ends there.
 fn told(error: &(dyn StdError + 'static)) -> String {
-    chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let mut private = false;
+    let told = chain(error)
+        .take_while(|error| !std::mem::replace(&mut private, error.is::<CredentialsError>()));
+    told.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// What the socket, the resolver or TLS said.
+pub(super) fn root_cause<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
+    chain(error).last().unwrap_or(error)
 }
 
 fn chain<'a>(
@@ -303,7 +346,11 @@ fn verb(operation: StoreOperation) -> &'static str {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.trouble.fmt(f)
+        self.trouble.fmt(f)?;
+        match self.is_of_a_web_server() {
+            true => f.write_str(NO_STORE),
+            false => Ok(()),
+        }
     }
 }
 
@@ -334,7 +381,9 @@ impl fmt::Display for Trouble {
             Self::Timeout => f.write_str("no answer in time"),
             Self::Lack(lack) => write!(f, "this machine has {lack}"),
             Self::NoCredentials => f.write_str("there are no credentials to sign with"),
-            Self::NotSent => f.write_str("the request could not be built"),
+            Self::NotSent => {
+                f.write_str("the request could not be built; correct what store.* puts into it")
+            }
             Self::Endless => f.write_str("a listing that does not move on"),
             Self::NoSize => f.write_str("status 200 that does not say how long the object is"),
             Self::NotS3 => {
@@ -350,7 +399,7 @@ mod tests {
 
     fn answer(status: u16, code: Option<&str>, about: Option<Topic>) -> Refusal {
         let code = code.map(str::to_owned);
-        let trouble = Trouble::Answer { status, code, about };
+        let trouble = Trouble::Answer { status, code, coded: true, about };
         Refusal::of(StoreOperation::Put, trouble)
     }
 
@@ -379,6 +428,30 @@ mod tests {
             assert_eq!(failure.class, Class::Refused);
             assert!(failure.detail.contains(setting), "{failure}");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_with_every_object_is_refused() {
+        let with = |operation, trouble| Refusal::of(operation, trouble).into_failure("b");
+        let mute = |status| Trouble::Answer { status, code: None, coded: false, about: None };
+        assert_eq!(with(StoreOperation::Head, Trouble::NotSent).class, Class::Refused);
+        for status in [400, 404, 405] {
+            for operation in [StoreOperation::Put, StoreOperation::CreateMultipart] {
+                let failure = with(operation, mute(status));
+                assert_eq!(failure.class, Class::Refused, "{status}");
+                assert!(failure.detail.contains("store.endpoint"), "{failure}");
+            }
+            let part = with(StoreOperation::UploadPart, mute(status));
+            assert_eq!(part.class, Class::Failure, "{status}");
+        }
+        assert_eq!(with(StoreOperation::Put, mute(418)).class, Class::Failure);
+    }
+
+    #[test]
+    fn what_a_program_printed_is_not_told() {
+        let printed = CredentialsError::provider_error("exited with 1. Stderr: hunter2");
+        let told = told(&std::io::Error::other(printed));
+        assert!(!told.contains("hunter2"), "{told}");
     }
 
     #[test]

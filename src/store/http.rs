@@ -74,7 +74,7 @@ pub(super) fn client(settings: &config::Store) -> Result<SharedHttpClient, HttpE
 
 /// What the file holds, once each certificate in it is known to be one: the SDK panics at others.
 fn read_ca(path: &Path) -> Result<Vec<u8>, HttpError> {
-    let pem = std::fs::read(path)
+    let pem = config::read_pem(path)
         .map_err(|source| HttpError::CaRead { path: path.to_owned(), source })?;
     let mut roots = RootCertStore::empty();
     let usable = CertificateDer::pem_slice_iter(&pem)

@@ -149,6 +149,11 @@ impl Store {
         &self.0.settings.bucket
     }
 
+    /// Where it is: `{endpoint or region}/{bucket}`.
+    pub fn place(&self) -> String {
+        self.0.settings.place()
+    }
+
     /// Bytes of a part, and the most that is put in one request.
     pub fn part_size(&self) -> usize {
         self.0.part_size

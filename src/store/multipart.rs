@@ -16,7 +16,7 @@ use super::signed_body::SignedBody;
 use super::{Guard, NewObject, Sha256Digest, Store, StoredObject, attributes, client, metadata};
 use crate::config::Checksum;
 use crate::crash::{self, Point};
-use crate::failure::{Class, Failure, Reason};
+use crate::failure::Failure;
 use crate::metrics::StoreOperation;
 use crate::recording::Packed;
 
@@ -80,8 +80,7 @@ impl Store {
         let answer = self.ask(StoreOperation::CreateMultipart, request.send()).await;
         let id = answer.map_err(|refusal| self.failure(refusal))?.upload_id;
         let Some(id) = id.filter(|id| !id.is_empty()) else {
-            let detail = format!("bucket {} opened an upload without an id", self.bucket());
-            return Err(Failure::new(Class::Failure, Reason::store_http(200), detail));
+            return Err(self.failure(Refusal::not_s3(StoreOperation::CreateMultipart)));
         };
         let upload = Upload { store: self.clone(), new, id: Some(id.clone()) };
         self.look_for_leftovers(&upload.new.key, &id).await;

@@ -3,10 +3,10 @@
 
 use tokio::time::timeout;
 
-use super::error::Refusal;
+use super::error::{Refusal, root_cause};
 use super::look::Found;
 use super::{NewObject, Store, StoredObject};
-use crate::failure::Failure;
+use crate::failure::{Failure, Reason};
 use crate::metrics::StoreOperation;
 use crate::recording::{self, Format, Listing, ObjectKey, Packed, TAIL_BYTES};
 
@@ -48,8 +48,11 @@ impl Store {
         new: &NewObject,
     ) -> Result<bool, Failure> {
         let Some(ours) = &new.packed else { return Ok(false) };
-        let theirs = self.packed(&new.key, found.size()).await;
-        Ok(theirs.map_err(|refusal| self.failure(refusal))?.as_ref() == Some(ours))
+        match self.packed(&new.key, found.size()).await {
+            Ok(theirs) => Ok(theirs.as_ref() == Some(ours)),
+            Err(refusal) if refusal.is_frozen() => Err(frozen(self.bucket())),
+            Err(refusal) => Err(self.failure(refusal)),
+        }
     }
 
     /// What a ZIP of `size` bytes lists that is there, of whose end a piece is read, and its
@@ -71,7 +74,10 @@ impl Store {
         Ok(listing.packed(0, directory.size, directory.entries))
     }
 
-    /// `length` bytes of an object from `start` on, or none from a store that knows no ranges.
+    /// `length` bytes of an object from `start` on.
+    ///
+    /// # Errors
+    /// What the store answered; or fewer came: half of an object says nothing of the whole.
     async fn read(&self, key: &ObjectKey, start: u64, length: u64) -> Result<Vec<u8>, Refusal> {
         let mut bytes = Vec::new();
         self.read_into(key, start, length, |more| bytes.extend_from_slice(more)).await?;
@@ -90,23 +96,50 @@ impl Store {
         let request = self.0.client.get_object().bucket(self.bucket()).key(key.as_str());
         let answer = self.ask(StoreOperation::Get, request.range(range).send()).await?;
         // A store that knows no ranges sends all of it from its beginning.
-        if answer.content_range.is_none() && start > 0 {
-            return Ok(());
-        }
-        let mut body = answer.body;
-        let mut left = usize::try_from(length).unwrap_or(usize::MAX);
-        let all = async {
-            while left > 0 {
-                // What is missing says nothing of what is there.
-                let chunk = body.try_next().await.ok().flatten();
-                let chunk = chunk.ok_or_else(|| Refusal::cut(StoreOperation::Get))?;
-                let wanted = &chunk[..chunk.len().min(left)];
-                take(wanted);
-                left -= wanted.len();
-            }
-            Ok(())
+        let mut before = match answer.content_range.as_deref().map(first_of) {
+            None => start,
+            Some(first) if first == Some(start) => 0,
+            Some(_) => return Err(broke_off("the store sent another range than it was asked for")),
         };
-        let in_time = timeout(self.0.settings.read_timeout, all).await;
-        in_time.unwrap_or_else(|_| Err(Refusal::slow(StoreOperation::Get)))
+        let (mut body, mut left) = (answer.body, length);
+        while left > 0 {
+            let chunk = match timeout(self.0.settings.read_timeout, body.try_next()).await {
+                Ok(Ok(Some(chunk))) => chunk,
+                Ok(Ok(None)) => return Err(broke_off("the store sent less than it was asked for")),
+                Ok(Err(error)) => return Err(broke_off(root_cause(&error))),
+                Err(_) => return Err(Refusal::slow(StoreOperation::Get)),
+            };
+            let skipped = at_most(chunk.len(), before);
+            before -= skipped as u64;
+            let wanted = &chunk[skipped..];
+            let wanted = &wanted[..at_most(wanted.len(), left)];
+            take(wanted);
+            left -= wanted.len() as u64;
+        }
+        Ok(())
     }
+}
+
+/// The lesser of both.
+fn at_most(bytes: usize, most: u64) -> usize {
+    usize::try_from(most).map_or(bytes, |most| bytes.min(most))
+}
+
+fn broke_off(cause: impl ToString) -> Refusal {
+    Refusal::broke_off(StoreOperation::Get, cause.to_string())
+}
+
+/// Where the bytes of a `Content-Range` begin: `bytes 100-199/200`.
+fn first_of(range: &str) -> Option<u64> {
+    let (first, _) = range.trim().strip_prefix("bytes")?.trim_start().split_once('-')?;
+    first.parse().ok()
+}
+
+/// What nobody can look into is not known to be the same.
+fn frozen(bucket: &str) -> Failure {
+    let detail = format!(
+        "bucket {bucket} has a ZIP under this key that its storage class keeps from being read, so \
+         that it cannot be compared; restore it and redrive, or ask with force"
+    );
+    Failure::permanent(Reason::STORE_CONFLICT, detail)
 }

@@ -1,6 +1,6 @@
 //! Uploads that killed workers left open are given back.
 
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use jiff::Timestamp;
@@ -27,18 +27,30 @@ struct Stale {
 /// What a listing of open uploads does not show, as MinIO's does not.
 #[derive(Debug, Default)]
 pub(super) struct Leftovers {
-    /// Whether it shows them by their whole key alone; found out by the first upload.
+    /// Whether it shows them by their whole key alone; found out by the first upload. Not so of a
+    /// store that shows nobody, or not us, which uploads are open: nothing is found there either way.
     by_whole_key: OnceLock<bool>,
-    /// Keys under which others have left uploads open.
-    keys: Mutex<BTreeSet<String>>,
+    /// Keys under which others have left uploads open, the oldest first.
+    keys: Mutex<VecDeque<String>>,
 }
 
 impl Leftovers {
     fn note(&self, key: &str) {
         let mut keys = self.keys();
-        keys.insert(key.to_owned());
+        if keys.iter().any(|known| known == key) {
+            return;
+        }
+        keys.push_back(key.to_owned());
         if keys.len() > MOST_KEYS {
-            keys.pop_first();
+            keys.pop_front();
+        }
+    }
+
+    /// Who may not list open uploads, or whose store does not, need not ask at each of their own.
+    fn refused(&self, refusal: &Refusal) {
+        if matches!(refusal.status(), Some(403 | 405 | 501)) {
+            // Another may have found something out meanwhile.
+            let _ = self.by_whole_key.set(false);
         }
     }
 
@@ -47,11 +59,11 @@ impl Leftovers {
     }
 
     fn forget(&self, key: &str) {
-        self.keys().remove(key);
+        self.keys().retain(|known| known != key);
     }
 
-    fn keys(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        // A set is whole between any two of its changes.
+    fn keys(&self) -> MutexGuard<'_, VecDeque<String>> {
+        // It is whole between any two of its changes.
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -71,7 +83,7 @@ impl Store {
                 .await
                 .map_err(|refusal| self.failure(refusal))?;
             for upload in stale {
-                swept += u32::from(self.give_back(upload).await);
+                swept += u32::from(self.give_back(upload).await == Some(true));
             }
             let Some(next) = next else { break };
             page = Some(next);
@@ -79,11 +91,14 @@ impl Store {
         for key in self.0.leftovers.below(prefix) {
             let failed = |refusal| self.failure(refusal);
             let (stale, _) = self.list_stale(&key, before, None).await.map_err(failed)?;
-            if !stale.is_empty() {
-                self.0.leftovers.forget(&key);
-            }
+            let mut gone = !stale.is_empty();
             for upload in stale {
-                swept += u32::from(self.give_back(upload).await);
+                let given_back = self.give_back(upload).await;
+                gone &= given_back.is_some();
+                swept += u32::from(given_back == Some(true));
+            }
+            if gone {
+                self.0.leftovers.forget(&key);
             }
         }
         Ok(swept)
@@ -107,10 +122,13 @@ impl Store {
                     return;
                 }
                 Ok(_) => {}
-                Err(_) => return,
+                Err(refusal) => return leftovers.refused(&refusal),
             }
         }
-        let Ok(open) = self.open_uploads(key).await else { return };
+        let open = match self.open_uploads(key).await {
+            Ok(open) => open,
+            Err(refusal) => return leftovers.refused(&refusal),
+        };
         if !open.iter().any(|open| open == id) {
             return;
         }
@@ -170,16 +188,17 @@ impl Store {
         Ok((stale.collect(), next))
     }
 
-    async fn give_back(&self, upload: Stale) -> bool {
+    /// Whether it was us who aborted it; `None`: it stays open.
+    async fn give_back(&self, upload: Stale) -> Option<bool> {
         let request = self.0.client.abort_multipart_upload().bucket(self.bucket());
         let request = request.key(upload.key).upload_id(upload.id);
         match self.ask(StoreOperation::AbortMultipart, request.send()).await {
-            Ok(_) => true,
+            Ok(_) => Some(true),
             // Another worker was quicker.
-            Err(refusal) if refusal.upload_gone() => false,
+            Err(refusal) if refusal.upload_gone() => Some(false),
             Err(refusal) => {
                 tracing::warn!(bucket = self.bucket(), %refusal, "a stale upload stays open");
-                false
+                None
             }
         }
     }

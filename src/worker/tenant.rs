@@ -48,10 +48,10 @@ impl Tenants {
         let mut stores = BTreeMap::new();
         let mut tenants = Vec::new();
         for settings in &config.tenants {
-            let config::Store { endpoint, bucket, .. } = &settings.store;
+            let place = settings.store.place();
             let gate = stores
-                .entry((endpoint.clone(), bucket.clone()))
-                .or_insert_with(|| Gate::new(Server::Store(bucket.clone()), threshold, metrics));
+                .entry(place.clone())
+                .or_insert_with(|| Gate::new(Server::Store(place), threshold, metrics));
             let ccfs = Server::Ccfs(settings.id.to_string());
             let gates = (Gate::new(ccfs, threshold, metrics), Arc::clone(gate));
             let at_once = config.worker.concurrency;

@@ -206,9 +206,14 @@ async fn the_breaker_of_one_of_several_stores_closes_also_when_nothing_comes() {
     for serial in 0..2 {
         world.call(&format!("1777093663-{serial}")).await;
     }
-    let open = || worker.metric("callvault_breaker_open", &["target=\"store:"]);
+    let series = |address| format!("target=\"store:http://{address}/{}\"", world.bucket);
+    let (own, common) = (series(link.address()), series(world.store.s3().address()));
+    let open = async || worker.metric("callvault_breaker_open", &[&own]).await;
     eventually("it is open", SOON, async || (open().await == 1.0).then_some(())).await;
     assert!(worker.is_ready().await, "the other tenant's store is well");
+    // A bucket of the same name elsewhere is another one.
+    assert!(worker.get("/metrics").await.1.contains(&common));
+    assert_eq!(worker.metric("callvault_breaker_open", &[&common]).await, 0.0);
     link.restore().await;
     eventually("it is closed", SOON, async || (open().await == 0.0).then_some(())).await;
     worker.stop().await;

@@ -117,7 +117,7 @@ const CONTRACT: &[(&str, &str, &[Label])] = &[
     (
         "breaker_open",
         "gauge",
-        &[("target", &["ccfs:acme", "ccfs:globex", "store:{bucket}", "events"])],
+        &[("target", &["ccfs:acme", "ccfs:globex", "store:{store}", "events"])],
     ),
     ("build_info", "gauge", &[("version", &[env!("CARGO_PKG_VERSION")]), ("revision", &[""])]),
 ];
@@ -174,11 +174,11 @@ const RESPONSES: &[&str] = &["ok", "timeout", "unreachable", "0300012", "http_50
 const NOT_ZERO: &[&str] = &["buffer_limit_bytes", "tenant_concurrency_limit", "build_info"];
 
 /// Every combination of the label values, as conditions on a line.
-fn combinations(labels: &[Label], bucket: &str) -> Vec<Vec<String>> {
+fn combinations(labels: &[Label], store: &str) -> Vec<Vec<String>> {
     labels.iter().fold(vec![Vec::new()], |all, (label, values)| {
         let condition = |value: &&str| match *value {
             "" => format!("{label}=\""),
-            value => format!("{label}=\"{}\"", value.replace("{bucket}", bucket)),
+            value => format!("{label}=\"{}\"", value.replace("{store}", store)),
         };
         let with = |have: &Vec<String>, value| [have.clone(), vec![condition(value)]].concat();
         all.iter().flat_map(|have| values.iter().map(move |value| with(have, value))).collect()
@@ -192,12 +192,13 @@ async fn a_fresh_worker_shows_every_series_of_the_contract() {
     let (status, head, text) = ask(&worker, "GET", "/metrics").await;
     assert_eq!(status, 200);
     assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
+    let store = format!("{}/{}", world.store.s3().endpoint(), world.bucket);
     for (name, kind, labels) in CONTRACT {
         let full = format!("callvault_{name}");
         assert!(text.contains(&format!("# HELP {full} ")), "{full} has no help");
         assert!(text.contains(&format!("# TYPE {full} {kind}\n")), "{full} is no {kind}");
         let series = if *kind == "histogram" { format!("{full}_count") } else { full };
-        for conditions in combinations(labels, &world.bucket) {
+        for conditions in combinations(labels, &store) {
             let line = text.lines().find(|line| {
                 let own =
                     line.strip_prefix(&series).is_some_and(|rest| rest.starts_with(['{', ' ']));

@@ -1,6 +1,7 @@
 //! The store against S3 servers, over sockets: one with scripted faults, and SeaweedFS.
 
 mod access;
+mod compare;
 mod condition;
 mod extras;
 mod failures;

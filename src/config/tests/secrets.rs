@@ -39,6 +39,24 @@ fn a_secret_has_three_forms_and_a_higher_layer_hides_all_of_a_lower_one() {
 }
 
 #[test]
+fn the_line_end_in_a_variable_is_none_of_its_value() {
+    let id = ("CALLVAULT__STORE__ACCESS_KEY_ID", "AKIA\r\n");
+    let secret = ("CALLVAULT__STORE__SECRET_ACCESS_KEY", "hunter2\n");
+    let bucket = ("CALLVAULT__STORE__BUCKET", "other\n");
+    let loaded = good("", &[id, secret, bucket, ("CALLVAULT__WORKER__CONCURRENCY", "7\n")]);
+    let store = &loaded.config.tenants[0].store;
+    let keys = store.credentials.as_ref().unwrap();
+    assert_eq!(value_of(&keys.access_key_id), "AKIA");
+    assert_eq!(value_of(&keys.secret_access_key), "hunter2");
+    assert_eq!(store.bucket, "other");
+    assert_eq!(loaded.config.worker.concurrency, 7);
+    // What is nothing but that is empty.
+    let loaded = good("", &[("CALLVAULT__STORE__SESSION_TOKEN", "\n"), id, secret]);
+    let keys = loaded.config.tenants[0].store.credentials.as_ref().unwrap();
+    assert!(keys.session_token.is_none());
+}
+
+#[test]
 fn mistakes_of_secret_forms() {
     let dir = tempfile::tempdir().unwrap();
     let empty = dir.path().join("empty");

@@ -71,7 +71,7 @@ impl Report<'_> {
     fn note_credentials(&self, tools: &Tools, outcome: &Outcome, failure: Option<&Failure>) {
         let Work::Archive(job) = &self.intake.work else { return };
         let ccfs = BreakerTarget::Ccfs(job.tenant.id.as_str()).to_string();
-        let store = BreakerTarget::Store(job.tenant.store.bucket()).to_string();
+        let store = BreakerTarget::Store(&job.tenant.store.place()).to_string();
         if let Some(failure) = failure.filter(|failure| failure.class == Class::Refused) {
             let who = if failure.reason.ccfs_code().is_some() { &ccfs } else { &store };
             tools.health.refused(who, &failure.reason, &failure.detail);

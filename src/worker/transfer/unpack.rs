@@ -51,22 +51,22 @@ pub enum Taken {
 /// What CC-FS or the proof brought.
 pub async fn take(source: Source, budget: &Budget, max_size: u64) -> Result<Taken, Failure> {
     let accepted = source.accepted().cloned();
-    let (held, mut proven) = hold(source, budget).await?;
+    let (held, proven) = hold(source, budget).await?;
     let kept = |held, proven, why| Ok(Taken::Kept(Kept { held, proven, why }));
     if let Some(reason) = &proven.unproven {
         let why = reason.to_string();
         return kept(held, proven, why);
     }
-    match prove(held, max_size).await {
-        (held, Ok(entries)) => Ok(Taken::Unpacked(Unpacked::new(held, proven, max_size)?, entries)),
-        (held, Err(Unfit::Whole(why))) => kept(held, proven, why),
-        (held, Err(Unfit::Broken(refused)))
+    match prove(held, proven, max_size).await {
+        Ok((unpacked, entries)) => Ok(Taken::Unpacked(unpacked?, entries)),
+        Err((held, proven, Unfit::Whole(why))) => kept(held, proven, why),
+        Err((held, mut proven, Unfit::Broken(refused)))
             if accepted.is_some_and(|known| known.came == proven.came()) =>
         {
             proven.unproven = Some(refused.reason);
             kept(held, proven, refused.detail)
         }
-        (_, Err(Unfit::Broken(refused))) => Err(refused.of(proven.came())),
+        Err((_, proven, Unfit::Broken(refused))) => Err(refused.of(proven.came())),
     }
 }
 
@@ -90,15 +90,22 @@ async fn hold(mut source: Source, budget: &Budget) -> Result<(Held, Proven), Fai
     }
 }
 
-/// Proves every entry.
-async fn prove(mut held: Held, max_size: u64) -> (Held, Result<Vec<Entry>, Unfit>) {
+/// An archive with its entries.
+type Good = (Result<Unpacked, Failure>, Vec<Entry>);
+/// What is no good archive, and why.
+type Bad = (Held, Proven, Unfit);
+
+/// Proves every entry, and opens the archive to be read from: both read much of it.
+async fn prove(mut held: Held, proven: Proven, max_size: u64) -> Result<Good, Bad> {
     let stop = CancellationToken::new();
     // Whoever drops this future ends the thread's work, too.
     let _guard = stop.clone().drop_guard();
     blocking(move || {
         let archive = Archive::open(&mut held, max_size);
-        let entries = archive.and_then(|mut archive| archive.prove(|| stop.is_cancelled()));
-        (held, entries)
+        match archive.and_then(|mut archive| archive.prove(|| stop.is_cancelled())) {
+            Ok(entries) => Ok((Unpacked::new(held, proven, max_size), entries)),
+            Err(unfit) => Err((held, proven, unfit)),
+        }
     })
     .await
 }

@@ -71,7 +71,7 @@ async fn a_clock_that_is_off_is_told_with_its_offset() {
 async fn a_store_that_refuses_is_loud_too() {
     let world = World::new().await;
     let worker = world.worker(&[LOOK]).await;
-    let target = format!("store:{}", world.bucket);
+    let target = format!("store:{}/{}", world.store.s3().endpoint(), world.bucket);
     world.store.fault(Op::Put, ALWAYS, Fault::Answer { status: 403, code: "AccessDenied" });
 
     let refused = case("no entry", Reply::wav(4000), End::Waiting, "store.AccessDenied");

@@ -23,7 +23,7 @@ async fn a_recording_arrives_whole_in_every_framing() {
             let marked = match framing {
                 Framing::Length => Marked::Length(expected.length()),
                 Framing::Chunked => Marked::Chunked,
-                Framing::Close => Marked::Close,
+                _ => Marked::Close,
             };
             assert_eq!((download.format(), download.framing()), (Format::Wav, marked));
             same(&drain(download).await.unwrap(), &expected);
@@ -88,6 +88,21 @@ async fn what_an_answer_says_in_words_may_be_unclean() {
         let typed = |reply: Reply| if octets { reply.content_type(OCTETS) } else { reply };
         assert_failure(typed(Reply::json(&gbk[..])), "ccfs.0300012/NotReady").await;
         assert_failure(typed(Reply::json(control)), "ccfs.0300008/Throttled").await;
+    }
+}
+
+/// As some servers of Windows write, under the type of a recording.
+#[tokio::test]
+async fn text_in_utf_16_is_no_recording() {
+    let page = "\r\n<!DOCTYPE html><html><body>拒绝</body></html>";
+    let answer = "{\"resultCode\":\"0300012\",\"resultDesc\":\"无\"}";
+    for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
+        let octets = |text: &str| {
+            let marked = std::iter::once(0xfeff).chain(text.encode_utf16());
+            Reply::octets(marked.flat_map(bytes).collect::<Vec<_>>())
+        };
+        assert_failure(octets(answer), "ccfs.0300012/NotReady").await;
+        assert_failure(octets(page), "ccfs.firewall/Throttled").await;
     }
 }
 
@@ -191,6 +206,31 @@ async fn an_encoded_body_is_refused() {
     let ccfs = Simulator::start().await;
     ccfs.script(CALL, [Reply::wav(500).header("Content-Encoding", "Identity")]);
     same(&fetch(&client(&ccfs)).await.unwrap(), &ccfs.expected(CALL));
+}
+
+/// Only a body whose last coding is chunked shows its end: another one ends with the connection.
+#[tokio::test]
+async fn a_coding_that_is_not_chunked_proves_nothing() {
+    let ccfs = Simulator::start().await;
+    let client = client(&ccfs);
+    for coding in ["identity", "Identity", "identity, identity"] {
+        ccfs.script(CALL, [Reply::wav(5000).framing(Framing::Coded(coding))]);
+        let download = ask(&client, Some(CALL), None).await.unwrap();
+        assert_eq!(download.framing(), Marked::Close, "{coding}");
+    }
+    // What is packed is no recording, however its end shows.
+    for coding in ["gzip", "chunked, gzip", "chunked, identity", "xchunked"] {
+        let packed = Reply::wav(5000).framing(Framing::Coded(coding));
+        assert_failure(packed, "ccfs.protocol/Failure").await;
+    }
+    let chunked = |before: &str| {
+        Reply::wav(5000).header("Transfer-Encoding", before).framing(Framing::Chunked)
+    };
+    assert_failure(chunked("gzip"), "ccfs.protocol/Failure").await;
+    ccfs.script(CALL, [chunked("identity")]);
+    let download = ask(&client, Some(CALL), None).await.unwrap();
+    assert_eq!(download.framing(), Marked::Chunked);
+    same(&drain(download).await.unwrap(), &ccfs.expected(CALL));
 }
 
 #[tokio::test]

@@ -31,6 +31,24 @@ async fn a_body_that_is_cut_is_never_whole() {
     assert_failure(Reply::code("0300012").cut_at(20), "ccfs.truncated/Failure").await;
 }
 
+/// Where the connection's end is the body's, a reset is as good an end: the content has to prove it.
+#[tokio::test]
+async fn a_body_that_ends_with_a_reset_is_whole_if_it_says_so_itself() {
+    let ccfs = Simulator::start().await;
+    let client = client(&ccfs);
+    let reset = |reply: Reply| {
+        let at = reply.content(CALL).length();
+        reply.framing(Framing::Close).reset_at(at)
+    };
+    for recording in [Reply::wav(5000), Reply::zip([100, 3000])] {
+        ccfs.script(CALL, [reset(recording)]);
+        same(&fetch(&client).await.unwrap(), &ccfs.expected(CALL));
+    }
+    assert_failure(reset(Reply::code("0300012")), "ccfs.0300012/NotReady").await;
+    let nothing = Reply::empty().framing(Framing::Close).reset_at(0);
+    assert_failure(nothing, "ccfs.truncated/Failure").await;
+}
+
 #[tokio::test]
 async fn a_length_that_is_too_short_ends_the_body_there() {
     let ccfs = Simulator::start().await;

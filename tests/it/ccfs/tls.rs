@@ -56,6 +56,17 @@ async fn a_self_signed_certificate_is_taken_where_it_is_named_itself() {
     assert_eq!(ccfs.requests().len(), 1);
 }
 
+/// curl takes it for a chain of one: whoever names it has looked at it.
+#[tokio::test]
+async fn a_servers_certificate_is_taken_where_it_is_named_itself() {
+    let ccfs = Simulator::start_tls_with(Certificate::Leaf).await;
+    same(&fetch(&client_with(&trusting(&ccfs))).await.unwrap(), &ccfs.expected(CALL));
+    let other = Simulator::start_tls_with(Certificate::Leaf).await;
+    let wrong = config::Ccfs { ca_file: Some(other.ca_file()), ..settings(&[&ccfs.url()]) };
+    assert_eq!(said(fetch(&client_with(&wrong)).await).0, "ccfs.unreachable/Unavailable");
+    assert_eq!(ccfs.requests().len(), 1);
+}
+
 #[tokio::test]
 async fn a_named_certificate_needs_a_name_and_dates_that_fit() {
     let ccfs = Simulator::start_tls_with(Certificate::CommonName).await;
@@ -64,6 +75,8 @@ async fn a_named_certificate_needs_a_name_and_dates_that_fit() {
         (Certificate::Expired, "expired"),
         (Certificate::Elsewhere, "not valid for name"),
         (Certificate::CommonNameElsewhere, "not valid for"),
+        (Certificate::LeafExpired, "expired"),
+        (Certificate::LeafElsewhere, "not valid for name"),
     ] {
         let ccfs = Simulator::start_tls_with(certificate).await;
         let (reason, detail) = said(fetch(&client_with(&trusting(&ccfs))).await);

@@ -24,7 +24,14 @@ async fn a_ca_of_its_own_is_trusted_where_it_is_named() {
     let cause = std::error::Error::source(&failure).expect("TLS said why").to_string();
     assert!(cause.contains("UnknownIssuer"), "{cause}");
     assert_eq!(reason::<()>(Err(failure)), (Class::Unavailable, "store.unreachable".to_owned()));
-    let known = config::Store { ca_file: Some(front.ca_file()), ..stranger };
+    let known = config::Store { ca_file: Some(front.ca_file()), ..stranger.clone() };
+    put(&store(&known).await, &new_object(), &content(10)).await.unwrap();
+    // As an editor of Windows saves it.
+    let folder = tempfile::tempdir().unwrap();
+    let marked = folder.path().join("ca.pem");
+    let pem = std::fs::read(front.ca_file()).unwrap();
+    std::fs::write(&marked, [&b"\xef\xbb\xbf"[..], &pem].concat()).unwrap();
+    let known = config::Store { ca_file: Some(marked), ..stranger };
     put(&store(&known).await, &new_object(), &content(10)).await.unwrap();
 }
 
@@ -129,4 +136,56 @@ async fn a_shared_credentials_file_that_is_rotated_needs_no_restart() {
     let token = format!("token-of-{ACCESS_KEY}");
     assert_eq!(put.header("x-amz-security-token"), Some(token.as_str()));
     worker.stop().await;
+}
+
+/// A worker whose store's credentials come from this command.
+async fn worker_with_process(world: &World, folder: &Path, command: &str) -> Worker {
+    let file = folder.join("config");
+    std::fs::write(&file, format!("[default]\ncredential_process = {command}\n")).unwrap();
+    let config = world.config(&[
+        ("retry", "delays = [\"1s\"]\nmax_attempts = 2"),
+        ("store", "connect_timeout = \"2s\"\nread_timeout = \"2s\""),
+        ("log", "level = \"trace\""),
+    ]);
+    let config = without_store_keys(&config);
+    let environment =
+        [("AWS_CONFIG_FILE", file.to_str().unwrap()), ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")];
+    let options = Options { config: &config, environment: &environment, binary: &binary() };
+    Worker::start_with(&options).ready().await
+}
+
+/// Whoever waits for credentials that do not come is not told that the store is slow.
+#[tokio::test]
+async fn a_credential_process_that_hangs_is_no_outage_of_the_store() {
+    let world = World::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let worker = worker_with_process(&world, folder.path(), "sleep 20").await;
+    for call in 1..=8 {
+        world.call(&format!("1777093663-{call}")).await;
+    }
+    worker.metric_reaches("callvault_retries_total", &["store.NoCredentials"], 16.0).await;
+    let taken_for = worker.metric("callvault_retries_total", &["store.timeout"]).await;
+    assert_eq!(taken_for, 0.0);
+    assert_eq!(worker.metric("callvault_dead_total", &[]).await, 0.0);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_credential_process_prints_is_in_no_line_of_the_log() {
+    let world = World::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("program");
+    std::fs::write(&program, "echo hunter2 >&2; exit 1\n").unwrap();
+    let command = format!("sh {}", program.display());
+    let worker = worker_with_process(&world, folder.path(), &command).await;
+    world.call("1777093663-1").await;
+    worker.metric_reaches("callvault_retries_total", &["store.NoCredentials"], 2.0).await;
+    assert!(!worker.get("/readyz").await.1.contains("hunter2"));
+    let log = worker.stop().await;
+    assert!(log.contains("store.NoCredentials"), "{log}");
+    assert!(!log.contains("hunter2"), "{}", line_with(&log, "hunter2"));
+}
+
+fn line_with<'a>(log: &'a str, word: &str) -> &'a str {
+    log.lines().find(|line| line.contains(word)).unwrap_or_default()
 }

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use callvault::config;
 use callvault::failure::Class;
+use callvault::store::NewObject;
 use jiff::Timestamp;
 
 use super::{
-    MIB, PART, content, key, local, new_object, parts, reason, settings, settings_at, sha256,
-    signed_plainly, store, upload,
+    MIB, PART, content, key, local, new_object, object_key, parts, reason, settings, settings_at,
+    sha256, signed_plainly, store, upload,
 };
 use crate::support::link::{Link, Weather};
 use crate::support::s3::{ALWAYS, Fault, LocalS3, Op, seaweed};
@@ -220,9 +221,29 @@ async fn a_store_that_lists_by_the_whole_key_is_swept_where_the_key_comes_again(
     assert_eq!(server.open_uploads(), 1);
     assert_eq!(store.sweep("acme/", now - minute).await.unwrap(), 0, "it may be at work");
     assert_eq!(store.sweep("other/", now + minute).await.unwrap(), 0);
+    server.fault(Op::AbortMultipart, 1, Fault::Answer { status: 403, code: "AccessDenied" });
+    assert_eq!(
+        store.sweep("acme/", now + minute).await.unwrap(),
+        0,
+        "it stays, and is kept in mind"
+    );
     assert_eq!(store.sweep("acme/", now + minute).await.unwrap(), 1);
     assert_eq!(server.open_uploads(), 0);
     let before = server.seen_of(Op::ListMultipart).len();
     assert_eq!(store.sweep("acme/", now + minute).await.unwrap(), 0);
     assert_eq!(server.seen_of(Op::ListMultipart).len() - before, 1, "it is done with that key");
+}
+
+#[tokio::test]
+async fn a_store_that_lists_no_uploads_is_asked_once() {
+    for (status, code) in [(403, "AccessDenied"), (501, "NotImplemented")] {
+        let (server, _bucket, store) = local().await;
+        server.fault(Op::ListMultipart, ALWAYS, Fault::Answer { status, code });
+        for upload in ["acme/1.wav", "acme/2.wav", "acme/3.wav"] {
+            let new = NewObject { key: object_key(upload), ..new_object() };
+            store.start_multipart(new).await.unwrap().abort().await;
+        }
+        let asked = server.seen_of(Op::ListMultipart).len();
+        assert_eq!(asked, 1, "{status}");
+    }
 }

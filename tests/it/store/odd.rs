@@ -22,6 +22,15 @@ fn nothing_there() -> Reply {
     Reply::Whole("HTTP/1.1 404 Not Found\r\nconnection: close\r\n\r\n".to_owned())
 }
 
+fn page(status: &str) -> Reply {
+    let page = "<html><body>no</body></html>";
+    let length = page.len();
+    Reply::Whole(format!(
+        "HTTP/1.1 {status}\r\ncontent-type: text/html\r\ncontent-length: {length}\r\n\
+         connection: close\r\n\r\n{page}"
+    ))
+}
+
 #[tokio::test]
 async fn a_web_page_is_no_store() {
     let page = Odd::web_page().await;
@@ -37,8 +46,36 @@ async fn a_web_page_is_no_store() {
         let forced = NewObject { force: true, ..new_object() };
         assert_eq!(reason(put(&store, &forced, &body).await), refused);
         assert_eq!(store.find(&key(), &who()).await.unwrap(), None);
-        assert_eq!(reason(upload(&store, &new, &content(PART + 1)).await).1, "store.http_200");
+        assert_eq!(reason(upload(&store, &new, &content(PART + 1)).await), refused);
     }
+}
+
+/// As web servers answer who wants to create something.
+#[tokio::test]
+async fn a_web_server_that_says_no_is_no_store_either() {
+    for status in ["400 Bad Request", "404 Not Found", "405 Method Not Allowed"] {
+        let server = Odd::start(move |request| match request.starts_with("HEAD ") {
+            true => nothing_there(),
+            false => page(status),
+        })
+        .await;
+        let store = store_at(&server).await;
+        let refused = (Class::Refused, format!("store.http_{}", &status[..3]));
+        let failure = put(&store, &new_object(), &content(10)).await.unwrap_err();
+        assert!(failure.detail.contains("store.endpoint"), "{failure}");
+        assert_eq!(reason::<()>(Err(failure)), refused);
+        assert_eq!(reason(upload(&store, &new_object(), &content(PART + 1)).await), refused);
+    }
+}
+
+/// What the configuration has every request say, and no header can.
+#[tokio::test]
+async fn a_request_that_cannot_be_built_is_refused() {
+    let (server, bucket, _) = local().await;
+    let storage_class = Some("STANDARD\n".to_owned());
+    let odd = config::Store { storage_class, ..settings(server.s3(), &bucket) };
+    let failed = reason(put(&store(&odd).await, &new_object(), &content(10)).await);
+    assert_eq!(failed, (Class::Refused, "store.RequestNotSent".to_owned()));
 }
 
 #[tokio::test]

@@ -19,6 +19,8 @@ pub enum Framing {
     Chunked,
     /// By the end of the connection.
     Close,
+    /// The same, under a `Transfer-Encoding` of this value, which is not chunked.
+    Coded(&'static str),
 }
 
 /// How an answer begins.
@@ -266,6 +268,12 @@ impl Reply {
     #[must_use]
     pub fn stall_at(self, at: u64) -> Self {
         Self { end: End::Stall(at), ..self }
+    }
+
+    /// The connection can stay: where the body ends shows without its end.
+    pub(super) fn shows_its_end(&self) -> bool {
+        let framed = matches!(self.framing, Framing::Length | Framing::Chunked);
+        framed && self.declared.is_none()
     }
 
     pub(super) fn is_recording(&self) -> bool {

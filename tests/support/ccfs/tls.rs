@@ -11,6 +11,12 @@ use tokio_rustls::rustls;
 pub enum Certificate {
     /// A server's, under a CA.
     UnderCa,
+    /// The same, which vouches for itself: of the CA nothing is known.
+    Leaf,
+    /// The same, of a year ago.
+    LeafExpired,
+    /// The same, for another server.
+    LeafElsewhere,
     /// A CA's own, as `openssl req -x509` makes it.
     SelfSigned,
     /// The same, of a year ago.
@@ -32,7 +38,10 @@ pub struct Tls {
 pub fn tls(certificate: Certificate) -> Tls {
     let folder = tempfile::tempdir().expect("a folder for the CA");
     let (pem, shown, key) = match certificate {
-        Certificate::UnderCa => under_ca(),
+        Certificate::UnderCa
+        | Certificate::Leaf
+        | Certificate::LeafExpired
+        | Certificate::LeafElsewhere => under_ca(certificate),
         own => self_signed(own),
     };
     std::fs::write(folder.path().join("ca.pem"), pem).expect("the CA is written");
@@ -48,17 +57,24 @@ fn named(names: &[&str]) -> CertificateParams {
     CertificateParams::new(names).expect("names")
 }
 
-fn under_ca() -> (String, Der, KeyPair) {
+fn under_ca(which: Certificate) -> (String, Der, KeyPair) {
     let mut params = named(&[]);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().expect("a key");
     let ca = CertifiedIssuer::self_signed(params, key).expect("a CA");
     let key = KeyPair::generate().expect("a key");
-    let mut server = named(&NAMES);
+    let mut server = named(match which {
+        Certificate::LeafElsewhere => &["ccfs.example.com"],
+        _ => &NAMES,
+    });
+    if which == Certificate::LeafExpired {
+        server.not_after = rcgen::date_time_ymd(2025, 1, 1);
+    }
     // OpenSSL takes a certificate for self-signed whose name is that of its issuer.
     server.distinguished_name.push(DnType::CommonName, "localhost");
     let server = server.signed_by(&key, &ca).expect("a certificate");
-    (ca.pem(), server.der().clone(), key)
+    let vouches = if which == Certificate::UnderCa { ca.pem() } else { server.pem() };
+    (vouches, server.der().clone(), key)
 }
 
 fn self_signed(which: Certificate) -> (String, Der, KeyPair) {

@@ -129,7 +129,7 @@ async fn respond(
         End::Reset(_) => reset(stream),
         End::Stall(_) => gone(stream).await,
         End::Whole | End::Cut(_) if reply.ragged => Ok(false),
-        End::Whole if reply.framing != Framing::Close && reply.declared.is_none() => Ok(true),
+        End::Whole if reply.shows_its_end() => Ok(true),
         End::Whole | End::Cut(_) => close(stream).await,
     }
 }
@@ -149,6 +149,7 @@ fn head(reply: &Reply, length: u64, now: Timestamp) -> String {
         }
         Framing::Chunked => head.push_str("Transfer-Encoding: chunked\r\n"),
         Framing::Close => head.push_str("Connection: close\r\n"),
+        Framing::Coded(coding) => head.push_str(&format!("Transfer-Encoding: {coding}\r\n")),
     }
     head.push_str("\r\n");
     head

@@ -63,6 +63,12 @@ pub enum Fault {
     NoEtag,
     /// It is carried out, and answered without a Content-Length.
     NoLength,
+    /// It is carried out, and of the answer's body so many bytes come: then it ends,
+    TornBody(usize),
+    /// or nothing comes any more.
+    StalledBody(usize),
+    /// All of an object is sent, whatever range was asked for.
+    NoRange,
     /// What is not there is a 403, as to who may not list.
     MissingIsForbidden,
     /// Open uploads are listed to who asks for their whole key alone, as MinIO does.

@@ -1,6 +1,7 @@
 //! Requests as the script tells them apart, and answers written by hand.
 
 use std::convert::Infallible;
+use std::task::Poll;
 
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
@@ -33,6 +34,23 @@ pub(super) fn whole(bytes: impl Into<Bytes>) -> BoxBody<Bytes, Infallible> {
 pub(super) fn of_unknown_length() -> BoxBody<Bytes, Infallible> {
     let none = futures_util::stream::empty::<Result<hyper::body::Frame<Bytes>, Infallible>>();
     StreamBody::new(none).boxed()
+}
+
+/// The first bytes of a body; then it ends, too early, or stays open.
+pub(super) fn begun(bytes: Bytes, stays: bool) -> BoxBody<Bytes, Infallible> {
+    let mut first = Some(hyper::body::Frame::data(bytes));
+    let mut waited = false;
+    let body = futures_util::stream::poll_fn(move |context| match first.take() {
+        Some(frame) => Poll::Ready(Some(Ok(frame))),
+        None if stays => Poll::Pending,
+        // What there is goes out first.
+        None if !std::mem::replace(&mut waited, true) => {
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+        None => Poll::Ready(None),
+    });
+    StreamBody::new(body).boxed()
 }
 
 /// The body, or `None` once more than `limit` bytes have come or the client has gone.
