@@ -87,6 +87,11 @@ impl Refusal {
         Self::of(operation, Trouble::Endless)
     }
 
+    /// An answer that is whole, and not what was asked for.
+    pub(super) fn cut(operation: StoreOperation) -> Self {
+        Self::of(operation, Trouble::Garbled { status: 200 })
+    }
+
     /// An answer that began, and did not come to its end: `cause` is what the network said.
     pub(super) fn broke_off(operation: StoreOperation, cause: String) -> Self {
         Self { cause: Some(cause), ..Self::of(operation, Trouble::Unreachable) }

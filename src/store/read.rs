@@ -99,14 +99,17 @@ impl Store {
         let mut before = match answer.content_range.as_deref().map(first_of) {
             None => start,
             Some(first) if first == Some(start) => 0,
-            Some(_) => return Err(broke_off("the store sent another range than it was asked for")),
+            Some(_) => return Err(Refusal::cut(StoreOperation::Get)),
         };
         let (mut body, mut left) = (answer.body, length);
         while left > 0 {
             let chunk = match timeout(self.0.settings.read_timeout, body.try_next()).await {
                 Ok(Ok(Some(chunk))) => chunk,
-                Ok(Ok(None)) => return Err(broke_off("the store sent less than it was asked for")),
-                Ok(Err(error)) => return Err(broke_off(root_cause(&error))),
+                Ok(Ok(None)) => return Err(Refusal::cut(StoreOperation::Get)),
+                Ok(Err(error)) => {
+                    let said = root_cause(&error).to_string();
+                    return Err(Refusal::broke_off(StoreOperation::Get, said));
+                }
                 Err(_) => return Err(Refusal::slow(StoreOperation::Get)),
             };
             let skipped = at_most(chunk.len(), before);
@@ -123,10 +126,6 @@ impl Store {
 /// The lesser of both.
 fn at_most(bytes: usize, most: u64) -> usize {
     usize::try_from(most).map_or(bytes, |most| bytes.min(most))
-}
-
-fn broke_off(cause: impl ToString) -> Refusal {
-    Refusal::broke_off(StoreOperation::Get, cause.to_string())
 }
 
 /// Where the bytes of a `Content-Range` begin: `bytes 100-199/200`.

@@ -194,7 +194,7 @@ async fn what_is_no_store_or_keeps_nothing_is_told() {
     assert_snapshot!(lines(&page, &["put", "multipart"]), @r#"
     FAILED  put                 status 200, but not as S3 answers: store.endpoint is something else
                                 → correct endpoint: something that is no S3 answers there, a console or a portal; a proxy may also have changed the answer
-    FAILED  multipart           status 200 without an S3 code
+    FAILED  multipart           status 200, but not as S3 answers: store.endpoint is something else
                                 → correct endpoint: something that is no S3 answers there, a console or a portal; a proxy may also have changed the answer
     "#);
     assert_snapshot!(lines(&without_etag, &["put"]), @r#"

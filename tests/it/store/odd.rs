@@ -8,8 +8,8 @@ use callvault::recording::{Format, Framing, Proof};
 use callvault::store::{NewObject, Store};
 
 use super::{
-    PART, content, key, local, new_object, object_key, put, reason, settings_at, sha256, store,
-    upload, who,
+    PART, content, key, local, new_object, object_key, put, reason, settings, settings_at, sha256,
+    store, upload, who,
 };
 use crate::support::s3::odd::{Odd, Reply, error};
 use crate::support::s3::{ALWAYS, Fault, Op};
