@@ -58,15 +58,15 @@ pub async fn take(source: Source, budget: &Budget, max_size: u64) -> Result<Take
         return kept(held, proven, why);
     }
     match prove(held, proven, max_size).await {
-        Ok((unpacked, entries)) => Ok(Taken::Unpacked(unpacked?, entries)),
-        Err((held, proven, Unfit::Whole(why))) => kept(held, proven, why),
-        Err((held, mut proven, Unfit::Broken(refused)))
+        Judged::Good(unpacked, entries) => Ok(Taken::Unpacked(unpacked?, entries)),
+        Judged::Bad(held, proven, Unfit::Whole(why)) => kept(held, proven, why),
+        Judged::Bad(held, mut proven, Unfit::Broken(refused))
             if accepted.is_some_and(|known| known.came == proven.came()) =>
         {
             proven.unproven = Some(refused.reason);
             kept(held, proven, refused.detail)
         }
-        Err((_, proven, Unfit::Broken(refused))) => Err(refused.of(proven.came())),
+        Judged::Bad(_, proven, Unfit::Broken(refused)) => Err(refused.of(proven.came())),
     }
 }
 
@@ -90,21 +90,24 @@ async fn hold(mut source: Source, budget: &Budget) -> Result<(Held, Proven), Fai
     }
 }
 
-/// An archive with its entries.
-type Good = (Result<Unpacked, Failure>, Vec<Entry>);
-/// What is no good archive, and why.
-type Bad = (Held, Proven, Unfit);
+/// What a ZIP is that came whole.
+enum Judged {
+    /// An archive with its entries.
+    Good(Result<Unpacked, Failure>, Vec<Entry>),
+    /// None, and why.
+    Bad(Held, Proven, Unfit),
+}
 
 /// Proves every entry, and opens the archive to be read from: both read much of it.
-async fn prove(mut held: Held, proven: Proven, max_size: u64) -> Result<Good, Bad> {
+async fn prove(mut held: Held, proven: Proven, max_size: u64) -> Judged {
     let stop = CancellationToken::new();
     // Whoever drops this future ends the thread's work, too.
     let _guard = stop.clone().drop_guard();
     blocking(move || {
         let archive = Archive::open(&mut held, max_size);
         match archive.and_then(|mut archive| archive.prove(|| stop.is_cancelled())) {
-            Ok(entries) => Ok((Unpacked::new(held, proven, max_size), entries)),
-            Err(unfit) => Err((held, proven, unfit)),
+            Ok(entries) => Judged::Good(Unpacked::new(held, proven, max_size), entries),
+            Err(unfit) => Judged::Bad(held, proven, unfit),
         }
     })
     .await
