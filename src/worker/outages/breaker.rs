@@ -23,9 +23,9 @@ const TRIAL_PAUSE: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug)]
 pub struct Threshold {
     /// Requests in a row without a usable answer,
-    failures: u32,
+    pub(super) failures: u32,
     /// over at least this time.
-    window: Duration,
+    pub(super) window: Duration,
 }
 
 /// One server's breaker.

@@ -132,12 +132,14 @@ impl Gate {
     /// # Errors
     /// While it is open and no probe is due: unavailable, for the reason it opened for.
     pub fn enter(self: &Arc<Self>) -> Result<Pass, Failure> {
+        let mut breaker = self.breaker();
         let open = self.open.borrow().clone();
         let admission = match &self.server {
             // Its probes are made for it, and are small.
             Server::Store(_) if open.is_some() => Admission::Park,
-            _ => self.breaker().admit(Instant::now()),
+            _ => breaker.admit(Instant::now()),
         };
+        drop(breaker);
         match (&admission, open) {
             (Admission::Park, Some(reason)) => Err(self.server.not_asked(reason)),
             _ => Ok(Pass { gate: Arc::clone(self), admission }),
@@ -153,39 +155,45 @@ impl Gate {
 
     /// A job ran out of time over it, which is no usable answer either.
     pub fn kept_waiting(&self, failure: &Failure) {
-        if self.breaker().unanswered(Admission::Pass, Instant::now()) == Change::Opened {
-            self.opened(failure);
-        }
+        self.unanswered(Admission::Pass, failure);
     }
 
     fn note<T>(&self, admission: Admission, result: &Result<T, Failure>) {
         match result {
-            Err(failure) if self.server.was_silent(failure) => {
-                let change = self.breaker().unanswered(admission, Instant::now());
-                if change == Change::Opened {
-                    self.opened(failure);
-                }
-            }
-            _ => {
-                let change = self.breaker().answered();
-                if change == Change::Closed {
-                    self.closed();
-                }
-            }
+            Err(failure) if self.server.was_silent(failure) => self.unanswered(admission, failure),
+            _ => self.answered(Breaker::answered),
         }
     }
 
-    fn opened(&self, failure: &Failure) {
+    fn unanswered(&self, admission: Admission, failure: &Failure) {
         let Failure { reason, detail, .. } = failure;
-        tracing::error!(server = %self.server, %reason, detail, "breaker open: messages are parked");
-        self.open.send_replace(Some(reason.clone()));
-        self.metrics.breaker_open(self.server.target(), true);
+        let open = |breaker: &mut Breaker| breaker.unanswered(admission, Instant::now());
+        if self.change(open, Some(reason)) == Change::Opened {
+            let server = &self.server;
+            tracing::error!(%server, %reason, detail, "breaker open: messages are parked");
+        }
     }
 
-    fn closed(&self) {
-        tracing::info!(server = %self.server, "breaker closed: it answers again");
-        self.open.send_replace(None);
-        self.metrics.breaker_open(self.server.target(), false);
+    fn answered(&self, close: impl FnOnce(&mut Breaker) -> Change) {
+        if self.change(close, None) == Change::Closed {
+            tracing::info!(server = %self.server, "breaker closed: it answers again");
+        }
+    }
+
+    /// Changes the breaker, and in the same moment what is seen of it: a gate that shows one thing
+    /// and does the other stays shut for ever, or lets everything through in an outage.
+    fn change(
+        &self,
+        change: impl FnOnce(&mut Breaker) -> Change,
+        reason: Option<&Reason>,
+    ) -> Change {
+        let mut breaker = self.breaker();
+        let changed = change(&mut breaker);
+        if changed != Change::None {
+            self.open.send_replace(reason.cloned());
+            self.metrics.breaker_open(self.server.target(), reason.is_some());
+        }
+        changed
     }
 
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
@@ -201,10 +209,7 @@ impl Pass {
 
     /// A lesser request than those that wait was answered, whatever it said: they may try.
     pub fn answered_at_all(self) {
-        let change = self.gate.breaker().closed_on_trial();
-        if change == Change::Closed {
-            self.gate.closed();
-        }
+        self.gate.answered(Breaker::closed_on_trial);
     }
 
     /// Takes note of what the server said. No usable answer is what is unavailable; what another
@@ -222,5 +227,30 @@ impl Drop for Pass {
     fn drop(&mut self) {
         // A probe that did not get to ask makes room for another.
         self.gate.breaker().abandoned(self.admission);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_it_shows_is_what_it_does_whoever_changes_it() {
+        let at_once = Threshold { failures: 1, window: Duration::ZERO };
+        let metrics = Metrics::new(&[], &[], &["calls".to_owned()]);
+        let gate = Gate::new(Server::Store("calls".to_owned()), at_once, &metrics);
+        let down = Failure::new(Class::Unavailable, Reason::STORE_TIMEOUT, "silent");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        gate.note(Admission::Pass, &Err::<(), _>(down.clone()));
+                        gate.note(Admission::Pass, &Ok(()));
+                        let breaker = gate.breaker();
+                        assert_eq!(breaker.is_open(), gate.is_open());
+                    }
+                });
+            }
+        });
     }
 }
