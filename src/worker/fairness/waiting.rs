@@ -51,11 +51,13 @@ struct Hand {
     in_flight: usize,
     /// Being parked.
     leaving: usize,
+    /// Of jobs that have ended and cannot be settled.
+    aside: usize,
 }
 
 impl Hand {
     fn in_hand(&self) -> usize {
-        self.queued + self.in_flight + self.leaving
+        self.queued + self.in_flight + self.leaving + self.aside
     }
 }
 
@@ -88,8 +90,18 @@ pub enum Lesson {
 #[must_use = "a place that is not given back is lost"]
 pub struct Place {
     lane: Lane,
-    /// Whose place it is; `None` for what is being parked, which is in hand and no more.
-    tenant: Option<usize>,
+    held: Held,
+}
+
+/// What a delivery is that has left its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    /// At work, in a place of this tenant.
+    Job(usize),
+    /// Being parked: in hand and no more.
+    Leaving,
+    /// The same, and nobody knows for how long.
+    Aside,
 }
 
 impl<T> Waiting<T> {
@@ -148,7 +160,7 @@ impl<T> Waiting<T> {
         let hand = self.hand(lane);
         hand.queued -= 1;
         hand.in_flight += 1;
-        Some((Place { lane, tenant: Some(index) }, entry.item))
+        Some((Place { lane, held: Held::Job(index) }, entry.item))
     }
 
     /// A delivery to be parked, so that the broker sends others: of a lane whose window is full,
@@ -192,7 +204,7 @@ impl<T> Waiting<T> {
         let hand = self.hand(lane);
         hand.queued -= 1;
         hand.leaving += 1;
-        Place { lane, tenant: None }
+        Place { lane, held: Held::Leaving }
     }
 
     /// How many places of a tenant others want, of those that it would not keep if it did not
@@ -216,18 +228,19 @@ impl<T> Waiting<T> {
     pub fn step_aside(&mut self, place: Place) -> Place {
         let lane = place.lane;
         self.leave(place);
-        self.hand(lane).leaving += 1;
-        Place { lane, tenant: None }
+        self.hand(lane).aside += 1;
+        Place { lane, held: Held::Aside }
     }
 
     pub fn leave(&mut self, place: Place) {
-        let Place { lane, tenant } = place;
-        match tenant {
-            Some(tenant) => {
+        let Place { lane, held } = place;
+        match held {
+            Held::Job(tenant) => {
                 self.tenants[tenant].in_flight -= 1;
                 self.hand(lane).in_flight -= 1;
             }
-            None => self.hand(lane).leaving -= 1,
+            Held::Leaving => self.hand(lane).leaving -= 1,
+            Held::Aside => self.hand(lane).aside -= 1,
         }
     }
 

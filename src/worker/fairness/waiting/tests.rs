@@ -235,6 +235,22 @@ fn a_tenant_that_is_throttled_or_limited_makes_way_one_at_a_time() {
 }
 
 #[test]
+fn what_cannot_be_settled_gives_its_place_and_keeps_nobody_from_making_way() {
+    let mut waiting = waiting(16, &[4, 0]);
+    arrive(&mut waiting, 0, Lane::Live, &(1..=20).collect::<Vec<_>>());
+    let (place, _) = waiting.admit(Instant::now()).unwrap();
+    assert_eq!(admitted(&mut waiting).len(), 3);
+    let aside = waiting.step_aside(place);
+    assert_eq!(admitted(&mut waiting), [5], "its place is the next one's");
+    let (leaving, items) = parked(&mut waiting);
+    assert_eq!(items, [20], "it is in hand, and is not being parked");
+    leaving.into_iter().for_each(|place| waiting.leave(place));
+    waiting.leave(aside);
+    arrive(&mut waiting, 0, Lane::Live, &[21]);
+    assert_eq!(parked(&mut waiting).1, NONE, "there is room for one more");
+}
+
+#[test]
 fn the_windows_of_live_and_bulk_are_two() {
     let mut waiting = waiting(16, &[0, 0]);
     silence(&mut waiting, 0);
