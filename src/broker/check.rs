@@ -10,7 +10,7 @@ use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, ErrorKind};
 
-use super::connection::{Fault, Link, open_channel, rpc};
+use super::connection::{Fault, Link, rpc};
 use super::dial::Dialer;
 use super::topology::{Plan, Topology};
 use crate::config;
@@ -34,7 +34,7 @@ pub async fn check(settings: &config::Broker, delays: &[Duration]) -> Vec<Findin
     let mut findings = Vec::new();
     let mut first = None;
     for url in &settings.urls {
-        match dialer.dial(url).await {
+        match dialer.dial(url, 0).await {
             Ok(link) => {
                 let seen = format!("{} takes our user", link.place());
                 findings.push(Finding::well("login", seen));
@@ -85,7 +85,7 @@ pub async fn check(settings: &config::Broker, delays: &[Duration]) -> Vec<Findin
 
 /// Whether everything that is consumed and written to is there.
 async fn look(topology: &Topology, link: &Link, findings: &mut Vec<Finding>) -> bool {
-    let ensured = topology.ensure(link.connection()).await;
+    let ensured = topology.ensure(link).await;
     if let Err(fault) = ensured {
         let advice = match topology.declares() {
             true => {
@@ -132,7 +132,7 @@ fn permitted(
 
 /// RabbitMQ looks at the permission first, then at the arguments: this priority is no number.
 async fn may_consume(link: &Link, queue: &str) -> Result<(), Fault> {
-    let channel = open_channel(link.connection()).await?;
+    let channel = link.try_channel().await?;
     let mut arguments = FieldTable::default();
     arguments.insert("x-priority".into(), AMQPValue::LongString("none".into()));
     let options = BasicConsumeOptions::default();
@@ -144,7 +144,7 @@ async fn may_consume(link: &Link, queue: &str) -> Result<(), Fault> {
 
 /// The same with an expiration that is no number.
 async fn may_publish(link: &Link, exchange: &str) -> Result<(), Fault> {
-    let channel = open_channel(link.connection()).await?;
+    let channel = link.try_channel().await?;
     rpc("confirm.select", channel.confirm_select(ConfirmSelectOptions::default())).await?;
     let properties = BasicProperties::default().with_expiration("never".into());
     let options = BasicPublishOptions { mandatory: true, ..Default::default() };

@@ -34,11 +34,13 @@ pub(super) struct Fault {
     cause: Option<lapin::Error>,
     /// The broker is there and does not let us in.
     login_refused: bool,
+    /// This node does not do its work; another of the same broker may.
+    elsewhere: bool,
 }
 
 impl Fault {
     pub(super) fn new(why: impl Into<String>) -> Self {
-        Self { why: why.into(), cause: None, login_refused: false }
+        Self { why: why.into(), cause: None, login_refused: false, elsewhere: false }
     }
 
     pub(super) fn of(what: &str, cause: lapin::Error) -> Self {
@@ -48,6 +50,16 @@ impl Fault {
 
     pub(super) fn refused_login(why: impl Into<String>) -> Self {
         Self { login_refused: true, ..Self::new(why) }
+    }
+
+    /// The node that this was met on takes connections and does not do its work, as one does that
+    /// is cut off from the others of its cluster.
+    pub(super) fn elsewhere(self) -> Self {
+        Self { elsewhere: true, ..self }
+    }
+
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.elsewhere
     }
 
     pub(super) fn is_refused_login(&self) -> bool {
@@ -77,10 +89,6 @@ pub(super) async fn rpc<T>(
         Ok(answer) => answer.map_err(|error| Fault::of(what, error)),
         Err(_) => Err(Fault::new(format!("{what}: no answer within {RPC_TIMEOUT:?}"))),
     }
-}
-
-pub(super) async fn open_channel(connection: &Connection) -> Result<Channel, Fault> {
-    rpc("channel.open", connection.create_channel()).await
 }
 
 /// An open connection.
@@ -126,8 +134,24 @@ impl Link {
         }
     }
 
-    pub(super) fn connection(&self) -> &Connection {
-        &self.connection
+    /// Opens a channel. A connection that opens none is cut: lapin gives no number a second time
+    /// whose channel the broker has closed, until all of them are used up.
+    pub(super) async fn channel(&self) -> Result<Channel, Fault> {
+        let opened = self.try_channel().await;
+        if opened.is_err() {
+            self.socket.cut();
+        }
+        opened
+    }
+
+    /// Opens a channel, and leaves the connection as it is where that does not work.
+    pub(super) async fn try_channel(&self) -> Result<Channel, Fault> {
+        rpc("channel.open", self.connection.create_channel()).await
+    }
+
+    /// The largest frame that this connection takes, in bytes.
+    pub(super) fn frame_max(&self) -> usize {
+        self.connection.configuration().frame_max() as usize
     }
 
     /// What was mended on a delivery before lapin saw it; told once.

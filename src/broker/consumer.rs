@@ -12,12 +12,14 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use super::connection::{Backoff, Fault, Link, PULSE, open_channel, rpc};
+use super::connection::{Backoff, Fault, Link, PULSE, rpc};
 use super::epoch::{Epoch, Member};
 use super::guard::Flaws;
 use super::settle::Delivery;
-use super::status::{Side, Status, Wish};
+use super::status::{Consumer as Standing, Side, Status, Wish};
+use super::supervisor::GOOD_AFTER;
 use super::topology::Names;
 use super::watchdog::{Ear, Watchdog};
 use super::{Prefetch, QueueName, Shared};
@@ -101,40 +103,46 @@ pub(super) async fn session(
 ) -> Result<(), Fault> {
     let lost = link.lost();
     tokio::pin!(lost);
-    shared.topology.ensure(link.connection()).await?;
+    shared.topology.ensure(link).await.map_err(Fault::elsewhere)?;
     shared.board.up(Side::Consume);
     let mut tasks = JoinSet::new();
-    let mut backoffs: [Backoff; 3] = Default::default();
     for queue in QUEUES {
-        let tap = Tap::new(shared, link, intake, queue);
-        tasks.spawn(async move { (queue, tap.run().await) });
+        let mut tap = Tap::new(shared, link, intake, queue);
+        tasks.spawn(async move {
+            let ended = tap.run().await;
+            (tap, ended)
+        });
     }
+    let mut vain = 0;
     loop {
         let ended = tokio::select! {
             biased;
             fault = &mut lost => return Err(fault),
             ended = tasks.join_next() => ended,
         };
-        let (queue, fault) = match ended {
+        let (mut tap, fault) = match ended {
             None => return Ok(()),
             Some(Ok((_, Ok(())))) => continue,
-            Some(Ok((queue, Err(fault)))) => (queue, fault),
+            Some(Ok((tap, Err(fault)))) => (tap, fault),
             Some(Err(_)) => return Err(Fault::new("a consumer panicked")),
         };
         if !link.connected() {
             return Err(fault);
         }
-        tracing::warn!("queue {}: {fault}; consuming it again", queue.of(shared.topology.names()));
+        let name = tap.queue.of(shared.topology.names());
+        // A node that lets no queue be consumed is cut off from those that would; one queue that
+        // cannot be consumed is left to itself, for the sake of the others.
+        vain = if std::mem::take(&mut tap.consumed) { 0 } else { vain + 1 };
+        if vain >= QUEUES.len() && !shared.board.has_consumers() {
+            return Err(
+                Fault::new(format!("no queue can be consumed; {name}: {fault}")).elsewhere()
+            );
+        }
+        tracing::warn!("queue {name}: {fault}; consuming it again");
         shared.board.trouble(Side::Consume, fault.to_string());
-        let pause = backoffs[queue as usize].pause();
-        let tap = Tap::new(shared, link, intake, queue);
         tasks.spawn(async move {
-            tokio::time::sleep(pause).await;
-            // The queue may be gone.
-            if let Err(fault) = tap.shared.topology.ensure(tap.link.connection()).await {
-                return (queue, Err(fault));
-            }
-            (queue, tap.run().await)
+            let ended = tap.again().await;
+            (tap, ended)
         });
     }
 }
@@ -146,6 +154,10 @@ struct Tap {
     intake: Intake,
     queue: QueueName,
     wish: watch::Receiver<Wish>,
+    backoff: Backoff,
+    since: Instant,
+    /// The broker has let it consume since it was last asked.
+    consumed: bool,
 }
 
 impl Tap {
@@ -156,12 +168,27 @@ impl Tap {
             intake: intake.clone(),
             queue,
             wish: shared.wish.subscribe(),
+            backoff: Backoff::default(),
+            since: Instant::now(),
+            consumed: false,
         }
     }
 
+    /// The same on another channel, after a pause.
+    async fn again(&mut self) -> Result<(), Fault> {
+        if self.since.elapsed() >= GOOD_AFTER {
+            self.backoff = Backoff::default();
+        }
+        tokio::time::sleep(self.backoff.pause()).await;
+        // The queue may be gone.
+        self.shared.topology.ensure(&self.link).await?;
+        self.since = Instant::now();
+        self.run().await
+    }
+
     /// Consumes, pauses and resumes as wished, until closing is wished for or the channel dies.
-    async fn run(mut self) -> Result<(), Fault> {
-        let channel = open_channel(self.link.connection()).await?;
+    async fn run(&mut self) -> Result<(), Fault> {
+        let channel = self.link.channel().await?;
         let epoch = Epoch::new();
         // Before consuming: lapin's own buffer has no other bound. Quorum queues know it per
         // consumer only.
@@ -195,9 +222,10 @@ impl Tap {
 
     /// Consumes until something else is wished for; everything sent to us has been handed on then.
     async fn consume(&mut self, channel: &Channel, epoch: &Epoch) -> Result<(), Fault> {
-        let _active = Active::new(&self.shared, self.queue);
+        let active = Active::new(&self.shared, self.queue);
         let mut wish = self.wish.clone();
         if self.queue == QueueName::Suspect {
+            active.consumes();
             tokio::select! {
                 () = tokio::time::sleep_until(self.shared.started + PROBATION) => {}
                 _ = wish.wait_for(|wish| *wish != Wish::Consume) => return Ok(()),
@@ -212,6 +240,8 @@ impl Tap {
             FieldTable::default(),
         );
         let mut consumer = rpc("basic.consume", call).await?;
+        self.consumed = true;
+        active.consumes();
         let ear = Ear::default();
         let prefetch = self.prefetch();
         let watchdog = Watchdog { link: &self.link, queue: name, prefetch, epoch, ear: &ear };
@@ -307,7 +337,7 @@ async fn death(channel: &Channel) -> Fault {
     Fault::new("the channel was closed")
 }
 
-/// Shows on the board that a queue is being consumed, for as long as this lives.
+/// Shows on the board that something may come of a queue, for as long as this lives.
 struct Active<'a> {
     shared: &'a Shared,
     queue: QueueName,
@@ -315,13 +345,18 @@ struct Active<'a> {
 
 impl<'a> Active<'a> {
     fn new(shared: &'a Shared, queue: QueueName) -> Self {
-        shared.board.consumer(queue, true);
+        shared.board.consumer(queue, Standing::Asking);
         Self { shared, queue }
+    }
+
+    /// The broker lets it be consumed.
+    fn consumes(&self) {
+        self.shared.board.consumer(self.queue, Standing::Consuming);
     }
 }
 
 impl Drop for Active<'_> {
     fn drop(&mut self) {
-        self.shared.board.consumer(self.queue, false);
+        self.shared.board.consumer(self.queue, Standing::Idle);
     }
 }

@@ -15,7 +15,7 @@ use lapin::types::FieldTable;
 use lapin::{Channel, ErrorKind, Queue};
 use tokio::time::Instant;
 
-use super::connection::{Fault, Link, open_channel, rpc};
+use super::connection::{Fault, Link, rpc};
 use super::dial::Dialer;
 use super::publisher::{is_not_found, short};
 use super::topology::Names;
@@ -62,10 +62,11 @@ impl DeadQueue {
     /// # Errors
     /// The broker cannot be reached, or has no dead queue.
     pub async fn walk(&self) -> Result<Option<Walk>, DeadError> {
-        let link = self.dialer.connect().await.map_err(|fault| {
+        let reached = self.dialer.connect_where(async |link: &Link| self.lock(link).await).await;
+        let (link, asking) = reached.map_err(|fault| {
             DeadError(format!("broker: {fault}; check broker.url, and that RabbitMQ runs"))
         })?;
-        let Some(mut asking) = self.lock(&link).await? else {
+        let Some(mut asking) = asking else {
             link.close().await;
             return Ok(None);
         };
@@ -90,7 +91,7 @@ impl DeadQueue {
 
     /// A channel to ask with, if nobody else walks. Where nothing may be declared, everybody may.
     async fn lock(&self, link: &Link) -> Result<Option<Channel>, Fault> {
-        let channel = open_channel(link.connection()).await?;
+        let channel = link.try_channel().await?;
         let name = short(&format!("{}.walk", self.names.dead));
         let options = QueueDeclareOptions { exclusive: true, ..Default::default() };
         let call = channel.queue_declare(name, options, FieldTable::default());
@@ -124,13 +125,13 @@ async fn look(link: &Link, asking: &mut Channel, queue: &str) -> Result<Option<Q
     }
 }
 
-/// Opens a channel after the broker has closed another. lapin gives it the same number, and may
-/// take the end of the old one for its own: a first answer shows that it has not.
+/// Opens a channel after the broker has closed another. lapin may take the end of the old one for
+/// its own: a first answer shows that it has not.
 async fn open_anew(link: &Link) -> Result<Channel, Fault> {
     let until = Instant::now() + RETURN_TIMEOUT;
     loop {
         let answered = async {
-            let channel = open_channel(link.connection()).await?;
+            let channel = link.try_channel().await?;
             let qos = channel.basic_qos(WINDOW, BasicQosOptions { global: false });
             rpc("basic.qos", qos).await.map(|()| channel)
         };

@@ -26,7 +26,17 @@ use crate::config;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Every connection has it set: a broker may offer 0, 'no limit', and lapin would then allocate
 /// buffers of 128 GiB.
-const FRAME_MAX: u32 = 131_072;
+pub(super) const FRAME_MAX: u32 = 131_072;
+
+/// Which of the broker's nodes is tried first: they take turns where one does not do its work.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Turn(usize);
+
+impl Turn {
+    pub(super) fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+}
 
 /// Opens connections of one name.
 pub(super) struct Dialer {
@@ -40,24 +50,49 @@ impl Dialer {
         Self { settings: settings.clone(), name }
     }
 
-    /// Tries the URLs in order; secrets and certificates are read anew each time.
-    pub(super) async fn connect(&self) -> Result<Link, Fault> {
+    /// Tries the URLs in order, beginning with that of this turn, and says which turn it was that
+    /// worked; secrets and certificates are read anew each time.
+    pub(super) async fn connect(&self, first: Turn) -> Result<(Turn, Link), Fault> {
+        let urls = &self.settings.urls;
         let mut faults = Vec::new();
-        for url in &self.settings.urls {
-            match self.dial(url).await {
-                Ok(link) => return Ok(link),
+        for turn in (first.0..).take(urls.len()) {
+            // After a round of all URLs each begins with the next address of its name.
+            let (round, at) = (turn / urls.len(), turn % urls.len());
+            match self.dial(&urls[at], round).await {
+                Ok(link) => return Ok((Turn(turn), link)),
                 Err(fault) => faults.push(fault.to_string()),
             }
         }
         Err(Fault::new(faults.join("; ")))
     }
 
-    /// Tries one URL.
-    pub(super) async fn dial(&self, url: &config::Secret) -> Result<Link, Fault> {
+    /// A connection to a node that does what is `needed`, each being tried once; and what came of it.
+    pub(super) async fn connect_where<T>(
+        &self,
+        needed: impl AsyncFn(&Link) -> Result<T, Fault>,
+    ) -> Result<(Link, T), Fault> {
+        let mut turn = Turn::default();
+        let mut faults = Vec::new();
+        for _ in &self.settings.urls {
+            let (reached, link) = self.connect(turn).await?;
+            match needed(&link).await {
+                Ok(done) => return Ok((link, done)),
+                Err(fault) => faults.push(fault),
+            }
+            link.close().await;
+            turn = reached.next();
+        }
+        Err(faults.swap_remove(0))
+    }
+
+    /// Tries one URL, its addresses in order from the one of this number on.
+    pub(super) async fn dial(&self, url: &config::Secret, first: usize) -> Result<Link, Fault> {
         let secret = url.read().map_err(|error| Fault::new(format!("broker.url: {error}")))?;
         let uri = self.uri(secret.expose_secret())?;
         let until = Instant::now() + CONNECT_TIMEOUT;
-        let addresses = addresses(&uri).await?;
+        let mut addresses = addresses(&uri).await?;
+        let first = first % addresses.len();
+        addresses.rotate_left(first);
         let reached = self.reach(&uri, addresses, until).await;
         if reached.as_ref().is_err_and(Fault::is_refused_login) {
             url.refresh_after_refusal();
@@ -289,7 +324,9 @@ mod tests {
     #[tokio::test]
     async fn a_url_that_is_none_is_named_without_its_password() {
         for url in ["hunter2", "amqp://u:hunter2@host:port", "http://u:hunter2@host"] {
-            let Err(fault) = dialer(url).connect().await else { panic!("{url} connects") };
+            let Err(fault) = dialer(url).connect(Turn::default()).await else {
+                panic!("{url} connects")
+            };
             assert!(fault.to_string().contains("broker.url"), "{fault}");
             assert!(!format!("{fault} {fault:?}").contains("hunter2"), "{fault:?}");
         }

@@ -88,8 +88,10 @@ impl<S> Guarded<S> {
                 Kind::Method | Kind::Header => {
                     let Some(frame) = rest.get_mut(..head.length) else { break };
                     let length = self.mender.mend(frame);
-                    bytes.copy_within(at + head.length..end, at + length);
-                    end -= head.length - length;
+                    if length < head.length {
+                        bytes.copy_within(at + head.length..end, at + length);
+                        end -= head.length - length;
+                    }
                     at += length;
                 }
             }

@@ -14,6 +14,7 @@ mod dial;
 mod epoch;
 pub mod guard;
 mod kit;
+mod lanes;
 mod moment;
 mod publisher;
 mod requests;
@@ -33,7 +34,7 @@ use tokio::time::Instant;
 
 use crate::config;
 use dial::Dialer;
-use publisher::Lanes;
+use lanes::Lanes;
 use status::{Board, Side, Wish};
 use supervisor::Supervisor;
 use topology::{Plan, Topology};
@@ -198,7 +199,7 @@ async fn supervise_consuming(shared: Arc<Shared>, dialer: Dialer, intake: consum
 async fn supervise_publishing(shared: Arc<Shared>, dialer: Dialer) {
     let mut supervisor = Supervisor::new(dialer, &shared, Side::Publish, Wish::Close);
     while let Some(link) = supervisor.connect().await {
-        let ended = publisher::session(&shared, &link).await;
+        let ended = lanes::session(&shared, &link).await;
         supervisor.finish(&link, ended).await;
     }
 }

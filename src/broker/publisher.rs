@@ -3,34 +3,33 @@
 //! One unconfirmed publish a channel: lapin pins a returned message to the wrong confirm when
 //! there are more. It must not know what a message says.
 
-use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::options::BasicPublishOptions;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation, ErrorKind};
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::Shared;
-use super::connection::{Backoff, Fault, Link, PULSE, open_channel, rpc};
+use super::connection::{Backoff, Fault};
 use super::copy::PERSISTENT;
-use super::status::{Side, Wish};
+use super::lanes::Lane;
+use super::status::Wish;
 use crate::crash::{self, Point};
 use crate::event::Event;
 
-/// Publishes under way at once, each on a channel of its own.
-const CHANNELS: usize = 16;
 /// The confirm of one publish; after it the message is published again under the same id.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
 /// Copies of an event that one try sends at most: those that a full queue does not refuse reach
 /// every other subscriber each time (contract 5).
 const EVENT_COPIES: u32 = 2;
-/// The least time between two declarations of a topology that turned out to have a hole.
-const REPAIR_EVERY: Duration = Duration::from_secs(2);
+/// How often a queue of our own may leave a copy unconfirmed: five minutes of refusals, a quarter
+/// of an hour of silence. It is less than the broker's own 30 min for an acknowledgement, which
+/// would end the channel and all that is in hand on it.
+const REFUSALS: u32 = 30;
 
 /// Why a message was not published, for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +39,7 @@ pub enum PublishError {
         "no queue takes the event: bind one to the events exchange, or unset broker.events_mandatory"
     )]
     Unroutable,
-    /// An event that was sent and not confirmed, as often as a try may send it.
+    /// It was sent and not confirmed, as often as it may be.
     #[error("{0}")]
     Unconfirmed(Unconfirmed),
     /// The connection is being closed.
@@ -51,7 +50,7 @@ pub enum PublishError {
 /// What came instead of the last confirm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unconfirmed {
-    #[error("a subscriber's queue refuses it: it is full and has x-overflow = reject-publish")]
+    #[error("a queue that it goes to refuses it: it is full and has x-overflow = reject-publish")]
     Refused,
     #[error("no confirm within {CONFIRM_TIMEOUT:?}")]
     Silence,
@@ -84,59 +83,15 @@ pub(super) struct Route<'a> {
     pub ours: bool,
 }
 
-/// The open connection's channels, and the bound of how many are in use.
-pub(super) struct Lanes {
-    open: watch::Sender<Option<Arc<Lane>>>,
-    places: Semaphore,
-    repaired: tokio::sync::Mutex<Option<Instant>>,
-}
-
-pub(super) struct Lane {
-    link: Arc<Link>,
-    idle: Mutex<Vec<Channel>>,
-}
-
-impl Default for Lanes {
-    fn default() -> Self {
-        Self {
-            open: watch::Sender::new(None),
-            places: Semaphore::new(CHANNELS),
-            repaired: tokio::sync::Mutex::default(),
-        }
-    }
-}
-
-/// Offers this connection to publishers until it is lost or closing is wished for.
-pub(super) async fn session(shared: &Shared, link: &Arc<Link>) -> Result<(), Fault> {
-    let lane = Arc::new(Lane { link: Arc::clone(link), idle: Mutex::default() });
-    shared.lanes.open.send_replace(Some(lane));
-    shared.board.up(Side::Publish);
-    let mut wish = shared.wish.subscribe();
-    let ended = tokio::select! {
-        _ = wish.wait_for(|wish| *wish == Wish::Close) => Ok(()),
-        fault = link.lost() => Err(fault),
-        never = mind_alarms(shared, link) => match never {},
-    };
-    shared.lanes.open.send_replace(None);
-    shared.board.blocked(false);
-    ended
-}
-
-/// Tells when the broker stops taking what is published, and when it takes it again.
-async fn mind_alarms(shared: &Shared, link: &Link) -> Infallible {
-    let mut blocked = false;
-    loop {
-        if link.blocked() != blocked {
-            blocked = !blocked;
-            shared.board.blocked(blocked);
-            if blocked {
-                tracing::warn!("the broker blocks publishers, it is short of memory or disk");
-            } else {
-                tracing::info!("the broker takes what is published again");
-            }
-        }
-        tokio::time::sleep(PULSE).await;
-    }
+/// When a message that is not confirmed is given up.
+#[derive(Clone, Copy)]
+pub(super) enum Limit {
+    /// It was sent so often.
+    Copies(u32),
+    /// A living connection left it unconfirmed so often; an outage of the broker counts nothing.
+    Refusals(u32),
+    /// Whoever publishes it has a deadline.
+    None,
 }
 
 pub(super) enum Answer {
@@ -156,7 +111,7 @@ impl Publisher {
 
     /// Whether the broker takes what is published: there is a connection, and no alarm blocks it.
     pub fn is_open(&self) -> bool {
-        self.shared.lanes.open.borrow().as_ref().is_some_and(|lane| !lane.link.blocked())
+        self.shared.lanes.is_open()
     }
 
     /// Publishes an event, a second time if the first is not confirmed; returns when the broker
@@ -189,7 +144,8 @@ impl Publisher {
             mandatory: self.shared.events_mandatory,
             ours: false,
         };
-        self.publish(&Message { route, body: &event.body, properties }, Some(copies)).await?;
+        let limit = Limit::Copies(copies);
+        self.publish(&Message { route, body: &event.body, properties }, limit).await?;
         crash::point(Point::EventConfirmed);
         Ok(())
     }
@@ -216,31 +172,35 @@ impl Publisher {
         }
         let bulk = &self.shared.topology.names().bulk;
         let route = Route { exchange: "", routing_key: bulk, mandatory: true, ours: true };
-        self.publish(&Message { route, body: &body, properties }, None).await
+        self.publish(&Message { route, body: &body, properties }, Limit::None).await
     }
 
-    /// Tries until the broker has confirmed the message, through reconnections and refusals, or
-    /// until it was sent `most` times.
-    pub(super) async fn publish(
-        &self,
-        message: &Message<'_>,
-        most: Option<u32>,
-    ) -> Result<(), PublishError> {
+    /// Publishes the copy of a message to a queue of ours; returns when the broker has it.
+    ///
+    /// # Errors
+    /// The queue refuses it for minutes, or the connection is closing.
+    pub(super) async fn copy(&self, message: &Message<'_>) -> Result<(), PublishError> {
+        self.publish(message, Limit::Refusals(REFUSALS)).await
+    }
+
+    /// Tries until the broker has confirmed the message, through reconnections and refusals, up to
+    /// its limit.
+    async fn publish(&self, message: &Message<'_>, limit: Limit) -> Result<(), PublishError> {
         let mut wish = self.shared.wish.subscribe();
         tokio::select! {
             biased;
             _ = wish.wait_for(|wish| *wish == Wish::Close) => Err(PublishError::Stopping),
-            published = self.insist(message, most) => published,
+            published = self.insist(message, limit) => published,
         }
     }
 
-    async fn insist(&self, message: &Message<'_>, most: Option<u32>) -> Result<(), PublishError> {
+    async fn insist(&self, message: &Message<'_>, limit: Limit) -> Result<(), PublishError> {
         let Route { exchange, routing_key, ours, .. } = message.route;
         let mut backoff = Backoff::default();
-        let mut sent = 0;
+        let (mut sent, mut refused) = (0, 0);
         loop {
-            let lane = self.lane().await;
-            let answer = match self.channel(&lane).await {
+            let lane = self.shared.lanes.lane().await;
+            let answer = match self.shared.lanes.channel(&lane, refused > 0).await {
                 Ok((_place, channel)) => {
                     sent += 1;
                     self.send(&lane, channel, message).await
@@ -262,32 +222,25 @@ impl Publisher {
                 }
                 Err(fault) => {
                     mend = is_not_found(&fault);
-                    let alive = lane.link.connected();
-                    why = if alive { Unconfirmed::Closed } else { Unconfirmed::Lost };
+                    why = if lane.is_connected() { Unconfirmed::Closed } else { Unconfirmed::Lost };
                     fault
                 }
             };
-            let over = most.is_some_and(|most| sent >= most);
+            refused += u32::from(matches!(why, Unconfirmed::Refused | Unconfirmed::Silence));
+            let over = match limit {
+                Limit::Copies(most) => sent >= most,
+                Limit::Refusals(most) => refused >= most,
+                Limit::None => false,
+            };
             let next = if over { "not again in this try" } else { "trying again" };
             tracing::warn!("publish to {exchange:?} with {routing_key}: {fault}; {next}");
             if mend {
-                self.mend(&lane).await;
+                self.shared.lanes.mend(&lane, &self.shared.topology).await;
             }
             if over {
                 return Err(PublishError::Unconfirmed(why));
             }
             tokio::time::sleep(backoff.pause()).await;
-        }
-    }
-
-    /// The open connection, as soon as there is one.
-    pub(super) async fn lane(&self) -> Arc<Lane> {
-        let mut open = self.shared.lanes.open.subscribe();
-        let lane = open.wait_for(Option::is_some).await.ok().and_then(|lane| lane.clone());
-        match lane {
-            Some(lane) => lane,
-            // The sender lives in `shared`, so this is never reached.
-            None => std::future::pending().await,
         }
     }
 
@@ -297,21 +250,8 @@ impl Publisher {
         lane: &Lane,
         message: &Message<'_>,
     ) -> Result<Answer, Fault> {
-        let (_place, channel) = self.channel(lane).await?;
+        let (_place, channel) = self.shared.lanes.channel(lane, false).await?;
         self.send(lane, channel, message).await
-    }
-
-    /// A channel to publish on, and the place in line that goes with it, as soon as the broker
-    /// takes what is published.
-    async fn channel(&self, lane: &Lane) -> Result<(SemaphorePermit<'_>, Channel), Fault> {
-        let Ok(place) = self.shared.lanes.places.acquire().await else {
-            return Err(Fault::new("the pool of channels is closed"));
-        };
-        // What is published now would pile up in lapin's own queue.
-        while lane.link.blocked() && lane.link.connected() {
-            tokio::time::sleep(PULSE).await;
-        }
-        Ok((place, lane.channel().await?))
     }
 
     async fn send(
@@ -320,56 +260,30 @@ impl Publisher {
         channel: Channel,
         message: &Message<'_>,
     ) -> Result<Answer, Fault> {
+        let answers = lane.answers();
         let confirm = confirmed(&channel, message);
         tokio::pin!(confirm);
         let confirmation = loop {
             match timeout(CONFIRM_TIMEOUT, &mut confirm).await {
                 Ok(confirmation) => break confirmation.map_err(|e| Fault::of("publish", e))?,
                 // The broker blocks publishers: it stays in line rather than lining up again.
-                Err(_) if lane.link.blocked() && lane.link.connected() => {}
+                Err(_) if lane.is_blocked() => {}
                 // The channel is not used again: a late confirm would be taken for the next one's.
-                Err(_) => return Ok(Answer::Silence),
+                Err(_) => {
+                    if message.route.ours {
+                        lane.unanswered(answers);
+                    }
+                    return Ok(Answer::Silence);
+                }
             }
         };
-        lane.put_back(channel.clone());
+        lane.answered(channel.clone());
         match confirmation {
             Confirmation::Ack(None) => Ok(Answer::Confirmed),
             Confirmation::Ack(Some(_)) => Ok(Answer::Returned),
             Confirmation::Nack(_) => Ok(Answer::Refused),
             Confirmation::NotRequested => Err(Fault::new("a channel without confirms")),
         }
-    }
-
-    /// A queue or binding of ours is gone: declares it anew, one caller at a time.
-    async fn mend(&self, lane: &Lane) {
-        if !self.shared.topology.declares() {
-            return;
-        }
-        let mut last = self.shared.lanes.repaired.lock().await;
-        if last.is_some_and(|at| at.elapsed() < REPAIR_EVERY) {
-            return;
-        }
-        if let Err(fault) = self.shared.topology.ensure(lane.link.connection()).await {
-            tracing::warn!("declaring the topology anew: {fault}");
-        }
-        *last = Some(Instant::now());
-    }
-}
-
-impl Lane {
-    async fn channel(&self) -> Result<Channel, Fault> {
-        while let Some(channel) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop() {
-            if channel.status().connected() {
-                return Ok(channel);
-            }
-        }
-        let channel = open_channel(self.link.connection()).await?;
-        rpc("confirm.select", channel.confirm_select(ConfirmSelectOptions::default())).await?;
-        Ok(channel)
-    }
-
-    fn put_back(&self, channel: Channel) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use super::connection::{Backoff, Fault};
+use super::connection::{Backoff, Fault, Link};
 use super::copy::PERSISTENT;
 use super::dial::{Dialer, is_refusal};
 use super::publisher::{Answer, Message, Publisher, Route, short};
@@ -48,7 +48,7 @@ impl Requests {
     /// Connects, and sees to the topology as a worker does: nothing is asked for in vain.
     ///
     /// # Errors
-    /// [`RequestError::Broker`], after one try.
+    /// [`RequestError::Broker`], after one try of each node.
     pub async fn connect(
         settings: &config::Broker,
         delays: &[Duration],
@@ -63,10 +63,9 @@ impl Requests {
             on_unsettled: Arc::new(|| {}),
         });
         let dialer = Dialer::new(settings, "callvault request");
-        let link = dialer.connect().await.map_err(broken)?;
-        let ensured = shared.topology.ensure(link.connection()).await;
+        let ensured = async |link: &Link| shared.topology.ensure(link).await;
+        let (link, ()) = dialer.connect_where(ensured).await.map_err(broken)?;
         link.close().await;
-        ensured.map_err(broken)?;
         let supervisor = tokio::spawn(supervise_publishing(Arc::clone(&shared), dialer));
         Ok(Self { publisher: Publisher::new(Arc::clone(&shared)), shared, supervisor })
     }
@@ -89,7 +88,7 @@ impl Requests {
             .with_type(kind.into())
             .with_delivery_mode(PERSISTENT);
         let exchange = &self.shared.topology.names().calls;
-        let route = Route { exchange, routing_key: &key, mandatory: true, ours: false };
+        let route = Route { exchange, routing_key: &key, mandatory: true, ours: true };
         let message = Message { route, body, properties };
         let mut trouble = None;
         let taken = timeout(PATIENCE, self.insist(&message, &mut trouble)).await;
@@ -107,7 +106,7 @@ impl Requests {
     ) -> Result<(), RequestError> {
         let mut backoff = Backoff::default();
         loop {
-            let lane = self.publisher.lane().await;
+            let lane = self.shared.lanes.lane().await;
             match self.publisher.publish_once(&lane, message).await {
                 Ok(Answer::Confirmed) => return Ok(()),
                 Ok(Answer::Returned) => {

@@ -11,8 +11,8 @@ use lapin::types::{FieldTable, ShortString};
 
 use super::epoch::Member;
 use super::guard::Flaws;
-use super::publisher::{Message, Route};
-use super::state::{State, Verdict, copied_headers, is_marked, marked_headers, reason_of};
+use super::publisher::{Message, PublishError, Route};
+use super::state::{State, Verdict, copied_headers, mark_of, marked_headers, reason_of};
 use super::{Publisher, QueueName, Shared, copy, moment};
 use crate::clock;
 use crate::crash::{self, Point};
@@ -30,7 +30,8 @@ pub enum Disposition {
     Mark { at: Timestamp },
     /// To the dead queue.
     Dead { state: State, reason: Reason, detail: String, at: Timestamp },
-    /// Back to the queue at once, as it was; on drain only, since it counts as a delivery.
+    /// Back to the queue at once, as it was; on drain only, since it counts as a delivery before
+    /// RabbitMQ 4.3.
     GiveBack,
 }
 
@@ -49,8 +50,6 @@ pub struct Delivery {
     /// The broker has sent it before, to us or another worker; RabbitMQ 4 says so too of what it has
     /// dead-lettered, which nobody may have had from this queue.
     pub redelivered: bool,
-    /// A suspect with the mark that it got on its first arrival: its `redelivered` is to be trusted.
-    pub marked: bool,
     shared: Arc<Shared>,
     message: lapin::message::Delivery,
     flaws: Flaws,
@@ -71,8 +70,7 @@ impl Delivery {
         let names = shared.topology.names();
         let state = State::parse(headers, queue.of(names), names, clock::now());
         let redelivered = message.redelivered;
-        let marked = queue == QueueName::Suspect && is_marked(headers);
-        Self { queue, redelivered, marked, shared, message, flaws, state, epoch, settled: false }
+        Self { queue, redelivered, shared, message, flaws, state, epoch, settled: false }
     }
 
     pub fn body(&self) -> &[u8] {
@@ -108,9 +106,17 @@ impl Delivery {
         reason_of(self.headers())
     }
 
+    /// Which suspect it is, where it has the mark that one gets on its first arrival: then its
+    /// `redelivered` is to be trusted. A producer may give many messages one id.
+    pub fn suspect(&self) -> Option<String> {
+        let mark = mark_of(self.headers()).filter(|_| self.queue == QueueName::Suspect)?;
+        let id = copy::message_id(&self.message.properties, self.body());
+        Some(format!("{id} {mark}"))
+    }
+
     /// Whether it is a suspect's first arrival, which ends with [`Disposition::Mark`].
     pub fn is_new_suspect(&self) -> bool {
-        self.queue == QueueName::Suspect && !self.marked
+        self.queue == QueueName::Suspect && mark_of(self.headers()).is_none()
     }
 
     /// Whether it can still be settled; if not, the broker delivers it again.
@@ -124,7 +130,8 @@ impl Delivery {
     }
 
     /// Ends the delivery. A retry or death is published and confirmed first, through any number of
-    /// reconnections of the publishing side, for as long as the delivery's own channel lives.
+    /// reconnections of the publishing side, for as long as the delivery's own channel lives; where
+    /// the queue refuses it for minutes, the message is given back.
     pub async fn settle(mut self, disposition: Disposition) -> Settled {
         let settled = match disposition {
             Disposition::Ack => self.ack().await,
@@ -137,7 +144,8 @@ impl Delivery {
                 self.move_to(&exchange, &queue, self.copied_headers(state, &verdict)).await
             }
             Disposition::Mark { at } => {
-                let headers = marked_headers(self.headers(), &self.state, at);
+                let headers =
+                    marked_headers(self.headers(), &self.state, at, self.shared.lanes.frame_max());
                 let suspect = self.shared.topology.names().suspect.clone();
                 self.move_to("", &suspect, headers).await
             }
@@ -173,11 +181,18 @@ impl Delivery {
             biased;
             // The broker delivers it again anyway; a copy more would be a needless duplicate.
             () = self.epoch.over() => return Settled::GivenBack,
-            published = publisher.publish(&message, None) => published,
+            published = publisher.copy(&message) => published,
         };
         match published {
             Ok(()) => self.ack().await,
-            Err(_stopping) => self.give_back().await,
+            Err(PublishError::Stopping) => self.give_back().await,
+            Err(unconfirmed) => {
+                tracing::error!(
+                    "{routing_key}: a message cannot be moved there and is given back to its \
+                     queue: {unconfirmed}; raise the queue's limit, or empty it"
+                );
+                self.give_back().await
+            }
         }
     }
 
@@ -213,16 +228,11 @@ impl Delivery {
     fn copied_headers(&self, state: State, verdict: &Verdict<'_>) -> (FieldTable, bool) {
         // Where the story began is for us to say, whatever the caller made of its state.
         let state = State { origin: self.state.origin.clone(), ..state };
-        copied_headers(self.headers(), &state, verdict)
+        copied_headers(self.headers(), &state, verdict, self.shared.lanes.frame_max())
     }
 
     fn headers(&self) -> &FieldTable {
         headers_of(&self.message)
-    }
-
-    /// The id that its copies carry.
-    pub fn id(&self) -> String {
-        copy::message_id(&self.message.properties, self.body()).to_string()
     }
 }
 

@@ -14,8 +14,6 @@ const MAX_COUNT: u32 = 1_000_000;
 const MAX_DETAIL: usize = 1024;
 /// Bytes of `callvault-redrive`.
 const MAX_REDRIVE: usize = 128;
-/// All headers have to fit one frame of at most 128 KiB, together with the other properties.
-const MAX_HEADERS: usize = 96 * 1024;
 
 const ATTEMPTS: &str = "callvault-attempts";
 const STEP: &str = "callvault-step";
@@ -147,12 +145,13 @@ pub(super) struct Verdict<'a> {
 
 /// The headers of a copy: the original's without those that would harm it, the state's over them.
 ///
-/// Headers that would not fit a frame would kill the connection again and again; then the largest
-/// are left out, and the second value is false.
+/// Headers that would not fit a frame, of at most `frame_max` bytes, would kill the connection again
+/// and again; then the largest are left out, and the second value is false.
 pub(super) fn copied_headers(
     original: &FieldTable,
     state: &State,
     verdict: &Verdict<'_>,
+    frame_max: usize,
 ) -> (FieldTable, bool) {
     let mut ours = FieldTable::default();
     let mut put = |name: &str, value: AMQPValue| {
@@ -186,14 +185,14 @@ pub(super) fn copied_headers(
     if let Some(at) = verdict.dead_at {
         put(DEAD_AT, words(&at.to_string()));
     }
-    let whole = keep_theirs(&mut ours, original);
+    let whole = keep_theirs(&mut ours, original, frame_max);
     (ours, whole)
 }
 
-/// Whether a suspect carries the mark, and has not been elsewhere with it: a copy of ours arrives as
+/// The mark that a suspect carries, if it has not been elsewhere with it: a copy of ours arrives as
 /// it was published, so a record of a death says that the mark is another's.
-pub(super) fn is_marked(headers: &FieldTable) -> bool {
-    headers.contains_key(SUSPECT) && !headers.contains_key(X_DEATH)
+pub(super) fn mark_of(headers: &FieldTable) -> Option<&str> {
+    text(headers, SUSPECT).filter(|_| !headers.contains_key(X_DEATH))
 }
 
 /// The headers of a suspect's copy that carries the mark: its past as it was, but for what the
@@ -202,11 +201,16 @@ pub(super) fn marked_headers(
     original: &FieldTable,
     state: &State,
     at: Timestamp,
+    frame_max: usize,
 ) -> (FieldTable, bool) {
     let words = |value: &str| AMQPValue::LongString(LongString::from(value.as_bytes().to_vec()));
-    let kept = |name: &str| is_ours(name) && name != IDLE_SINCE;
+    // Ours are short; what is not was written by somebody else.
+    let kept = |name: &str, value: &AMQPValue| {
+        is_ours(name) && name != IDLE_SINCE && bytes(value) <= 2 * MAX_DETAIL
+    };
     let mut ours = FieldTable::default();
-    for (name, value) in original.inner().iter().filter(|(name, _)| kept(name.as_str())) {
+    for (name, value) in original.inner().iter().filter(|(name, value)| kept(name.as_str(), value))
+    {
         ours.insert(name.clone(), value.clone());
     }
     ours.insert(SUSPECT.into(), words(&at.to_string()));
@@ -216,26 +220,31 @@ pub(super) fn marked_headers(
     if let Some(origin) = &state.origin {
         ours.insert(QUEUE.into(), words(origin));
     }
-    let whole = keep_theirs(&mut ours, original);
+    let whole = keep_theirs(&mut ours, original, frame_max);
     (ours, whole)
 }
 
 /// The headers of a message that starts anew: the original's, and of ours the redrive alone.
-pub(super) fn redriven_headers(original: &FieldTable, redrive: &str) -> FieldTable {
+pub(super) fn redriven_headers(
+    original: &FieldTable,
+    redrive: &str,
+    frame_max: usize,
+) -> FieldTable {
     let mut headers = FieldTable::default();
     let redrive = AMQPValue::LongString(LongString::from(redrive.as_bytes().to_vec()));
     headers.insert(REDRIVE.into(), redrive);
-    keep_theirs(&mut headers, original);
+    keep_theirs(&mut headers, original, frame_max);
     headers
 }
 
 /// Adds what of the original belongs on its copy; false if the largest had to be left out.
-fn keep_theirs(headers: &mut FieldTable, original: &FieldTable) -> bool {
+fn keep_theirs(headers: &mut FieldTable, original: &FieldTable, frame_max: usize) -> bool {
     let size = |(name, value): &(&ShortString, &AMQPValue)| name.as_str().len() + 2 + bytes(value);
     let mut theirs: Vec<_> =
         original.inner().iter().filter(|(name, _)| survives(name.as_str())).collect();
     theirs.sort_by_key(size);
-    let mut room = MAX_HEADERS;
+    // A quarter is for the other properties, and for what the broker adds.
+    let mut room = frame_max / 4 * 3;
     for entry in theirs {
         let Some(left) = room.checked_sub(size(&entry)) else { return false };
         room = left;

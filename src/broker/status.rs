@@ -25,7 +25,18 @@ pub struct Status {
     wish: Wish,
     why_paused: String,
     links: [LinkState; 2],
-    consumers: [bool; 3],
+    consumers: [Consumer; 3],
+}
+
+/// How a queue stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Consumer {
+    /// Nothing comes of it.
+    #[default]
+    Idle,
+    /// The broker has been asked, and something may be on its way.
+    Asking,
+    Consuming,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,7 +91,7 @@ impl Board {
             wish: Wish::Consume,
             why_paused: String::new(),
             links: Default::default(),
-            consumers: [false; 3],
+            consumers: Default::default(),
         }))
     }
 
@@ -135,13 +146,18 @@ impl Board {
         self.change(|status| status.links[side as usize].fault = Some(fault));
     }
 
-    pub(super) fn consumer(&self, queue: QueueName, active: bool) {
+    pub(super) fn consumer(&self, queue: QueueName, consumer: Consumer) {
         self.change(|status| {
-            status.consumers[queue as usize] = active;
-            if status.consumers == [true; 3] {
+            status.consumers[queue as usize] = consumer;
+            if status.consumers == [Consumer::Consuming; 3] {
                 status.links[Side::Consume as usize].fault = None;
             }
         });
+    }
+
+    /// Whether any queue is being consumed.
+    pub(super) fn has_consumers(&self) -> bool {
+        self.0.borrow().consumers.contains(&Consumer::Consuming)
     }
 
     fn change(&self, change: impl FnOnce(&mut Status)) {
@@ -163,18 +179,22 @@ impl Status {
 
     /// Consuming was stopped, and everything that had been sent to us has been handed on.
     pub(super) fn drained(&self) -> bool {
-        self.wish >= Wish::Stop && self.consumers == [false; 3]
+        self.wish >= Wish::Stop && self.is_idle()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.consumers == [Consumer::Idle; 3]
     }
 
     fn derive(&mut self) {
         self.connected = self.links.iter().all(|link| link.up);
         let paused = matches!(self.wish, Wish::Taste | Wish::Pause);
         self.paused = paused.then(|| self.why_paused.clone());
-        self.consuming = self.wish == Wish::Consume && self.consumers == [true; 3];
+        self.consuming = self.wish == Wish::Consume && self.consumers == [Consumer::Consuming; 3];
         self.reason = match self.wish {
             Wish::Consume => self.why_not(),
             // Until then, what was already sent to us still comes out.
-            Wish::Taste | Wish::Pause if self.consumers != [false; 3] => Some("pausing".to_owned()),
+            Wish::Taste | Wish::Pause if !self.is_idle() => Some("pausing".to_owned()),
             Wish::Taste | Wish::Pause => Some("paused".to_owned()),
             Wish::Stop => Some("draining".to_owned()),
             Wish::Close => Some("closed".to_owned()),
@@ -203,9 +223,9 @@ impl Status {
 mod tests {
     use super::*;
 
-    fn consume_all(board: &Board, active: bool) {
+    fn consume_all(board: &Board, consumer: Consumer) {
         for queue in [QueueName::Jobs, QueueName::Bulk, QueueName::Suspect] {
-            board.consumer(queue, active);
+            board.consumer(queue, consumer);
         }
     }
 
@@ -215,13 +235,14 @@ mod tests {
         let status = board.subscribe();
         board.up(Side::Consume);
         board.up(Side::Publish);
-        board.consumer(QueueName::Jobs, true);
-        assert!(!status.borrow().consuming);
-        consume_all(&board, true);
+        board.consumer(QueueName::Jobs, Consumer::Consuming);
+        consume_all(&board, Consumer::Asking);
+        assert!(!status.borrow().consuming, "the broker may refuse");
+        consume_all(&board, Consumer::Consuming);
         assert!(status.borrow().consuming && status.borrow().connected);
         assert_eq!(status.borrow().reason, None);
 
-        consume_all(&board, false);
+        consume_all(&board, Consumer::Idle);
         assert!(board.down(Side::Consume, "connection refused by host:5672".into()));
         assert!(!board.down(Side::Consume, "connection refused by host:5672".into()), "no news");
         assert_eq!(
@@ -238,7 +259,7 @@ mod tests {
         let status = board.subscribe();
         board.up(Side::Consume);
         board.up(Side::Publish);
-        consume_all(&board, true);
+        consume_all(&board, Consumer::Consuming);
         assert_eq!(status.borrow().reason, None);
         assert!(!status.borrow().takes_nothing());
         board.down(Side::Publish, "connection lost".into());
@@ -251,14 +272,14 @@ mod tests {
     fn a_wish_is_the_reason_before_any_fault() {
         let board = Board::new();
         let status = board.subscribe();
-        consume_all(&board, true);
+        consume_all(&board, Consumer::Consuming);
         board.why_paused("the store is down");
         assert_eq!(status.borrow().paused, None, "only once it is wished for");
         board.wish(Wish::Pause);
         assert!(!status.borrow().consuming);
         assert_eq!(status.borrow().paused.as_deref(), Some("the store is down"));
         assert_eq!(status.borrow().reason.as_deref(), Some("pausing"));
-        consume_all(&board, false);
+        consume_all(&board, Consumer::Idle);
         assert_eq!(status.borrow().reason.as_deref(), Some("paused"));
     }
 }

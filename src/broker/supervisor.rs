@@ -11,11 +11,11 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::connection::{Backoff, Fault, Link};
-use super::dial::Dialer;
+use super::dial::{Dialer, Turn};
 use super::status::{Side, Wish};
 
-/// A connection that lived this long was a good one: the back-off starts anew.
-const GOOD_AFTER: Duration = Duration::from_secs(10);
+/// A connection, or a consumer, that lived this long was a good one: the back-off starts anew.
+pub(super) const GOOD_AFTER: Duration = Duration::from_secs(10);
 
 /// Keeps a connection of one side alive until `wish` reaches `until`.
 pub(super) struct Supervisor {
@@ -25,6 +25,9 @@ pub(super) struct Supervisor {
     until: Wish,
     wish: watch::Receiver<Wish>,
     backoff: Backoff,
+    /// The node that the next connection is tried with first.
+    first: Turn,
+    reached: Turn,
     connected_at: Instant,
 }
 
@@ -37,6 +40,8 @@ impl Supervisor {
             until,
             wish: shared.wish.subscribe(),
             backoff: Backoff::default(),
+            first: Turn::default(),
+            reached: Turn::default(),
             connected_at: Instant::now(),
         }
     }
@@ -47,20 +52,26 @@ impl Supervisor {
             let dialled = tokio::select! {
                 biased;
                 _ = self.wish.wait_for(|wish| *wish >= self.until) => return None,
-                dialled = self.dialer.connect() => dialled,
+                dialled = self.dialer.connect(self.first) => dialled,
             };
             self.connected_at = Instant::now();
             match dialled {
-                Ok(link) => return Some(Arc::new(link)),
+                Ok((reached, link)) => {
+                    self.reached = reached;
+                    return Some(Arc::new(link));
+                }
                 Err(fault) => self.pause_after(&fault).await,
             }
         }
     }
 
-    /// Closes a connection whose session has ended; a fault is followed by a pause.
+    /// Closes a connection whose session has ended; a fault is followed by a pause. A node that
+    /// does not do its work gives way to the next, else the first URL is the first again.
     pub(super) async fn finish(&mut self, link: &Link, ended: Result<(), Fault>) {
         link.close().await;
         if let Err(fault) = ended {
+            let gives_way = fault.is_elsewhere();
+            self.first = if gives_way { self.reached.next() } else { Turn::default() };
             self.pause_after(&fault).await;
         }
     }

@@ -11,11 +11,11 @@ use std::time::Duration;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::FieldTable;
-use lapin::{Channel, Connection, ErrorKind};
+use lapin::{Channel, ErrorKind};
 
 pub(super) use plan::{Item, Names, Plan, passage};
 
-use super::connection::{Fault, open_channel, rpc};
+use super::connection::{Fault, Link, rpc};
 
 /// Makes sure that the topology is there; remembers what it has warned of.
 pub(super) struct Topology {
@@ -45,17 +45,17 @@ impl Topology {
     }
 
     /// Declares everything, or with `declare = false` looks whether it is there.
-    pub(super) async fn ensure(&self, connection: &Connection) -> Result<(), Fault> {
-        if self.declare { self.declare_all(connection).await } else { self.look(connection).await }
+    pub(super) async fn ensure(&self, link: &Link) -> Result<(), Fault> {
+        if self.declare { self.declare_all(link).await } else { self.look(link).await }
     }
 
-    async fn declare_all(&self, connection: &Connection) -> Result<(), Fault> {
-        let mut channel = open_channel(connection).await?;
+    async fn declare_all(&self, link: &Link) -> Result<(), Fault> {
+        let mut channel = link.channel().await?;
         for item in &self.plan.items {
             match declare(&channel, item, false).await {
                 Ok(()) => {}
                 Err(refusal @ Refusal { kind: Kind::Differs, .. }) => {
-                    channel = self.use_as_is(connection, item, &refusal).await?;
+                    channel = self.use_as_is(link, item, &refusal).await?;
                 }
                 Err(refusal) => return Err(refusal.into_fault(item)),
             }
@@ -67,12 +67,12 @@ impl Topology {
     /// The item exists with other arguments, which cannot change: it is used, with a warning.
     async fn use_as_is(
         &self,
-        connection: &Connection,
+        link: &Link,
         item: &Item,
         refusal: &Refusal,
     ) -> Result<Channel, Fault> {
         // The broker closed the channel with its refusal.
-        let channel = open_channel(connection).await?;
+        let channel = link.channel().await?;
         declare(&channel, item, true).await.map_err(|refusal| refusal.into_fault(item))?;
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         if warned.insert(item.to_string(), refusal.text.clone()).is_none() {
@@ -93,15 +93,15 @@ impl Topology {
         warned.iter().map(sentence).collect()
     }
 
-    async fn look(&self, connection: &Connection) -> Result<(), Fault> {
+    async fn look(&self, link: &Link) -> Result<(), Fault> {
         let mut missing = Vec::new();
-        let mut channel = open_channel(connection).await?;
+        let mut channel = link.channel().await?;
         for item in self.plan.items.iter().filter(|item| item.can_be_looked_up()) {
             match declare(&channel, item, true).await {
                 Ok(()) => {}
                 Err(Refusal { kind: Kind::Missing, .. }) => {
                     missing.push(item);
-                    channel = open_channel(connection).await?;
+                    channel = link.channel().await?;
                 }
                 Err(refusal) => return Err(refusal.into_fault(item)),
             }

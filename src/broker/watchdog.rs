@@ -14,7 +14,7 @@ use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 use tokio::time::timeout;
 
-use super::connection::{Fault, Link, open_channel, rpc};
+use super::connection::{Fault, Link, rpc};
 use super::epoch::Epoch;
 
 /// Deafness is found after two to three of these, and is to be mended within half a minute.
@@ -97,7 +97,7 @@ impl Watchdog<'_> {
     async fn ask(&self, kept: &mut Option<Channel>) -> Result<u32, Fault> {
         let channel = match kept.take() {
             Some(channel) => channel,
-            None => open_channel(self.link.connection()).await?,
+            None => self.link.channel().await?,
         };
         let options = QueueDeclareOptions { passive: true, ..Default::default() };
         let look = channel.queue_declare(self.queue.into(), options, FieldTable::default());

@@ -1,7 +1,7 @@
 //! The worker: one loop that takes deliveries, gives them places, runs their jobs and settles them.
 //!
 //! delivery → `line::intake` → a place from `fairness` → `line::job`, the line, with `outages`
-//! before the servers and `transfer` for the bytes → `line::outcome` → settle.
+//! before the servers and `transfer` for the bytes → `line::policy` → settle.
 
 mod fairness;
 mod line;

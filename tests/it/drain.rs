@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::support::broker::node;
 use crate::support::ccfs::Reply;
 use crate::support::eventually;
@@ -122,8 +124,8 @@ async fn told_to_stop_while_the_broker_is_away_it_ends_in_time_and_loses_nothing
     let amqp = format!("amqp://guest:guest@{}/%2f", link.address());
     // One has to wait for CC-FS, the other can be stored but not announced.
     world.ccfs.script("1777093663-hangs", [Reply::hang(), Reply::wav(4096)]);
-    let slow = Reply::wav(4096).after(Duration::from_secs(1));
-    world.ccfs.script("1777093663-stored", [slow]);
+    let (away, is_away) = watch::channel(false);
+    world.ccfs.script("1777093663-stored", [Reply::wav(4096).once(is_away)]);
     let keys = [("worker", "drain_timeout = \"4s\""), ("ccfs", "read_timeout = \"5m\"")];
     let config = world.config_at(&amqp, &world.ccfs.url(), world.store.s3().endpoint(), &keys);
     let mut worker = Worker::start(&config).ready().await;
@@ -131,6 +133,7 @@ async fn told_to_stop_while_the_broker_is_away_it_ends_in_time_and_loses_nothing
     world.call("1777093663-stored").await;
     asked(&world, 2).await;
     link.close().await;
+    away.send_replace(true);
     let stored = || async {
         let keys = world.store.s3().keys(&world.bucket, "").await;
         (keys.len() == 1).then_some(())

@@ -3,8 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use lapin::BasicProperties;
+use lapin::options::BasicGetOptions;
 use serde_json::json;
 
+use crate::support::broker::client::{table, text};
+use crate::support::broker::node;
 use crate::support::ccfs::Reply;
 use crate::support::eventually;
 use crate::support::worker::Worker;
@@ -120,6 +124,34 @@ async fn what_is_absent_or_dead_waits_until_that_is_said() {
     assert_eq!(dead.header("callvault-reason").as_deref(), Some("message.invalid"));
     assert_eq!(dead.header("callvault-attempts").as_deref(), Some("1"));
     worker.metric_reaches("callvault_jobs_total", &["outcome=\"absent\""], 1.0).await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_third_crash_is_remembered_until_it_can_be_said() {
+    let world = World::new().await;
+    world.worker(&[]).await.stop().await;
+    // It was in hand when two workers ended, and is so again.
+    let past = table([
+        ("callvault-crashes", text("2")),
+        ("callvault-suspect", text("2026-04-25T05:12:44Z")),
+    ]);
+    let suspect = call("1777093663-1").to_string();
+    let past = BasicProperties::default().with_headers(past);
+    world.rabbit.publish("", &world.queue("suspect"), suspect.as_bytes(), past).await;
+    let third = node().await.client().await;
+    let suspects = world.queue("suspect");
+    let got = third.channel().basic_get(suspects.as_str().into(), BasicGetOptions::default()).await;
+    assert!(got.expect("the queue is there").is_some());
+    third.channel().close(200, "dies".into()).await.expect("it is open");
+    let full = full_subscriber(&world, "recording.failed.#").await;
+    let worker = world.worker(&[DULL]).await;
+    worker.metric_reaches("callvault_retries_total", &REFUSED, 3.0).await;
+    world.rabbit.delete(&full).await;
+    let dead = world.take("dead").await;
+    assert_eq!(dead.header("callvault-reason").as_deref(), Some("job.crashed"));
+    assert_eq!(dead.header("callvault-crashes").as_deref(), Some("3"));
+    assert!(world.ccfs.requests_for("1777093663-1").is_empty(), "no work was begun");
     worker.stop().await;
 }
 

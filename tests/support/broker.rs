@@ -55,22 +55,38 @@ struct Ports {
 
 struct Running {
     server: GuardedChild,
-    /// In the foreground, since a daemon would outlive the tests.
+    /// In the foreground, since a daemon would outlive the tests. It ends by itself where another
+    /// has its port already.
     epmd: GuardedChild,
 }
 
 impl Node {
     /// Installs RabbitMQ if need be, and starts a node on an empty folder.
     pub async fn start_private() -> Self {
-        Self::start_node(false).await
+        Self::start_with("").await
+    }
+
+    /// The same, with more lines in its configuration.
+    pub async fn start_with(lines: &str) -> Self {
+        Self::start_node(false, free_port(), lines).await
+    }
+
+    /// The same, in one cluster with `first`: of two nodes neither has a quorum without the other.
+    pub async fn start_beside(first: &Self) -> Self {
+        let node = Self::start_node(false, first.ports.epmd, "").await;
+        node.ctl(&["stop_app"]).await;
+        node.ctl(&["join_cluster", &format!("{}@localhost", first.name)]).await;
+        node.ctl(&["start_app"]).await;
+        node
     }
 
     /// The same, with a TLS listener besides.
     pub async fn start_with_tls() -> Self {
-        Self::start_node(true).await
+        Self::start_node(true, free_port(), "").await
     }
 
-    async fn start_node(with_tls: bool) -> Self {
+    /// Nodes of a cluster have one epmd, which the first of them starts.
+    async fn start_node(with_tls: bool, epmd: u16, lines: &str) -> Self {
         tokio::task::spawn_blocking(programs::install)
             .await
             .expect("the installation does not panic");
@@ -81,13 +97,13 @@ impl Node {
         let ports = Ports {
             amqp: free_port(),
             dist: free_port(),
-            epmd: free_port(),
+            epmd,
             management: free_port(),
             prometheus: free_port(),
         };
         let tls = with_tls.then(|| Tls::generate(&folder));
         let node = Self { folder, name, ports, running: Mutex::new(None), tls };
-        node.write_files();
+        node.write_files(lines);
         node.start().await;
         node
     }
@@ -220,7 +236,7 @@ impl Node {
         Rabbit::try_connect(&self.url()).await
     }
 
-    fn write_files(&self) {
+    fn write_files(&self, lines: &str) {
         let file = |name: &str, text: String| {
             fs::write(self.folder.join(name), text).expect("target/kit can be written");
         };
@@ -234,7 +250,7 @@ impl Node {
                  prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {prometheus}\n\
                  vm_memory_high_watermark.absolute = 4GB\ndisk_free_limit.absolute = 50MB\n\
                  log.console = true\nlog.console.level = warning\nlog.file = false\n\
-                 {tls}"
+                 {tls}{lines}"
             ),
         );
         file("enabled_plugins", "[rabbitmq_management,rabbitmq_prometheus].\n".to_owned());

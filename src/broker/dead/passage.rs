@@ -25,6 +25,7 @@ use lapin::options::{BasicGetOptions, BasicQosOptions, BasicRejectOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Confirmation};
 
+use super::walk::forget_flaws;
 use super::{DeadError, DeadMessage, WINDOW, Walk, ready};
 use crate::broker::connection::{Fault, rpc};
 use crate::broker::copy;
@@ -40,7 +41,8 @@ impl Walk {
     /// by whoever acts next.
     pub async fn redrive(&mut self, message: DeadMessage) -> Result<(), DeadError> {
         let passage = self.passage_to(&message.origin).await?;
-        let answer = rpc("publish", confirmed(&self.giving, &copy_for(&passage, &message))).await;
+        let copy = copy_for(&passage, &message, self.link.frame_max());
+        let answer = rpc("publish", confirmed(&self.giving, &copy)).await;
         let refused = match answer? {
             Confirmation::Ack(None) => {
                 self.drop_one(message).await?;
@@ -129,14 +131,16 @@ impl Walk {
 
     async fn take(&self, passage: &str) -> Result<Option<Delivery>, Fault> {
         let call = self.giving.basic_get(short(passage), BasicGetOptions::default());
-        Ok(rpc("basic.get", call).await?.map(|message| message.delivery))
+        let taken = rpc("basic.get", call).await?.map(|message| message.delivery);
+        Ok(taken.inspect(|copy| forget_flaws(&self.link, &self.giving, copy)))
     }
 }
 
-fn copy_for<'a>(passage: &'a str, message: &'a DeadMessage) -> Message<'a> {
+fn copy_for<'a>(passage: &'a str, message: &'a DeadMessage, frame_max: usize) -> Message<'a> {
     let none = FieldTable::default();
     let original: &BasicProperties = &message.delivery.properties;
-    let headers = redriven_headers(original.headers().as_ref().unwrap_or(&none), &message.id);
+    let headers =
+        redriven_headers(original.headers().as_ref().unwrap_or(&none), &message.id, frame_max);
     Message {
         route: Route { exchange: "", routing_key: passage, mandatory: true, ours: true },
         body: message.body(),

@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
     ConfirmSelectOptions,
@@ -20,7 +21,7 @@ use lapin::{Channel, Consumer};
 use tokio::time::{Instant, timeout};
 
 use super::{AGAIN, DeadError, DeadMessage, RETURN_TIMEOUT, WINDOW, ready};
-use crate::broker::connection::{Fault, Link, open_channel, rpc};
+use crate::broker::connection::{Fault, Link, rpc};
 use crate::broker::publisher::short;
 use crate::broker::topology::Names;
 use crate::crash::{self, Point};
@@ -30,6 +31,11 @@ use crate::crash::{self, Point};
 const ON_ITS_WAY: Duration = Duration::from_secs(5);
 /// A walk that has found what it looks for goes on for so long, then lets others have theirs.
 const TURN: Duration = Duration::from_secs(5);
+
+/// What was mended of a dead message is nobody's business any more, and is not to pile up.
+pub(super) fn forget_flaws(link: &Link, channel: &Channel, delivery: &Delivery) {
+    let _ = link.flaws(channel, delivery.delivery_tag);
+}
 
 /// One way through the dead queue, from its head to what was its end when it began.
 ///
@@ -71,10 +77,10 @@ impl Walk {
         asking: Channel,
         found: u32,
     ) -> Result<Self, Fault> {
-        let taking = open_channel(link.connection()).await?;
+        let taking = link.try_channel().await?;
         let qos = taking.basic_qos(WINDOW, BasicQosOptions { global: false });
         rpc("basic.qos", qos).await?;
-        let giving = open_channel(link.connection()).await?;
+        let giving = link.try_channel().await?;
         rpc("confirm.select", giving.confirm_select(ConfirmSelectOptions::default())).await?;
         Ok(Self {
             names,
@@ -105,6 +111,7 @@ impl Walk {
                     window.before = window.last;
                     window.last = delivery.delivery_tag;
                     self.ahead -= 1;
+                    forget_flaws(&self.link, &self.taking, &delivery);
                     return Ok(Some(DeadMessage::new(delivery, &self.names)));
                 }
                 Ok(Some(Err(error))) => return Err(Fault::of("connection lost", error).into()),

@@ -1,6 +1,8 @@
 use super::*;
 use crate::broker::tests::settings;
 
+const FRAME_MAX: usize = 131_072;
+
 fn names() -> Names {
     Names::new(&settings())
 }
@@ -123,7 +125,7 @@ fn a_copy_carries_the_state_and_reads_back_the_same() {
         redrive: Some("r1".into()),
     };
     let verdict = Verdict { reason: &Reason::CCFS_TIMEOUT, detail: "slow", dead_at: None };
-    let (headers, whole) = copied_headers(&FieldTable::default(), &state, &verdict);
+    let (headers, whole) = copied_headers(&FieldTable::default(), &state, &verdict, FRAME_MAX);
     assert!(whole);
     assert_eq!(State::parse(&headers, "cv.bulk", &names(), now()), state);
     assert_eq!(headers.inner()[REASON], words("ccfs.timeout"));
@@ -164,7 +166,7 @@ fn a_copy_leaves_out_what_would_harm_it_and_what_is_stale() {
         ("trace", words("kept")),
     ]);
     let verdict = Verdict { reason: &Reason::CCFS_EMPTY, detail: "", dead_at: None };
-    let (headers, _) = copied_headers(&original, &State::default(), &verdict);
+    let (headers, _) = copied_headers(&original, &State::default(), &verdict, FRAME_MAX);
     let names: Vec<_> = headers.inner().keys().map(|name| name.as_str().to_owned()).collect();
     assert_eq!(names, [ATTEMPTS, CRASHES, DETAIL, REASON, STEP, "trace"]);
 }
@@ -183,32 +185,44 @@ fn a_marked_copy_keeps_its_past_and_says_where_its_story_began() {
         ("trace", words("kept")),
     ]);
     let before = State::parse(&original, "cv.suspect", &names(), now());
-    assert!(!is_marked(&original));
-    let (headers, whole) = marked_headers(&original, &before, now());
-    assert!(whole && is_marked(&headers));
+    assert_eq!(mark_of(&original), None);
+    let (headers, whole) = marked_headers(&original, &before, now(), FRAME_MAX);
+    assert!(whole && mark_of(&headers).is_some());
     assert_eq!(State::parse(&headers, "cv.suspect", &names(), now()), before);
     let found: Vec<_> = headers.inner().keys().map(|name| name.as_str().to_owned()).collect();
     assert_eq!(found, [ATTEMPTS, FIRST_SEEN, QUEUE, REASON, REDRIVE, SUSPECT, "trace"]);
     // What was dead-lettered with a mark has it from elsewhere; a retry has none.
     let mut elsewhere = headers.clone();
     elsewhere.insert("x-death".into(), death);
-    assert!(!is_marked(&elsewhere));
+    assert_eq!(mark_of(&elsewhere), None);
     let verdict = Verdict { reason: &Reason::CCFS_EMPTY, detail: "", dead_at: None };
-    assert!(!is_marked(&copied_headers(&headers, &before, &verdict).0));
+    assert_eq!(mark_of(&copied_headers(&headers, &before, &verdict, FRAME_MAX).0), None);
 }
 
 #[test]
 fn of_headers_too_large_for_a_frame_the_largest_are_left_out_and_a_detail_is_cut_between_characters()
  {
-    let half = words(&"x".repeat(MAX_HEADERS / 2));
-    let original = table(&[("a", half.clone()), ("bigger", half), ("trace", words("kept"))]);
     let detail = "é".repeat(MAX_DETAIL);
     let verdict = Verdict { reason: &Reason::CCFS_EMPTY, detail: &detail, dead_at: Some(now()) };
-    let (headers, whole) = copied_headers(&original, &State::default(), &verdict);
-    assert!(!whole && headers.contains_key("a") && !headers.contains_key("bigger"));
-    assert_eq!(headers.inner()["trace"], words("kept"));
-    assert_eq!(headers.inner()[DETAIL], words(&"é".repeat(MAX_DETAIL / 2)));
-    assert!(table_bytes(&headers) < MAX_HEADERS + 4096);
+    // The broker says how large its frames are.
+    for frame_max in [FRAME_MAX, 65_536, 16_384] {
+        let half = words(&"x".repeat(frame_max * 3 / 8));
+        let original = table(&[("a", half.clone()), ("bigger", half), ("trace", words("kept"))]);
+        let (headers, whole) = copied_headers(&original, &State::default(), &verdict, frame_max);
+        assert!(!whole && headers.contains_key("a") && !headers.contains_key("bigger"));
+        assert_eq!(headers.inner()["trace"], words("kept"));
+        assert_eq!(headers.inner()[DETAIL], words(&"é".repeat(MAX_DETAIL / 2)));
+        assert!(table_bytes(&headers) < frame_max);
+    }
+}
+
+#[test]
+fn what_stands_under_our_names_and_is_too_long_to_be_ours_is_not_marked_along() {
+    let original =
+        table(&[(DETAIL, words(&"x".repeat(FRAME_MAX))), (REASON, words("job.crashed"))]);
+    let (headers, _) = marked_headers(&original, &State::default(), now(), FRAME_MAX);
+    assert!(!headers.contains_key(DETAIL));
+    assert_eq!(reason_of(&headers), Some("job.crashed"));
 }
 
 #[test]
@@ -228,9 +242,9 @@ fn what_a_message_spent_idle_is_taken_off_its_age() {
 fn a_copy_says_since_when_it_is_idle_and_a_delivery_has_read_it() {
     let state = State { first_seen: Some(now()), idle_since: Some(now()), ..State::default() };
     let verdict = Verdict { reason: &Reason::STORE_TIMEOUT, detail: "down", dead_at: None };
-    let (headers, _) = copied_headers(&FieldTable::default(), &state, &verdict);
+    let (headers, _) = copied_headers(&FieldTable::default(), &state, &verdict, FRAME_MAX);
     assert_eq!(text(&headers, IDLE_SINCE), Some("2026-04-25T05:12:44Z"));
     assert_eq!(parse(&headers).idle_since, None);
-    let (again, _) = copied_headers(&headers, &parse(&headers), &verdict);
+    let (again, _) = copied_headers(&headers, &parse(&headers), &verdict, FRAME_MAX);
     assert_eq!(text(&again, IDLE_SINCE), None, "not what an earlier copy said");
 }

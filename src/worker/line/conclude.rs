@@ -8,7 +8,7 @@ use tokio::time::{self, Duration};
 use tokio_util::sync::CancellationToken;
 
 use super::ended::{Done, Outcome};
-use super::outcome::{Policy, Try, Verdict};
+use super::policy::{Policy, Try, Verdict};
 use super::received::Received;
 use super::report::Report;
 use super::tools::Tools;
@@ -20,8 +20,9 @@ use crate::metrics::JobOutcome;
 use crate::worker::outages::Suspects;
 
 /// What is to be said of a job that has ended waits so long for a broker that takes it; then its
-/// message comes to its end again.
-const SAYING: Duration = Duration::from_secs(60);
+/// message comes to its end again. Longer than two events that nobody confirms, from which the
+/// breaker learns.
+const SAYING: Duration = Duration::from_secs(75);
 
 /// What becomes of a message.
 struct Conclusion {
@@ -57,7 +58,8 @@ impl Concluder {
         if delivery.queue != QueueName::Suspect {
             return None;
         }
-        let verdict = self.policy.judge_suspect(delivery.state(), received.crashed, clock::now());
+        let (past, crashed) = (received.past(clock::now()), received.crashed);
+        let verdict = self.policy.judge_suspect(past, crashed, clock::now());
         verdict.map(Outcome::Suspect)
     }
 
@@ -81,10 +83,10 @@ impl Concluder {
         let Conclusion { outcome: ended, disposition, failure, .. } = conclusion;
         let Received { delivery, ticket, intake, since, .. } = received;
         let attempt = delivery.state().attempts.saturating_add(1);
-        let suspect = delivery.marked.then(|| delivery.id());
+        let suspect = delivery.suspect();
         let settled = delivery.settle(disposition).await;
-        if let Some(id) = suspect.filter(|_| settled == Settled::Acked) {
-            self.suspects.settled(&id);
+        if let Some(suspect) = suspect.filter(|_| settled == Settled::Acked) {
+            self.suspects.settled(&suspect);
         }
         let done = matches!(outcome, Outcome::Done(_));
         ticket.settled(settled.into());
@@ -151,7 +153,7 @@ impl Concluder {
             return Conclusion::quiet(Disposition::GiveBack);
         }
         let failure = no_place("its worker was told to stop");
-        let verdict = self.policy.park(received.delivery.state().seen(now), now);
+        let verdict = self.policy.park(received.past(now), now);
         self.apply(received, verdict, failure, now)
     }
 
@@ -208,8 +210,7 @@ impl Concluder {
                 Conclusion { event: None, ..conclusion }
             }
             (_, false) => {
-                let verdict =
-                    self.policy.sit_out(received.delivery.state().seen(now), received.arrived(now));
+                let verdict = self.policy.sit_out(received.past(now), received.arrived(now));
                 self.apply(received, verdict, failure, now)
             }
         }

@@ -1,6 +1,6 @@
 //! How a job ended, for those who settle its message and for those who count.
 
-use super::outcome::Verdict;
+use super::policy::Verdict;
 use crate::failure::{Class, Failure, Reason};
 use crate::recording::KeyFolder;
 use crate::store::StoredObject;

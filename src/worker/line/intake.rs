@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::ended::panicked;
 use super::job::Job;
-use super::outcome;
+use super::policy;
 use crate::broker::{Delivery, QueueName};
 use crate::failure::{Failure, Reason};
 use crate::recording::{self, Place};
@@ -146,7 +146,7 @@ impl Intake {
                 let seen_before = seen_before(delivery, message_type, &tenant);
                 let attempts = delivery.state().attempts.saturating_add(1);
                 let (question, waits) = (Question::default(), Waits::default());
-                let accepted = outcome::accepted(delivery.state()).cloned();
+                let accepted = policy::accepted(delivery.state()).cloned();
                 let job = Job {
                     tenant,
                     request,

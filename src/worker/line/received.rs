@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::intake::Intake;
-use crate::broker::Delivery;
+use crate::broker::{Delivery, State};
 use crate::metrics::Ticket;
 
 /// A delivery that has been read and waits for its place or is at work.
@@ -18,6 +18,13 @@ pub struct Received {
 }
 
 impl Received {
+    /// Its past, with the crash that it comes back from: what becomes of the message now may never
+    /// be said of it.
+    pub fn past(&self, now: Timestamp) -> State {
+        let state = self.delivery.state().seen(now);
+        State { crashes: state.crashes.saturating_add(u32::from(self.crashed)), ..state }
+    }
+
     /// When it was delivered, by the clock of messages.
     pub fn arrived(&self, now: Timestamp) -> Timestamp {
         let held = SignedDuration::try_from(self.since.elapsed()).unwrap_or(SignedDuration::MAX);

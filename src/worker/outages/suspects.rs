@@ -14,24 +14,22 @@ use crate::broker::Delivery;
 /// another worker took over; what is forgotten counts as a crash.
 const MOST: usize = 64;
 
-/// The suspects that this process has taken and not settled, by their ids.
+/// The suspects that this process has taken and not settled.
 #[derive(Default)]
 pub struct Suspects(Mutex<HashSet<String>>);
 
 impl Suspects {
     /// Notes a delivery's arrival; true for a marked one that was in hand when another process ended.
     pub fn arrives(&self, delivery: &Delivery) -> bool {
-        if !delivery.marked {
-            return false;
-        }
+        let Some(suspect) = delivery.suspect() else { return false };
         let mut in_hand = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if in_hand.len() >= MOST {
             in_hand.clear();
         }
-        in_hand.insert(delivery.id()) && delivery.redelivered
+        in_hand.insert(suspect) && delivery.redelivered
     }
 
-    pub fn settled(&self, id: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    pub fn settled(&self, suspect: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(suspect);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use futures_util::future::join_all;
+
 use callvault::broker::{Disposition, Settled};
 use callvault::config::{self, Secret};
 
@@ -100,11 +102,22 @@ async fn under_a_memory_alarm_publishers_wait_and_acks_go_on() {
     let state = died.state().clone();
     let dying = tokio::spawn(died.settle(dead(state)));
     assert_eq!(acked.settle(Disposition::Ack).await, Settled::Acked);
-    client.until_ready(&rig.queue("jobs"), 0).await;
     assert!(!dying.is_finished(), "a blocked broker confirmed a publish");
+    // What was not acknowledged comes again, and only that.
+    assert_eq!(node.cut_connections("callvault consume").await, 1);
+    assert_eq!(dying.await.expect("no panic"), Settled::GivenBack);
+    let again = rig.next().await;
+    assert_eq!((again.body(), again.redelivered), (b"1".as_slice(), true));
+    assert!(rig.nothing_buffered().await);
+    let state = again.state().clone();
+    let dying = tokio::spawn(again.settle(dead(state)));
     node.memory_alarm(false).await;
     assert_eq!(dying.await.expect("no panic"), Settled::Acked);
-    client.until_ready(&rig.queue("dead"), 1).await;
+    // What went out as the alarm came may have been taken too: it is the same message.
+    let buried = client.take(&rig.queue("dead")).await;
+    while let Some(copy) = client.get(&rig.queue("dead")).await {
+        assert_eq!(copy.properties.message_id(), buried.properties.message_id());
+    }
     rig.broker.close().await;
 }
 
@@ -127,6 +140,54 @@ async fn a_silent_broker_is_given_up_and_the_next_url_taken() {
     let rig = Rig::start(config::Broker { urls, ..settings(node) }).await;
     let closed = tokio::time::timeout(LIMIT, has_ended).await.expect("the socket is cut");
     assert!(closed.expect("the listener lives"), "the abandoned connection was left open");
+    rig.broker.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn channels_that_the_broker_closes_use_up_no_connection() {
+    let node = Node::start_with("channel_max = 24\n").await;
+    let client = node.client().await;
+    let settings = settings(&node);
+    Rig::start(settings.clone()).await.broker.close().await;
+    let exchange = settings.events_exchange.as_str();
+    let deletion = client.channel().exchange_delete(exchange.into(), Default::default()).await;
+    deletion.expect("it was declared");
+    // Each publish closes a channel, and lapin gives none of their numbers again.
+    let rig = Rig::launch(config::Broker { declare: false, ..settings.clone() });
+    rig.until(|status| status.reason.as_deref().is_some_and(|why| why.contains(exchange))).await;
+    client.topic(exchange).await;
+    rig.until(|status| status.consuming && status.connected).await;
+    let deletion = client.channel().exchange_delete(exchange.into(), Default::default()).await;
+    deletion.expect("it is there again");
+    let publisher = rig.broker.publisher();
+    let events: Vec<_> = (0..30).map(|n| event(&n.to_string())).collect();
+    let saying = join_all(events.iter().map(|event| publisher.event(event)));
+    let said = tokio::time::timeout(LIMIT, saying).await.expect("each has its two tries");
+    assert!(said.iter().all(Result::is_err), "nobody takes it");
+    client.topic(exchange).await;
+    let saying = tokio::time::timeout(LIMIT, publisher.event(&event("at last"))).await;
+    assert_eq!(saying.expect("a channel is to be had"), Ok(()));
+    rig.broker.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_quorum_gives_way_to_the_next_url() {
+    let lonely = Node::start_private().await;
+    let lost = Node::start_beside(&lonely).await;
+    let settings = settings(&lonely);
+    Rig::start(settings.clone()).await.broker.close().await;
+    lost.kill().await;
+    // It takes connections as before, and none of our queues works.
+    let well = node().await;
+    let urls = vec![Secret::fixed(lonely.url()), Secret::fixed(well.url())];
+    let mut rig = Rig::launch(config::Broker { urls, ..settings });
+    let publisher = rig.broker.publisher();
+    let item = publisher.bulk_item(b"found".to_vec(), "item".to_owned(), None);
+    assert_eq!(tokio::time::timeout(2 * LIMIT, item).await.expect("it is confirmed"), Ok(()));
+    rig.until(|status| status.consuming && status.connected).await;
+    let delivery = rig.next().await;
+    assert_eq!(delivery.body(), b"found");
+    assert_eq!(delivery.settle(Disposition::Ack).await, Settled::Acked);
     rig.broker.close().await;
 }
 

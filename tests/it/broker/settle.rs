@@ -100,8 +100,9 @@ async fn what_is_given_back_or_dropped_is_delivered_again() {
     drop(second);
     assert_eq!(rig.unsettled.load(Ordering::Relaxed), 1);
     assert_eq!(rig.next().await.settle(Disposition::Ack).await, Settled::Acked);
-    client.until_ready(&rig.queue("jobs"), 0).await;
+    let jobs = rig.queue("jobs");
     rig.broker.close().await;
+    assert_eq!(client.ready(&jobs).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::{all_archived_once, downloading};
 use crate::support::broker::node;
 use crate::support::ccfs::Reply;
@@ -24,6 +26,11 @@ async fn wired(world: &World) -> (Wire, Worker) {
     (wire, worker)
 }
 
+/// A recording that stops after its first bytes until it is said to go on.
+fn midway(open: &watch::Receiver<bool>) -> Reply {
+    Reply::wav(64 << 10).pieces(4 << 10, Duration::ZERO).midway(open.clone())
+}
+
 fn deaf(log: &str, queue: &str) -> bool {
     log.lines().any(|line| line.contains("gone deaf") && line.contains(queue))
 }
@@ -34,7 +41,8 @@ async fn a_deaf_consumer_is_rebuilt_and_the_others_are_left_alone() {
     let (wire, worker) = wired(&world).await;
     // In hand on the channel that goes deaf, and on another.
     let (own, other) = ("1777093663-deaf0", "1777093663-other");
-    let long = || Reply::wav(64 << 10).pieces(4 << 10, Duration::from_millis(1500));
+    let (again, is_asked_again) = watch::channel(false);
+    let long = || midway(&is_asked_again);
     world.ccfs.script(own, [long(), Reply::wav(64 << 10)]);
     world.ccfs.script(other, [long()]);
     world.call(own).await;
@@ -47,12 +55,15 @@ async fn a_deaf_consumer_is_rebuilt_and_the_others_are_left_alone() {
         world.call(&format!("1777093663-deaf{n}")).await;
     }
     world.rabbit.until_ready(&world.queue("jobs"), 2).await;
+    let asked = |name: &str| world.ccfs.requests_for(name).len();
+    let twice = async || (asked(own) == 2).then_some(());
+    eventually("what was in hand comes again", SOON, twice).await;
+    again.send_replace(true);
     let (prefix, count) = ("1777093663-deaf", PREFETCH as usize + 2);
     all_archived_once(&world, &worker, prefix, count).await;
     assert_eq!(worker.metric("callvault_broker_reconnects_total", &[]).await, 0.0);
     assert_eq!(worker.get("/readyz").await.0, 200);
-    let asked = |name: &str| world.ccfs.requests_for(name).len();
-    assert_eq!((asked(own), asked(other)), (2, 1), "what was in hand comes again, or goes on");
+    assert_eq!((asked(own), asked(other)), (2, 1), "or goes on");
     {
         let record = wire.record();
         let swallowed: Vec<_> = record.delivered.iter().filter(|d| d.swallowed).collect();
@@ -74,9 +85,9 @@ async fn a_worker_that_has_enough_to_do_is_not_called_deaf() {
     let world = World::new().await;
     let (wire, worker) = wired(&world).await;
     let busy = |n: u32| format!("1777093663-busy{n}");
+    let (found, is_found) = watch::channel(false);
     for n in 0..4 {
-        let long = Reply::wav(64 << 10).pieces(1 << 10, Duration::from_millis(500));
-        world.ccfs.script(&busy(n), [long]);
+        world.ccfs.script(&busy(n), [midway(&is_found)]);
         world.call(&busy(n)).await;
     }
     downloading(&world, 4).await;
@@ -92,9 +103,10 @@ async fn a_worker_that_has_enough_to_do_is_not_called_deaf() {
         let message = call(&format!("1777093663-bulk{n}"));
         world.rabbit.send(&world.queue("bulk"), message.to_string()).await;
     }
-    let found = async || deaf(&worker.log(), &world.queue("bulk")).then_some(());
-    eventually("the watchdog finds the deaf one", SOON, found).await;
+    let log = async || deaf(&worker.log(), &world.queue("bulk")).then_some(());
+    eventually("the watchdog finds the deaf one", SOON, log).await;
     assert_eq!(world.ccfs.active(), 4, "the long jobs were still at it");
+    found.send_replace(true);
     wire.swallow_deliveries(Swallow::Nothing);
     all_archived_once(&world, &worker, "1777093663-", 2 * (PREFETCH as usize + 2)).await;
     let log = worker.stop().await;

@@ -63,6 +63,7 @@ pub struct Reply {
     pub(super) declared: Option<u64>,
     pub(super) delay: Duration,
     pub(super) held: Option<watch::Receiver<bool>>,
+    pub(super) stopped: Option<watch::Receiver<bool>>,
     pub(super) piece: usize,
     pub(super) pause: Duration,
     pub(super) start: Start,
@@ -83,6 +84,7 @@ impl Reply {
             declared: None,
             delay: Duration::ZERO,
             held: None,
+            stopped: None,
             piece: usize::MAX,
             pause: Duration::ZERO,
             start: Start::Answer,
@@ -232,6 +234,12 @@ impl Reply {
     #[must_use]
     pub fn once(self, open: watch::Receiver<bool>) -> Self {
         Self { held: Some(open), ..self }
+    }
+
+    /// Sends what `pieces` says first, and the rest when `open` says so.
+    #[must_use]
+    pub fn midway(self, open: watch::Receiver<bool>) -> Self {
+        Self { stopped: Some(open), ..self }
     }
 
     /// Sends in pieces (chunks, under that framing) of so many bytes, with a pause between them.

@@ -183,6 +183,11 @@ async fn body(
             stream.flush().await?;
             tokio::time::sleep(reply.pause).await;
         }
+        if let Some(mut open) = reply.stopped.clone() {
+            stream.flush().await?;
+            // Its test may have ended.
+            let _ = open.wait_for(|open| *open).await;
+        }
     }
     if chunked && matches!(reply.end, End::Whole) {
         before = [&before[..], b"0\r\n\r\n"].concat().into();

@@ -112,11 +112,10 @@ impl Policy {
         Verdict::Again { delay: self.parking, state: State { idle_since: Some(arrived), ..state } }
     }
 
-    /// A suspect whose worker `crashed` has one crash more, and at three it is dead.
-    /// `None` where nothing speaks against it.
-    pub fn judge_suspect(&self, state: &State, crashed: bool, now: Timestamp) -> Option<Verdict> {
-        let crashes = state.crashes.saturating_add(u32::from(crashed));
-        let state = State { crashes, ..state.seen(now) };
+    /// A suspect that has just come back from a crash waits; at three it is dead. `state` counts
+    /// them all. `None` where nothing speaks against it.
+    pub fn judge_suspect(&self, state: State, crashed: bool, now: Timestamp) -> Option<Verdict> {
+        let crashes = state.crashes;
         if crashes >= MOST_CRASHES {
             return Some(Verdict::Dead { state });
         }
@@ -329,11 +328,11 @@ mod tests {
     fn a_suspect_that_comes_back_three_times_is_dead() {
         let policy = policy();
         let suspect = |crashes| State { crashes, ..state(0, 0) };
-        assert_eq!(policy.judge_suspect(&suspect(0), false, at(NOW)), None);
-        assert_eq!(policy.judge_suspect(&suspect(0), true, at(NOW)), Some(again(5, suspect(1))));
-        assert_eq!(policy.judge_suspect(&suspect(1), true, at(NOW)), Some(again(30, suspect(2))));
+        assert_eq!(policy.judge_suspect(suspect(0), false, at(NOW)), None);
+        assert_eq!(policy.judge_suspect(suspect(1), true, at(NOW)), Some(again(5, suspect(1))));
+        assert_eq!(policy.judge_suspect(suspect(2), true, at(NOW)), Some(again(30, suspect(2))));
         let dead = Some(Verdict::Dead { state: suspect(3) });
-        assert_eq!(policy.judge_suspect(&suspect(2), true, at(NOW)), dead);
-        assert_eq!(policy.judge_suspect(&suspect(3), false, at(NOW)), dead);
+        assert_eq!(policy.judge_suspect(suspect(3), true, at(NOW)), dead);
+        assert_eq!(policy.judge_suspect(suspect(3), false, at(NOW)), dead);
     }
 }

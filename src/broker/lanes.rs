@@ -1,0 +1,214 @@
+//! The way out: the open connection that publishes, and its channels, one for each publish.
+//!
+//! It must not know what is published, nor what an answer means.
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use lapin::Channel;
+use lapin::options::ConfirmSelectOptions;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::connection::{Fault, Link, PULSE, rpc};
+use super::dial::FRAME_MAX;
+use super::status::{Side, Wish};
+use super::topology::Topology;
+
+/// Publishes under way at once, each on a channel of its own.
+const CHANNELS: usize = 16;
+/// How many of them may have been sent before, in vain: a queue that does not confirm would else
+/// take the channels of all that do.
+const REPEATED: usize = 4;
+/// The least time between two declarations of a topology that turned out to have a hole.
+const REPAIR_EVERY: Duration = Duration::from_secs(2);
+
+/// The open connection's channels, and the bound of how many are in use.
+pub(super) struct Lanes {
+    open: watch::Sender<Option<Arc<Lane>>>,
+    places: Semaphore,
+    repeated: Semaphore,
+    repaired: tokio::sync::Mutex<Option<Instant>>,
+    frame_max: AtomicUsize,
+}
+
+impl Default for Lanes {
+    fn default() -> Self {
+        Self {
+            open: watch::Sender::new(None),
+            places: Semaphore::new(CHANNELS),
+            repeated: Semaphore::new(REPEATED),
+            repaired: tokio::sync::Mutex::default(),
+            frame_max: AtomicUsize::new(FRAME_MAX as usize),
+        }
+    }
+}
+
+/// A place among those who publish.
+pub(super) struct Place<'a> {
+    _among_all: SemaphorePermit<'a>,
+    _among_the_repeated: Option<SemaphorePermit<'a>>,
+}
+
+/// A connection while it is open.
+pub(super) struct Lane {
+    link: Arc<Link>,
+    idle: Mutex<Vec<Channel>>,
+    /// Publishes that the broker has answered, however it did.
+    answers: AtomicU64,
+    mute: CancellationToken,
+}
+
+/// Offers this connection to publishers until it is lost, turns out to be mute, or closing is
+/// wished for.
+pub(super) async fn session(shared: &Shared, link: &Arc<Link>) -> Result<(), Fault> {
+    let lane = Arc::new(Lane::new(link));
+    let mute = lane.mute.clone();
+    shared.lanes.frame_max.store(link.frame_max(), Ordering::Relaxed);
+    shared.lanes.open.send_replace(Some(lane));
+    shared.board.up(Side::Publish);
+    let mut wish = shared.wish.subscribe();
+    let ended = tokio::select! {
+        _ = wish.wait_for(|wish| *wish == Wish::Close) => Ok(()),
+        fault = link.lost() => Err(fault),
+        () = mute.cancelled() => {
+            let why = format!("{} confirms nothing that goes to our own queues", link.place());
+            Err(Fault::new(why).elsewhere())
+        }
+        never = mind_alarms(shared, link) => match never {},
+    };
+    shared.lanes.open.send_replace(None);
+    shared.board.blocked(false);
+    ended
+}
+
+/// Tells when the broker stops taking what is published, and when it takes it again.
+async fn mind_alarms(shared: &Shared, link: &Link) -> Infallible {
+    let mut blocked = false;
+    loop {
+        if link.blocked() != blocked {
+            blocked = !blocked;
+            shared.board.blocked(blocked);
+            if blocked {
+                tracing::warn!("the broker blocks publishers, it is short of memory or disk");
+            } else {
+                tracing::info!("the broker takes what is published again");
+            }
+        }
+        tokio::time::sleep(PULSE).await;
+    }
+}
+
+impl Lanes {
+    /// The open connection, as soon as there is one.
+    pub(super) async fn lane(&self) -> Arc<Lane> {
+        let mut open = self.open.subscribe();
+        let lane = open.wait_for(Option::is_some).await.ok().and_then(|lane| lane.clone());
+        match lane {
+            Some(lane) => lane,
+            // The sender lives in `self`, so this is never reached.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The largest frame that can be published, in bytes; where there is no connection, of the last
+    /// one.
+    pub(super) fn frame_max(&self) -> usize {
+        self.frame_max.load(Ordering::Relaxed)
+    }
+
+    /// Whether the broker takes what is published: there is a connection, and no alarm blocks it.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.borrow().as_ref().is_some_and(|lane| !lane.link.blocked())
+    }
+
+    /// A channel to publish on, and the place in line that goes with it, as soon as the broker
+    /// takes what is published. `repeated`: it was sent before, in vain.
+    pub(super) async fn channel(
+        &self,
+        lane: &Lane,
+        repeated: bool,
+    ) -> Result<(Place<'_>, Channel), Fault> {
+        let closed = |_| Fault::new("the pool of channels is closed");
+        let repeated = match repeated {
+            true => Some(self.repeated.acquire().await.map_err(closed)?),
+            false => None,
+        };
+        let among_all = self.places.acquire().await.map_err(closed)?;
+        let place = Place { _among_all: among_all, _among_the_repeated: repeated };
+        // What is published now would pile up in lapin's own queue.
+        while lane.is_blocked() {
+            tokio::time::sleep(PULSE).await;
+        }
+        Ok((place, lane.channel().await?))
+    }
+
+    /// A queue or binding of ours is gone: declares it anew, one caller at a time.
+    pub(super) async fn mend(&self, lane: &Lane, topology: &Topology) {
+        if !topology.declares() {
+            return;
+        }
+        let mut last = self.repaired.lock().await;
+        if last.is_some_and(|at| at.elapsed() < REPAIR_EVERY) {
+            return;
+        }
+        if let Err(fault) = topology.ensure(&lane.link).await {
+            tracing::warn!("declaring the topology anew: {fault}");
+        }
+        *last = Some(Instant::now());
+    }
+}
+
+impl Lane {
+    fn new(link: &Arc<Link>) -> Self {
+        Self {
+            link: Arc::clone(link),
+            idle: Mutex::default(),
+            answers: AtomicU64::new(0),
+            mute: CancellationToken::new(),
+        }
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.link.connected()
+    }
+
+    /// An alarm of the broker blocks it.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.link.blocked() && self.link.connected()
+    }
+
+    /// How many publishes have been answered; for [`Lane::unanswered`].
+    pub(super) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
+    }
+
+    /// The channel of a publish that was answered.
+    pub(super) fn answered(&self, channel: Channel) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
+    }
+
+    /// A publish to a queue of our own had no answer, though the broker has no alarm. Where no other
+    /// has had one since there were so many, this node has lost touch with the queues' members.
+    pub(super) fn unanswered(&self, since: u64) {
+        if self.answers() == since {
+            self.mute.cancel();
+        }
+    }
+
+    async fn channel(&self) -> Result<Channel, Fault> {
+        while let Some(channel) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+            if channel.status().connected() {
+                return Ok(channel);
+            }
+        }
+        let channel = self.link.channel().await?;
+        rpc("confirm.select", channel.confirm_select(ConfirmSelectOptions::default())).await?;
+        Ok(channel)
+    }
+}
