@@ -79,40 +79,6 @@ async fn one_that_does_not_answer_gives_back_the_places_that_others_want() {
     worker.kill();
 }
 
-/// The seconds after which nobody answers count from the connection: making one has a time of its own.
-#[tokio::test]
-async fn one_that_is_being_connected_to_keeps_its_places() {
-    let world = World::new().await;
-    // Takes connections, and says nothing of TLS.
-    let mute = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = mute.local_addr().unwrap();
-    let globex_keys = format!("[tenants.ccfs]\nendpoints = [\"https://{address}\"]");
-    let keys = [
-        ("worker", "concurrency = 16"),
-        ("ccfs", "connect_timeout = \"7s\""),
-        ("retry", "delays = [\"30s\"]"),
-        ("globex", &globex_keys),
-    ];
-    let mut worker = world.worker(&keys).await;
-    for n in 0..12 {
-        globex(&world, &format!("1777093663-mute{n}")).await;
-    }
-    let in_flight = "callvault_jobs_in_flight";
-    worker.metric_reaches(in_flight, &["tenant=\"globex\""], 12.0).await;
-    for n in 0..12 {
-        let id = format!("1777093664-slow{n}");
-        world.ccfs.script(&id, [Reply::wav(64 << 10).stall_at(9000)]);
-        world.call(&id).await;
-    }
-    worker.metric_reaches(in_flight, &["tenant=\"acme\""], 4.0).await;
-    let retries = "callvault_retries_total";
-    let unreachable = ["tenant=\"globex\"", "reason=\"ccfs.unreachable\""];
-    worker.metric_reaches(retries, &unreachable, 12.0).await;
-    let made_way = ["tenant=\"globex\"", "reason=\"job.no_place\""];
-    assert_eq!(worker.metric(retries, &made_way).await, 0.0);
-    worker.kill();
-}
-
 #[tokio::test]
 async fn max_concurrency_is_kept() {
     let world = World::new().await;
