@@ -116,11 +116,15 @@ struct Asked {
 
 /// Why there are no credentials: the kind of an error. Its text may quote what a program printed,
 /// or hold what a service answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Why {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Why {
+    #[error("none are configured, nor found")]
     Nowhere,
+    #[error("none came in time")]
     Late,
+    #[error("what names them is wrong")]
     Configuration,
+    #[error("who is to give them failed")]
     Failed,
 }
 
@@ -135,14 +139,7 @@ impl Why {
     }
 
     fn error(self) -> CredentialsError {
-        match self {
-            Self::Nowhere => CredentialsError::not_loaded("none are configured, nor found"),
-            Self::Late => CredentialsError::provider_error("none came in time"),
-            Self::Configuration => {
-                CredentialsError::invalid_configuration("what names them is wrong")
-            }
-            Self::Failed => CredentialsError::provider_error("who is to give them failed"),
-        }
+        CredentialsError::provider_error(self)
     }
 }
 
@@ -196,13 +193,13 @@ impl Chain {
             (Err(why), Some(known))
                 if !known.expires_within(SignedDuration::ZERO, clock::now()) =>
             {
-                tracing::warn!(?why, "no new credentials of the store; keeping those from before");
+                tracing::warn!(%why, "no new credentials of the store; keeping those from before");
                 known.asked_at = asked_at;
                 Ok(known.credentials.clone())
             }
             (Err(why), _) => {
                 tracing::warn!(
-                    ?why,
+                    %why,
                     "no credentials of the store; a credential_process says more where it is run \
                      by hand"
                 );

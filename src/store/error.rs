@@ -7,6 +7,8 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use super::codes::{Topic, class_of, is_of_the_account};
+use super::credentials::Why;
+use crate::config::SecretError;
 use crate::failure::{Class, Failure, Reason};
 use crate::machine::Lack;
 use crate::metrics::StoreOperation;
@@ -316,11 +318,13 @@ fn has_no_credentials(error: &(dyn StdError + 'static)) -> bool {
 /// What each error of the chain says of itself. The SDK's own rendering of a chain adds their
 /// `Debug`, which holds whole answers, those of a credentials endpoint too.
 ///
-/// Behind one about credentials may stand what a program printed: it ends there.
+/// One about credentials may quote what a program printed: of those only our own are told.
 fn told(error: &(dyn StdError + 'static)) -> String {
     let mut private = false;
-    let told = chain(error)
-        .take_while(|error| !std::mem::replace(&mut private, error.is::<CredentialsError>()));
+    let told = chain(error).filter(|error| {
+        private |= error.is::<CredentialsError>();
+        !private || error.is::<Why>() || error.is::<SecretError>()
+    });
     told.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
@@ -454,9 +458,13 @@ mod tests {
 
     #[test]
     fn what_a_program_printed_is_not_told() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("not signed")]
+        struct Unsigned(#[source] CredentialsError);
         let printed = CredentialsError::provider_error("exited with 1. Stderr: hunter2");
-        let told = told(&std::io::Error::other(printed));
-        assert!(!told.contains("hunter2"), "{told}");
+        assert_eq!(told(&Unsigned(printed)), "not signed");
+        let ours = CredentialsError::provider_error(Why::Late);
+        assert_eq!(told(&Unsigned(ours)), "not signed: none came in time");
     }
 
     #[test]
