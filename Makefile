@@ -6,6 +6,9 @@ CARGO ?= cargo
 KEEP ?=
 TIME ?= 15
 ARGS ?=
+# Tests wait more than they work: for brokers, deadlines and processes that end.
+RUST_TEST_THREADS ?= $(shell expr 2 '*' $$(nproc))
+export RUST_TEST_THREADS
 
 .PHONY: help demo test test-rabbitmq4 torture sabotage fuzz bench limits lint doc deny alerts ci image
 

@@ -13,6 +13,7 @@ mod dead;
 mod dial;
 mod epoch;
 pub mod guard;
+mod headers;
 mod kit;
 mod lanes;
 mod moment;

@@ -11,8 +11,9 @@ use lapin::types::{FieldTable, ShortString};
 
 use super::epoch::Member;
 use super::guard::Flaws;
+use super::headers::{Verdict, copied_headers, marked_headers};
 use super::publisher::{Message, PublishError, Route};
-use super::state::{State, Verdict, copied_headers, mark_of, marked_headers, reason_of};
+use super::state::{State, mark_of, reason_of};
 use super::{Publisher, QueueName, Shared, copy, moment};
 use crate::clock;
 use crate::crash::{self, Point};

@@ -6,7 +6,8 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::broker::state::{Death, State, is_of_delivery};
+use crate::broker::headers::is_of_delivery;
+use crate::broker::state::{Death, State};
 use crate::broker::topology::Names;
 use crate::broker::{copy, moment};
 use crate::clock;

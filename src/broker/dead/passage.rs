@@ -29,8 +29,9 @@ use super::walk::forget_flaws;
 use super::{DeadError, DeadMessage, WINDOW, Walk, ready};
 use crate::broker::connection::{Fault, rpc};
 use crate::broker::copy;
+use crate::broker::headers::redriven_headers;
 use crate::broker::publisher::{Message, Route, confirmed, short};
-use crate::broker::state::{redrive_of, redriven_headers};
+use crate::broker::state::redrive_of;
 use crate::broker::topology::{make, passage};
 
 impl Walk {

@@ -1,4 +1,7 @@
+use lapin::types::LongString;
+
 use super::*;
+use crate::broker::headers::*;
 use crate::broker::tests::settings;
 
 const FRAME_MAX: usize = 131_072;
