@@ -1,12 +1,11 @@
 //! Judging an answer: status, headers and first bytes say whether it is a recording, an error in
 //! JSON, or trouble of another kind. Pure.
 
-use jiff::{SignedDuration, Timestamp};
-
-use crate::failure::{Class, Failure, Reason};
+use crate::failure::{Failure, Reason};
 use crate::recording::{Format, Framing, Sniffed, sniff_whole};
 
 use super::json::{self, Object};
+use super::status::{by_status, failed, firewall, neither, no_code, opaque};
 
 /// What is judged of an answer's status line and headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +31,7 @@ pub enum Verdict {
 /// could not be had. Of a body that begins with `{` there is no verdict before more of it is known.
 pub fn judge(head: &Head, sniffed: Option<Sniffed>) -> Option<Verdict> {
     if head.status == 401 || !head.plain {
-        return Some(Verdict::Failed(opaque(head)));
+        return Some(Verdict::Failed(opaque(head.status)));
     }
     let verdict = match (head.status, sniffed) {
         (_, Some(Sniffed::Brace)) => return None,
@@ -83,113 +82,6 @@ fn unknown(head: &Head) -> Verdict {
         "" | "application/octet-stream" | "application/zip" => Verdict::Recording(Format::Other),
         audio if audio.starts_with("audio/") => Verdict::Recording(Format::Other),
         _ => Verdict::Failed(neither()),
-    }
-}
-
-fn neither() -> Failure {
-    failed(Reason::CCFS_PROTOCOL, "CC-FS answered neither a recording nor a result code")
-}
-
-/// An answer whose body cannot be looked into, or need not be.
-fn opaque(head: &Head) -> Failure {
-    match head.status {
-        200 => failed(
-            Reason::CCFS_PROTOCOL,
-            "CC-FS answered in a coding of its own, though only identity was accepted",
-        ),
-        status => by_status(status),
-    }
-}
-
-/// What an answer's status alone says, when its body holds no result code.
-pub(super) fn by_status(status: u16) -> Failure {
-    match status {
-        401 => Failure::new(
-            Class::Refused,
-            Reason::CCFS_UNAUTHORIZED,
-            "CC-FS refused the access key or the signature",
-        ),
-        403 | 418 | 429 | 502 => firewall(status),
-        500..=599 => Failure::new(
-            Class::Unavailable,
-            Reason::ccfs_http(status),
-            format!("CC-FS answered HTTP {status}"),
-        ),
-        300..=399 => failed(
-            Reason::ccfs_http(status),
-            format!("CC-FS answered with a redirection (HTTP {status}), which is not followed"),
-        ),
-        _ => failed(Reason::ccfs_http(status), format!("CC-FS answered HTTP {status}")),
-    }
-}
-
-fn no_code(status: u16) -> Failure {
-    match status {
-        200 => failed(Reason::CCFS_PROTOCOL, "CC-FS answered JSON without a result code"),
-        status => by_status(status),
-    }
-}
-
-fn firewall(status: u16) -> Failure {
-    Failure::new(
-        Class::Throttled,
-        Reason::CCFS_FIREWALL,
-        format!("a firewall in front of CC-FS answered (HTTP {status})"),
-    )
-}
-
-fn failed(reason: Reason, detail: impl Into<String>) -> Failure {
-    Failure::new(Class::Failure, reason, detail)
-}
-
-/// What a refused signature owes to the clock: the `Date` of the answer against `now`.
-///
-/// CC-FS refuses every signature of a clock that is off, so people are told.
-pub(super) fn clock_note(date: Option<&str>, now: Timestamp) -> String {
-    match Clock::of(date, now) {
-        Clock::Unknown => "; its answer has no Date to compare the clock with".to_owned(),
-        Clock::Agrees => "; the clocks agree".to_owned(),
-        Clock::Off(how) => format!("; {how}"),
-    }
-}
-
-/// Our clock beside that of CC-FS.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Clock {
-    /// An answer without a `Date`.
-    Unknown,
-    /// To the minute.
-    Agrees,
-    /// A sentence that says by how much.
-    Off(String),
-}
-
-impl Clock {
-    /// `date` is the `Date` header of an answer that came `now`.
-    pub(super) fn of(date: Option<&str>, now: Timestamp) -> Self {
-        let Some(theirs) = date.and_then(http_date) else { return Self::Unknown };
-        let ahead = now.duration_since(theirs);
-        if ahead.abs() <= SignedDuration::from_secs(60) {
-            return Self::Agrees;
-        }
-        let side = if ahead.is_positive() { "ahead of" } else { "behind" };
-        Self::Off(format!("the clock here is {} {side} CC-FS", coarse(ahead.abs())))
-    }
-}
-
-fn http_date(text: &str) -> Option<Timestamp> {
-    let zoned = jiff::fmt::rfc2822::DateTimeParser::new().parse_zoned(text).ok()?;
-    Some(zoned.timestamp())
-}
-
-/// The two largest units: `7 min 3 s`, `2 h 5 min`, `3 d 0 h`.
-fn coarse(span: SignedDuration) -> String {
-    let seconds = span.as_secs();
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    match (days, hours) {
-        (0, 0) => format!("{minutes} min {} s", seconds % 60),
-        (0, _) => format!("{hours} h {} min", minutes % 60),
-        _ => format!("{days} d {} h", hours % 24),
     }
 }
 
@@ -335,24 +227,6 @@ mod tests {
         }
         assert_eq!(whole_head(b"\xef\xbb"), Some(Sniffed::Unknown));
         assert_eq!(whole_head(b"{"), Some(Sniffed::Brace));
-    }
-
-    #[test]
-    fn a_refusal_says_what_the_clock_is_off() {
-        let now = |text: &str| text.parse::<Timestamp>().unwrap();
-        let date = Some("Sun, 06 Nov 1994 08:49:37 GMT");
-        for (here, note) in [
-            ("1994-11-06T08:42:34Z", "; the clock here is 7 min 3 s behind CC-FS"),
-            ("1994-11-06T10:54:40Z", "; the clock here is 2 h 5 min ahead of CC-FS"),
-            ("1994-11-09T09:00:00Z", "; the clock here is 3 d 0 h ahead of CC-FS"),
-            ("1994-11-06T08:50:37Z", "; the clocks agree"),
-            ("1994-11-06T08:50:38Z", "; the clock here is 1 min 1 s ahead of CC-FS"),
-        ] {
-            assert_eq!(clock_note(date, now(here)), note);
-        }
-        for unusable in [None, Some("yesterday"), Some("")] {
-            assert!(clock_note(unusable, now("1994-11-06T08:42:34Z")).contains("no Date"));
-        }
     }
 
     proptest! {

@@ -4,10 +4,10 @@
 use reqwest::{Response, header};
 use tokio::net::lookup_host;
 
-use super::answer::Clock;
 use super::client::{Ask, Client, body_of, no_secret, text_of};
 use super::connect::Endpoint;
 use super::download::root_cause;
+use super::skew::Clock;
 use crate::clock;
 use crate::failure::{Class, Failure, Reason};
 use crate::finding::Finding;

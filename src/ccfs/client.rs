@@ -22,12 +22,14 @@ use crate::machine::Lack;
 use crate::recording::Framing;
 use crate::request::{CallId, CcId, FileName};
 
-use super::answer::{Head, Verdict, by_status, clock_note, judge, judge_object};
+use super::answer::{Head, Verdict, judge, judge_object};
 use super::codes::Codes;
 use super::connect::{ClientError, Endpoint, endpoints};
 use super::download::{Body, Download, root_cause, silent};
 use super::order::Order;
 use super::signature::{ToSign, authorization, canonical};
+use super::skew::clock_note;
+use super::status::by_status;
 use super::transport::Transport;
 use super::{PATH, json};
 

@@ -13,6 +13,8 @@ mod download;
 mod json;
 mod order;
 pub mod signature;
+mod skew;
+mod status;
 mod transport;
 
 pub use check::Checked;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::Error;
-use super::run::{self, RunError};
+use super::run::{install_crypto, metrics, runtime};
 use crate::broker;
 use crate::ccfs::Checked;
 use crate::config::{self, Config, Loaded};
@@ -40,9 +40,8 @@ struct Part {
 /// # Errors
 /// The configuration cannot be used, or the output not written.
 pub fn run(loaded: Loaded, options: &Options) -> Result<ExitCode, Error> {
-    run::install_crypto();
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RunError::from)?;
+    install_crypto();
+    let runtime = runtime()?;
     let code = runtime.block_on(check(&loaded, options));
     runtime.shutdown_background();
     code
@@ -50,7 +49,7 @@ pub fn run(loaded: Loaded, options: &Options) -> Result<ExitCode, Error> {
 
 async fn check(loaded: &Loaded, options: &Options) -> Result<ExitCode, Error> {
     let config = &loaded.config;
-    let metrics = run::metrics(config);
+    let metrics = metrics(config);
     let tenants = Tenants::connect(config, &metrics).await?;
     let mut report = Report::new(options.json);
     for warning in &loaded.warnings {

@@ -233,8 +233,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Error> {
 fn work(command: impl Future<Output = Result<ExitCode, Error>>) -> Result<ExitCode, Error> {
     // A second installation can only be the same provider: it is the only one that is linked.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(run::RunError::from)?;
+    let runtime = run::runtime()?;
     let ended = match runtime.block_on(command) {
         // A reader who has seen enough (`| head`) is no error.
         Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {

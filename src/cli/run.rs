@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
 use super::Error;
@@ -49,14 +50,21 @@ pub fn run(loaded: Loaded) -> Result<ExitCode, Error> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    machine::raise_open_files();
     install_crypto();
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RunError::from)?;
+    let runtime = runtime()?;
     let code = runtime.block_on(serve(loaded.config));
     // Whoever was told twice to leave does not wait for blocking work.
     runtime.shutdown_background();
     code
+}
+
+/// A thread's stack, in bytes. A job's futures are polled one inside the other, down into the SDK's:
+/// a debug build has been seen to need more than the usual 2 MiB. What is not used is no memory.
+const STACK: usize = 8 << 20;
+
+/// What commands run on.
+pub(super) fn runtime() -> Result<Runtime, RunError> {
+    Ok(Builder::new_multi_thread().enable_all().thread_stack_size(STACK).build()?)
 }
 
 /// The one provider of cryptography, before anything asks for it.
@@ -80,6 +88,7 @@ async fn serve(config: Config) -> Result<ExitCode, Error> {
         http = %server.address(),
         "callvault starts"
     );
+    machine::raise_open_files();
     let prefetch = prefetch(config.worker.concurrency);
     let unsettled = Arc::new(|| tracing::error!("a delivery was dropped unsettled; it comes back"));
     let (broker, deliveries) =

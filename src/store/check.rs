@@ -11,8 +11,9 @@ use sha2::{Digest, Sha256};
 
 use super::advice::advice;
 use super::checksum::Proof;
-use super::error::{Refusal, plainly};
+use super::error::Refusal;
 use super::signed_body::SignedBody;
+use super::trouble::plainly;
 use super::{Guard, Sha256Digest, Store, attributes};
 use crate::config::{Checksum, Conditional, ZipMode};
 use crate::finding::{Finding, Verdict};

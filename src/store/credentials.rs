@@ -16,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock;
 use crate::config::{SecretError, StoreCredentials};
@@ -179,9 +180,15 @@ impl Chain {
             return Err(why.error());
         }
         let asked_at = Instant::now();
-        let loaded = timeout(self.loading, self.ask()).await;
-        let loaded =
-            loaded.map_or(Err(Why::Late), |loaded| loaded.map_err(|error| Why::of(&error)));
+        // A task of its own: the chain's futures are deep, and polled inside a job's they have been
+        // seen to overflow a stack.
+        let loading =
+            AbortOnDropHandle::new(tokio::spawn(ask(self.region.clone(), self.http.clone())));
+        let loaded = match timeout(self.loading, loading).await {
+            Ok(Ok(loaded)) => loaded.map_err(|error| Why::of(&error)),
+            Ok(Err(_panicked)) => Err(Why::Failed),
+            Err(_) => Err(Why::Late),
+        };
         match (loaded, &mut asked.known) {
             (Ok(credentials), known) => {
                 self.refused.store(false, Ordering::Relaxed);
@@ -208,13 +215,11 @@ impl Chain {
             }
         }
     }
+}
 
-    async fn ask(&self) -> Result<Credentials, CredentialsError> {
-        // Its clones share the profile that one of them has read, so it is made anew, too.
-        let config = ProviderConfig::default()
-            .with_region(Some(self.region.clone()))
-            .with_http_client(self.http.clone());
-        let chain = DefaultCredentialsChain::builder().configure(config).build().await;
-        chain.provide_credentials().await
-    }
+async fn ask(region: Region, http: SharedHttpClient) -> Result<Credentials, CredentialsError> {
+    // Its clones share the profile that one of them has read, so it is made anew, too.
+    let config = ProviderConfig::default().with_region(Some(region)).with_http_client(http);
+    let chain = DefaultCredentialsChain::builder().configure(config).build().await;
+    chain.provide_credentials().await
 }

@@ -21,6 +21,7 @@ mod put;
 mod read;
 mod signed_body;
 mod sweep;
+mod trouble;
 mod unpacked;
 
 use std::error::Error as StdError;

@@ -3,8 +3,9 @@
 
 use tokio::time::timeout;
 
-use super::error::{Refusal, root_cause};
+use super::error::Refusal;
 use super::look::Found;
+use super::trouble::root_cause;
 use super::{NewObject, Store, StoredObject};
 use crate::failure::{Failure, Reason};
 use crate::metrics::StoreOperation;
