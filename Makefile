@@ -23,7 +23,7 @@ demo: ## the whole system on this machine; KEEP=1 leaves it running
 test: ## the whole suite; ARGS=name runs what is named so
 	@.ci/compiler
 	@echo "A RabbitMQ node and an S3 server are fetched where absent (as root, on Debian)."
-	$(CARGO) test --workspace --locked $(ARGS)
+	$(CARGO) test --workspace --locked $(or $(ARGS),--lib --bins --tests)
 
 # What is about CC-FS or the store alone, to which the broker only brings the message.
 ELSEWHERE := answers ccfs circles deploy memory sabotage source store unpack vendor
