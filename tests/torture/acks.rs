@@ -2,8 +2,8 @@
 //! what the message asked for has to be durable.
 //!
 //! Durable is: an event of its recording that the broker has confirmed (with the object there,
-//! whole, if it says archived), or a copy of it confirmed in a retry queue or the dead queue. And
-//! each acknowledgement needs one of its own: of three, no two may rest on the same event.
+//! whole, if it says archived), or a copy of it confirmed in a retry queue, the dead queue, or with
+//! its mark in the suspect queue. And each acknowledgement needs one of its own: of three, no two may rest on the same event.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -30,7 +30,7 @@ struct Books {
 struct Account {
     archived: usize,
     absent: usize,
-    /// In retry queues and the dead one.
+    /// In retry queues, the dead one, and marked in that of suspects.
     copies: usize,
     /// Events that a dump is expanded, and the items that it was expanded to.
     expanded: usize,
@@ -43,6 +43,7 @@ struct Names {
     events: String,
     retry: String,
     bulk: String,
+    suspect: String,
     dead: String,
     bucket: String,
 }
@@ -59,6 +60,7 @@ impl Watch {
             events: world.events_exchange.clone(),
             retry: world.queue("retry."),
             bulk: world.queue("bulk"),
+            suspect: world.queue("suspect"),
             dead: world.queue("dead"),
             bucket: world.bucket.clone(),
         });
@@ -133,7 +135,9 @@ impl Books {
         } else if letter.exchange.is_empty() && letter.routing_key == names.bulk {
             let request = request_of(&letter.body).unwrap_or_default();
             self.accounts.entry(request).or_default().items += 1;
-        } else if letter.exchange.starts_with(&names.retry) || letter.routing_key == names.dead {
+        } else if letter.exchange.starts_with(&names.retry)
+            || [&names.suspect, &names.dead].contains(&&letter.routing_key)
+        {
             self.accounts.entry(name_of(&letter.body)).or_default().copies += 1;
         }
     }

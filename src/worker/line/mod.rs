@@ -1,6 +1,6 @@
 //! What becomes of one delivery: read, run along the line, judged, settled, told.
 //!
-//! [`intake`] → [`job`], the line → [`ended`] → [`outcome`], the table → [`conclude`] → [`report`].
+//! [`intake`] → [`job`], the line → [`ended`] → [`policy`], the table → [`conclude`] → [`report`].
 
 mod conclude;
 mod dump;
