@@ -9,7 +9,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-/// What a failure does to its message; the table in contract 5, applied by `worker::line::outcome`.
+/// What a failure does to its message; the table in contract 5, applied by `worker::line::policy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// An answer that is wrong for this recording: climbs the ladder and counts an attempt.

@@ -16,7 +16,7 @@ pub use asked::Dead;
 use self::act::Deed;
 use self::asked::Selection;
 use self::view::Whose;
-use super::run::RunError;
+use super::run::{RunError, install_crypto};
 use super::{Error, say};
 use crate::broker::{DeadError, DeadMessage, DeadQueue, Walk};
 use crate::config;
@@ -58,8 +58,7 @@ pub fn run(settings: &config::Broker, dead: Dead) -> Result<ExitCode, Error> {
         return Err(Error::Setup(what.to_owned()));
     }
     crash::arm().map_err(Error::Setup)?;
-    // Only amqps:// needs it; a second installation can only be the same provider.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    install_crypto();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(RunError::from)?;
     let done = runtime.block_on(async {

@@ -231,8 +231,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Error> {
 
 /// Runs what needs a runtime, to its end.
 fn work(command: impl Future<Output = Result<ExitCode, Error>>) -> Result<ExitCode, Error> {
-    // A second installation can only be the same provider: it is the only one that is linked.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    run::install_crypto();
     let runtime = run::runtime()?;
     let ended = match runtime.block_on(command) {
         // A reader who has seen enough (`| head`) is no error.
