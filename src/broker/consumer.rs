@@ -225,6 +225,7 @@ impl Tap {
         let active = Active::new(&self.shared, self.queue);
         let mut wish = self.wish.clone();
         if self.queue == QueueName::Suspect {
+            // A worker is ready without it, and stays so when it is over.
             active.consumes();
             tokio::select! {
                 () = tokio::time::sleep_until(self.shared.started + PROBATION) => {}

@@ -72,17 +72,17 @@ impl Dialer {
         needed: impl AsyncFn(&Link) -> Result<T, Fault>,
     ) -> Result<(Link, T), Fault> {
         let mut turn = Turn::default();
-        let mut faults = Vec::new();
+        let mut first = None;
         for _ in &self.settings.urls {
             let (reached, link) = self.connect(turn).await?;
             match needed(&link).await {
                 Ok(done) => return Ok((link, done)),
-                Err(fault) => faults.push(fault),
+                Err(fault) => first = first.or(Some(fault)),
             }
             link.close().await;
             turn = reached.next();
         }
-        Err(faults.swap_remove(0))
+        Err(first.expect("there is a URL, and its node did not do"))
     }
 
     /// Tries one URL, its addresses in order from the one of this number on.
@@ -91,8 +91,7 @@ impl Dialer {
         let uri = self.uri(secret.expose_secret())?;
         let until = Instant::now() + CONNECT_TIMEOUT;
         let mut addresses = addresses(&uri).await?;
-        let first = first % addresses.len();
-        addresses.rotate_left(first);
+        begin_with(&mut addresses, first);
         let reached = self.reach(&uri, addresses, until).await;
         if reached.as_ref().is_err_and(Fault::is_refused_login) {
             url.refresh_after_refusal();
@@ -166,6 +165,11 @@ impl Dialer {
         };
         Ok(OwnedTLSConfig { identity, cert_chain: ca })
     }
+}
+
+/// Puts the address of this number first, counted round and round; there is one at least.
+fn begin_with(addresses: &mut VecDeque<SocketAddr>, number: usize) {
+    addresses.rotate_left(number % addresses.len());
 }
 
 /// Host and port, for people.
@@ -261,6 +265,7 @@ pub(super) fn is_refusal(error: &lapin::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
 
@@ -319,6 +324,29 @@ mod tests {
         assert_eq!(&first, b"AMQP");
         let fault = reaching.await.unwrap().expect_err("both are silent").to_string();
         assert_eq!(fault.matches("no answer from rabbit.example:5672 (127.0.0.1) in").count(), 2);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn nodes_take_turns_and_after_a_round_of_them_the_addresses_of_each() {
+        let listen = || TcpListener::bind("127.0.0.1:0");
+        let (first, second) = (listen().await.unwrap(), listen().await.unwrap());
+        let urls = [&first, &second]
+            .map(|of| of.local_addr().unwrap())
+            .map(|at| Secret::fixed(format!("amqp://{at}")));
+        let broker = config::Broker { urls: urls.into(), ..settings() };
+        for (turn, asked, left_alone) in
+            [(0, &first, &second), (1, &second, &first), (2, &first, &second)]
+        {
+            let dialer = Dialer::new(&broker, "test");
+            let dialling = tokio::spawn(async move { dialer.connect(Turn(turn)).await.map(drop) });
+            asked.accept().await.expect("its turn");
+            assert!(left_alone.accept().now_or_never().is_none(), "turn {turn}");
+            dialling.abort();
+        }
+        let mut addresses: VecDeque<SocketAddr> =
+            [1, 2, 3].map(|port| ([127, 0, 0, 1], port).into()).into();
+        begin_with(&mut addresses, 4);
+        assert_eq!(addresses.iter().map(SocketAddr::port).collect::<Vec<_>>(), [2, 3, 1]);
     }
 
     #[tokio::test]
