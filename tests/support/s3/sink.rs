@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -41,6 +41,8 @@ pub enum Refusal {
 struct Taken {
     /// Path → bytes.
     objects: Mutex<HashMap<String, u64>>,
+    /// Path → bytes of the parts of an upload that is not complete: nobody sees them yet.
+    uploads: Mutex<HashMap<String, u64>>,
     verify: bool,
     /// Of every hundred PUTs each refuses one.
     refusals: &'static [Refusal],
@@ -61,8 +63,8 @@ impl Sink {
     async fn start_with(verify: bool, refusals: &'static [Refusal]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
-        let (objects, puts) = (Mutex::default(), AtomicUsize::default());
-        let taken = Arc::new(Taken { objects, verify, refusals, puts });
+        let (objects, uploads, puts) = (Mutex::default(), Mutex::default(), AtomicUsize::default());
+        let taken = Arc::new(Taken { objects, uploads, verify, refusals, puts });
         tokio::spawn(accept(listener, Arc::clone(&taken)));
         Self { endpoint: format!("http://{address}"), taken }
     }
@@ -73,7 +75,7 @@ impl Sink {
 
     /// How many objects there are, and their bytes; forgets them.
     pub fn take(&self) -> (usize, u64) {
-        let objects = std::mem::take(&mut *self.taken.objects());
+        let objects = std::mem::take(&mut *held(&self.taken.objects));
         (objects.len(), objects.values().sum())
     }
 }
@@ -98,10 +100,6 @@ async fn connection(stream: TcpStream, taken: Arc<Taken>) {
 }
 
 impl Taken {
-    fn objects(&self) -> std::sync::MutexGuard<'_, HashMap<String, u64>> {
-        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// An error closes the connection.
     async fn answer(&self, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
         let path = request.uri().path().to_owned();
@@ -109,7 +107,6 @@ impl Taken {
         let method = request.method().clone();
         let conditional = request.headers().contains_key(IF_NONE_MATCH);
         let bytes = self.drain(request).await?;
-        let part = query.contains("partNumber=");
         let refusal = if method == Method::PUT { self.refusal() } else { None };
         match refusal {
             None => {}
@@ -121,31 +118,47 @@ impl Taken {
             Some(Refusal::Hang) => std::future::pending().await,
         }
         Ok(match method {
-            Method::PUT => {
-                let mut objects = self.objects();
-                if conditional && objects.contains_key(&path) {
-                    let refusal = "<Error><Code>PreconditionFailed</Code></Error>";
-                    return Ok(done(response().status(StatusCode::PRECONDITION_FAILED), refusal));
-                }
-                let size = objects.entry(path).or_default();
-                *size = if part { *size + bytes } else { bytes };
-                drop(objects);
+            Method::PUT if query.contains("partNumber=") => {
+                *held(&self.uploads).entry(path).or_default() += bytes;
                 done(response().header(ETAG, "\"sink\""), "")
             }
-            Method::POST if query.contains("uploadId=") => done(
-                response(),
-                "<CompleteMultipartUploadResult><ETag>\"sink\"</ETag></CompleteMultipartUploadResult>",
-            ),
+            Method::PUT => self.create(path, bytes, conditional, ""),
+            Method::POST if query.contains("uploadId=") => {
+                let bytes = held(&self.uploads).remove(&path).unwrap_or_default();
+                self.create(
+                    path,
+                    bytes,
+                    conditional,
+                    "<CompleteMultipartUploadResult><ETag>\"sink\"</ETag></CompleteMultipartUploadResult>",
+                )
+            }
             Method::POST => done(
                 response(),
                 "<InitiateMultipartUploadResult><UploadId>sink</UploadId></InitiateMultipartUploadResult>",
             ),
-            Method::HEAD => match self.objects().get(&path) {
+            Method::HEAD => match held(&self.objects).get(&path) {
                 Some(size) => done(response().header(CONTENT_LENGTH, *size), ""),
                 None => done(response().status(StatusCode::NOT_FOUND), ""),
             },
             _ => done(response().status(StatusCode::NOT_IMPLEMENTED), ""),
         })
+    }
+
+    /// From now on it is there, unless it was and must not have been.
+    fn create(
+        &self,
+        path: String,
+        bytes: u64,
+        conditional: bool,
+        answer: &'static str,
+    ) -> Response<Full<Bytes>> {
+        let mut objects = held(&self.objects);
+        if conditional && objects.contains_key(&path) {
+            let refusal = "<Error><Code>PreconditionFailed</Code></Error>";
+            return done(response().status(StatusCode::PRECONDITION_FAILED), refusal);
+        }
+        objects.insert(path, bytes);
+        done(response().header(ETAG, "\"sink\""), answer)
     }
 
     fn refusal(&self) -> Option<Refusal> {
@@ -174,6 +187,10 @@ impl Taken {
         }
         Ok(bytes)
     }
+}
+
+fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn response() -> hyper::http::response::Builder {
