@@ -15,6 +15,9 @@ pub struct Finding {
     /// What to do about it, with the key to change where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
+    /// What to run for it, a command each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<String>,
 }
 
 /// How it went.
@@ -31,7 +34,8 @@ pub enum Verdict {
 
 impl Finding {
     pub fn well(check: &'static str, seen: impl Into<String>) -> Self {
-        Self { check, verdict: Verdict::Well, seen: seen.into(), advice: None }
+        let seen = seen.into();
+        Self { check, verdict: Verdict::Well, seen, advice: None, commands: Vec::new() }
     }
 
     pub fn note(check: &'static str, seen: impl Into<String>, advice: impl Into<String>) -> Self {
@@ -40,6 +44,11 @@ impl Finding {
 
     pub fn failed(check: &'static str, seen: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { verdict: Verdict::Failed, advice: Some(advice.into()), ..Self::well(check, seen) }
+    }
+
+    /// The same, with what to run.
+    pub fn running(self, commands: Vec<String>) -> Self {
+        Self { commands, ..self }
     }
 
     pub fn skipped(check: &'static str, why: impl Into<String>) -> Self {

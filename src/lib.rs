@@ -25,4 +25,5 @@ pub mod identifiers;
 pub mod lifecycle;
 pub mod logging;
 pub mod machine;
+pub mod shell;
 pub mod trust;

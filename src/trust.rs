@@ -237,6 +237,30 @@ fn explained(error: Error) -> Error {
     }
 }
 
+/// Whether what a failed connection says is that the other side does not speak TLS at all.
+pub fn is_no_tls(said: &str) -> bool {
+    said.contains("InvalidContentType")
+}
+
+/// What to do about a certificate that is refused, if `said` is about one. `address` is the key that
+/// names the server, `ca_file` the one that names CAs.
+pub fn advice(said: &str, address: &str, ca_file: &str) -> Option<String> {
+    if !said.contains("certificate") {
+        return None;
+    }
+    Some(if said.contains("not valid for name") {
+        format!("ask by the name that the certificate is for ({address})")
+    } else if said.contains("expired") || said.contains("not valid yet") {
+        "have the certificate renewed; and check the clock of this machine".to_owned()
+    } else if said.contains("CA:TRUE") || said.contains("CaUsedAsEndEntity") {
+        format!(
+            "put this very certificate into {ca_file} (PEM), or have its CA issue one for the server"
+        )
+    } else {
+        format!("name the CA that signed it in {ca_file} (PEM)")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,17 +12,13 @@ use lapin::{BasicProperties, Channel, ErrorKind};
 
 use super::connection::{Fault, Link, rpc};
 use super::dial::Dialer;
-use super::topology::{Plan, Topology};
+use super::door::Door;
+use super::topology::{Differing, Grade, Plan, Topology};
 use crate::config;
 use crate::finding::Finding;
 
-/// What to change where the broker does not know us.
-const WHO: &str = "correct user, password or virtual host of broker.url, or make them: \
-                   `rabbitmqctl add_user`, `rabbitmqctl set_permissions`";
-/// What to change where there is no broker.
-const WHERE: &str = "check host and port of broker.url, that the broker runs, and broker.ca_file \
-                     where it is amqps";
-
+const LOGIN: &str = "login";
+const SECRECY: &str = "secrecy";
 const TOPOLOGY: &str = "topology";
 const CONSUME: &str = "may consume";
 const PUBLISH: &str = "may publish";
@@ -37,14 +33,15 @@ pub async fn check(settings: &config::Broker, delays: &[Duration]) -> Vec<Findin
         match dialer.dial(url, 0).await {
             Ok(link) => {
                 let seen = format!("{} takes our user", link.place());
-                findings.push(Finding::well("login", seen));
+                findings.push(Finding::well(LOGIN, seen));
                 first.get_or_insert(link);
             }
             Err(fault) => {
-                let advice = if fault.is_refused_login() { WHO } else { WHERE };
-                findings.push(Finding::failed("login", fault.to_string(), advice));
+                let advice = fault.advice().unwrap_or("correct [broker]");
+                findings.push(Finding::failed(LOGIN, fault.why(), advice));
             }
         }
+        findings.extend(dialer.door(url).ok().and_then(|door| secrecy(&door)));
     }
     let Some(link) = first else {
         for check in [TOPOLOGY, CONSUME, PUBLISH] {
@@ -61,11 +58,12 @@ pub async fn check(settings: &config::Broker, delays: &[Duration]) -> Vec<Findin
     let consumed = [plan.names.jobs.clone(), plan.names.bulk.clone(), plan.names.suspect.clone()];
     let written = plan.exchanges_written_to();
     let topology = Topology::new(plan, settings.declare);
-    let there = look(&topology, &link, &mut findings).await;
+    let grant = link.door().grant(settings);
+    let there = look(&topology, &link, &grant, &mut findings).await;
     if there {
         for queue in consumed {
             let seen = may_consume(&link, &queue).await;
-            findings.push(permitted(CONSUME, seen, &format!("queue {queue}"), "read"));
+            findings.push(permitted(CONSUME, seen, &format!("queue {queue}"), "read", &grant));
         }
         for exchange in written {
             let what = match exchange.as_str() {
@@ -73,7 +71,7 @@ pub async fn check(settings: &config::Broker, delays: &[Duration]) -> Vec<Findin
                 name => format!("exchange {name}"),
             };
             let seen = may_publish(&link, &exchange).await;
-            findings.push(permitted(PUBLISH, seen, &what, "write"));
+            findings.push(permitted(PUBLISH, seen, &what, "write", &grant));
         }
     } else {
         findings.push(Finding::skipped(CONSUME, "without the queues"));
@@ -83,33 +81,38 @@ pub async fn check(settings: &config::Broker, delays: &[Duration]) -> Vec<Findin
     findings
 }
 
+/// What is sent in the clear.
+fn secrecy(door: &Door) -> Option<Finding> {
+    door.is_plain().then(|| {
+        let seen = format!("{} is asked without TLS: {PLAIN}", door.place());
+        Finding::note(SECRECY, seen, "use amqps:// in broker.url")
+    })
+}
+
+const PLAIN: &str = "password and messages can be read on their way";
+
 /// Whether everything that is consumed and written to is there.
-async fn look(topology: &Topology, link: &Link, findings: &mut Vec<Finding>) -> bool {
-    let ensured = topology.ensure(link).await;
-    if let Err(fault) = ensured {
-        let advice = match topology.declares() {
-            true => {
-                "grant the user the permission to configure and bind what is named, or have \
-                     it declared and set broker.declare = false"
-            }
-            // RabbitMQ 4.3 lets nobody look who may do nothing with it.
-            false => {
-                "run the commands, or set broker.declare = true; where access is refused, grant \
-                     the user of broker.url a permission for what is named"
-            }
-        };
-        findings.push(Finding::failed(TOPOLOGY, fault.to_string(), advice));
-        return false;
-    }
+async fn look(topology: &Topology, link: &Link, grant: &str, findings: &mut Vec<Finding>) -> bool {
+    let seen = topology.see(link).await;
     let differing = topology.differing();
-    if differing.is_empty() {
+    if let Err(fault) = &seen {
+        let granting = format!(
+            "let the user of broker.url configure and bind what is named (`{grant}`), or have it \
+             declared and set broker.declare = false"
+        );
+        let advice = fault.advice().map_or(granting, str::to_owned);
+        let finding = Finding::failed(TOPOLOGY, fault.why(), advice);
+        findings.push(finding.running(fault.commands().to_vec()));
+    } else if differing.is_empty() {
         findings.push(Finding::well(TOPOLOGY, "exchanges, queues and bindings are there"));
     }
-    for seen in differing {
-        let advice = "it is used as it is; delete it while it is empty to have it declared anew";
-        findings.push(Finding::note(TOPOLOGY, seen, advice));
+    for Differing { grade, seen, advice, .. } in differing {
+        findings.push(match grade {
+            Grade::Bends => Finding::note(TOPOLOGY, seen, advice),
+            Grade::Loses | Grade::Unusable => Finding::failed(TOPOLOGY, seen, advice),
+        });
     }
-    true
+    seen.is_ok()
 }
 
 fn permitted(
@@ -117,13 +120,13 @@ fn permitted(
     answer: Result<(), Fault>,
     what: &str,
     permission: &str,
+    grant: &str,
 ) -> Finding {
     match answer {
         Ok(()) => Finding::well(check, what),
         Err(fault) => {
             let advice = format!(
-                "grant the user of broker.url the {permission} permission for {what} \
-                 (`rabbitmqctl set_permissions`)"
+                "grant the user of broker.url the {permission} permission for {what}: `{grant}`"
             );
             Finding::failed(check, format!("{what}: {fault}"), advice)
         }

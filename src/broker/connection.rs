@@ -14,6 +14,7 @@ use futures_util::stream::BoxStream;
 use lapin::{Channel, Connection, ErrorKind, Event};
 use tokio::time::timeout;
 
+use super::door::Door;
 use super::guard::{Flaws, Marks};
 
 /// The answer to one AMQP method; a quorum queue's first declaration on a busy broker takes seconds.
@@ -31,6 +32,8 @@ const BACKOFF_CAP: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Fault {
     why: String,
+    /// What to do about it, where that is known.
+    remedy: Option<Box<Remedy>>,
     cause: Option<lapin::Error>,
     /// The broker is there and does not let us in.
     login_refused: bool,
@@ -38,9 +41,18 @@ pub(super) struct Fault {
     elsewhere: bool,
 }
 
+/// What to do about a fault.
+#[derive(Debug)]
+pub(super) struct Remedy {
+    pub advice: String,
+    /// What to run, a command each, for those who can show lines.
+    pub commands: Vec<String>,
+}
+
 impl Fault {
     pub(super) fn new(why: impl Into<String>) -> Self {
-        Self { why: why.into(), cause: None, login_refused: false, elsewhere: false }
+        let why = why.into();
+        Self { why, remedy: None, cause: None, login_refused: false, elsewhere: false }
     }
 
     pub(super) fn of(what: &str, cause: lapin::Error) -> Self {
@@ -50,6 +62,45 @@ impl Fault {
 
     pub(super) fn refused_login(why: impl Into<String>) -> Self {
         Self { login_refused: true, ..Self::new(why) }
+    }
+
+    /// The same, with what to do about it.
+    pub(super) fn advising(self, advice: impl Into<String>) -> Self {
+        self.with(Remedy { advice: advice.into(), commands: Vec::new() })
+    }
+
+    /// The same, with what to run.
+    pub(super) fn with(self, remedy: Remedy) -> Self {
+        Self { remedy: Some(Box::new(remedy)), ..self }
+    }
+
+    pub(super) fn commands(&self) -> &[String] {
+        self.remedy.as_ref().map_or(&[], |remedy| &remedy.commands)
+    }
+
+    /// What was met, without what to do about it.
+    pub(super) fn why(&self) -> &str {
+        &self.why
+    }
+
+    pub(super) fn advice(&self) -> Option<&str> {
+        self.remedy.as_ref().map(|remedy| remedy.advice.as_str())
+    }
+
+    /// What several tries have met, each once.
+    pub(super) fn of_all(faults: &[Self]) -> Self {
+        let each = |of: fn(&Self) -> Option<&str>| {
+            let mut seen: Vec<&str> = Vec::new();
+            for text in faults.iter().filter_map(of) {
+                if !seen.contains(&text) {
+                    seen.push(text);
+                }
+            }
+            seen.join("; ")
+        };
+        let why = Self::new(each(|fault| Some(fault.why())));
+        let advice = each(Self::advice);
+        if advice.is_empty() { why } else { why.advising(advice) }
     }
 
     /// The node that this was met on takes connections and does not do its work, as one does that
@@ -73,7 +124,11 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.why)
+        f.write_str(&self.why)?;
+        match self.advice() {
+            Some(advice) => write!(f, "; {advice}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -96,8 +151,9 @@ pub(super) struct Link {
     connection: Connection,
     socket: Socket,
     marks: Arc<Marks>,
-    /// Host and port, for people.
+    /// Host, port, and the address where there are several, for people.
     place: String,
+    door: Door,
 }
 
 impl Link {
@@ -106,12 +162,18 @@ impl Link {
         socket: Socket,
         marks: Arc<Marks>,
         place: String,
+        door: Door,
     ) -> Self {
-        Self { connection, socket, marks, place }
+        Self { connection, socket, marks, place, door }
     }
 
     pub(super) fn place(&self) -> &str {
         &self.place
+    }
+
+    /// Where it leads, and as whom.
+    pub(super) fn door(&self) -> &Door {
+        &self.door
     }
 
     /// Resolves when the connection is lost, with what lapin or the broker said.
@@ -205,7 +267,10 @@ impl Socket {
 /// The error without lapin's own preamble; it holds what the broker or the system said.
 pub(super) fn describe(error: &lapin::Error) -> String {
     match error.kind() {
-        ErrorKind::ProtocolError(error) => error.get_message().to_string(),
+        // More is said after it.
+        ErrorKind::ProtocolError(error) => {
+            error.get_message().as_str().trim_end_matches('.').to_owned()
+        }
         ErrorKind::IOError(error) => error.to_string(),
         _ => error.to_string(),
     }

@@ -114,11 +114,13 @@ pub(super) async fn session(
         });
     }
     let mut vain = 0;
+    let mut telling = std::pin::pin!(tell(shared, link));
     loop {
         let ended = tokio::select! {
             biased;
             fault = &mut lost => return Err(fault),
             ended = tasks.join_next() => ended,
+            _never = &mut telling => continue,
         };
         let (mut tap, fault) = match ended {
             None => return Ok(()),
@@ -144,6 +146,19 @@ pub(super) async fn session(
             let ended = tap.again().await;
             (tap, ended)
         });
+    }
+}
+
+/// Says in the log whenever all is well again: a warning is not to be its last word. Never ends.
+async fn tell(shared: &Shared, link: &Link) {
+    let names = shared.topology.names();
+    let [jobs, bulk, suspect] = QUEUES.map(|queue| queue.of(names));
+    let mut status = shared.board.subscribe();
+    loop {
+        // Neither fails: the board lives as long as `shared`.
+        let _ = status.wait_for(|status| status.reason.is_none()).await;
+        tracing::info!("consuming {jobs}, {bulk}, {suspect} on {}", link.door());
+        let _ = status.wait_for(|status| status.reason.is_some()).await;
     }
 }
 

@@ -64,7 +64,11 @@ impl DeadQueue {
     pub async fn walk(&self) -> Result<Option<Walk>, DeadError> {
         let reached = self.dialer.connect_where(async |link: &Link| self.lock(link).await).await;
         let (link, asking) = reached.map_err(|fault| {
-            DeadError(format!("broker: {fault}; check broker.url, and that RabbitMQ runs"))
+            let fault = match fault.advice() {
+                Some(_) => fault,
+                None => fault.advising("check broker.url, and that RabbitMQ runs"),
+            };
+            DeadError(format!("broker: {fault}"))
         })?;
         let Some(mut asking) = asking else {
             link.close().await;

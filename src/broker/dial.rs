@@ -9,17 +9,18 @@ use std::time::Duration;
 
 use async_rs::Tokio;
 use async_rs::traits::Reactor;
-use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::tcp::{AsyncTcpStream, OwnedIdentity, OwnedTLSConfig};
 use lapin::uri::{AMQPScheme, AMQPUri};
-use lapin::{Connection, ConnectionProperties, ErrorKind};
+use lapin::{Connection, ConnectionProperties};
 use secrecy::ExposeSecret;
 use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout};
 
-use super::connection::{Fault, Link, Socket, describe};
+use super::connection::{Fault, Link, Socket};
+use super::door::Door;
 use super::guard::{Guarded, Marks};
 use super::kit::kit;
+use super::refused;
 use crate::config;
 
 /// Name look-up, TCP, TLS and AMQP handshake with one host.
@@ -60,10 +61,15 @@ impl Dialer {
             let (round, at) = (turn / urls.len(), turn % urls.len());
             match self.dial(&urls[at], round).await {
                 Ok(link) => return Ok((Turn(turn), link)),
-                Err(fault) => faults.push(fault.to_string()),
+                Err(fault) => faults.push(fault),
             }
         }
-        Err(Fault::new(faults.join("; ")))
+        Err(Fault::of_all(&faults))
+    }
+
+    /// Where one URL leads; nothing is asked of it.
+    pub(super) fn door(&self, url: &config::Secret) -> Result<Door, Fault> {
+        self.read(url).map(|uri| Door::of(&uri))
     }
 
     /// A connection to a node that does what is `needed`, each being tried once; and what came of it.
@@ -87,8 +93,7 @@ impl Dialer {
 
     /// Tries one URL, its addresses in order from the one of this number on.
     pub(super) async fn dial(&self, url: &config::Secret, first: usize) -> Result<Link, Fault> {
-        let secret = url.read().map_err(|error| Fault::new(format!("broker.url: {error}")))?;
-        let uri = self.uri(secret.expose_secret())?;
+        let uri = self.read(url)?;
         let until = Instant::now() + CONNECT_TIMEOUT;
         let mut addresses = addresses(&uri).await?;
         begin_with(&mut addresses, first);
@@ -99,6 +104,11 @@ impl Dialer {
         reached
     }
 
+    fn read(&self, url: &config::Secret) -> Result<AMQPUri, Fault> {
+        let secret = url.read().map_err(|error| Fault::new(format!("broker.url: {error}")))?;
+        self.uri(secret.expose_secret())
+    }
+
     /// Tries the addresses of one host in turn; they share the time.
     async fn reach(
         &self,
@@ -107,20 +117,22 @@ impl Dialer {
         until: Instant,
     ) -> Result<Link, Fault> {
         let tls = self.tls(uri)?;
+        let door = Door::of(uri);
         let several = addresses.len() > 1;
         let mut faults = Vec::new();
         while let Some(address) = addresses.pop_front() {
             let left = until.saturating_duration_since(Instant::now());
             let share = left.div_f64(addresses.len() as f64 + 1.0);
-            let place =
-                if several { format!("{} ({})", place(uri), address.ip()) } else { place(uri) };
-            let attempt = Attempt { uri: uri.clone(), address, tls: tls.clone(), place, share };
-            match attempt.make(self.name).await {
-                Err(fault) if !fault.is_refused_login() => faults.push(fault.to_string()),
+            let place = door.place();
+            let place = if several { format!("{place} ({})", address.ip()) } else { place };
+            let (uri, tls, door) = (uri.clone(), tls.clone(), door.clone());
+            let attempt = Attempt { uri, address, tls, place, door, share };
+            match attempt.make(self.name, &self.settings).await {
+                Err(fault) if !fault.is_refused_login() => faults.push(fault),
                 decided => return decided,
             }
         }
-        Err(Fault::new(faults.join("; ")))
+        Err(Fault::of_all(&faults))
     }
 
     /// The parser's own error would show the password, and it takes an IPv6 host for none.
@@ -172,14 +184,13 @@ fn begin_with(addresses: &mut VecDeque<SocketAddr>, number: usize) {
     addresses.rotate_left(number % addresses.len());
 }
 
-/// Host and port, for people.
-fn place(uri: &AMQPUri) -> String {
-    format!("{}:{}", uri.authority.host, uri.authority.port)
-}
-
 /// The addresses of the host, in the order of the system.
 async fn addresses(uri: &AMQPUri) -> Result<VecDeque<SocketAddr>, Fault> {
-    let failed = |why: &str| Fault::new(format!("cannot find {}: {why}", place(uri)));
+    let failed = |why: &str| {
+        let place = Door::of(uri).place();
+        Fault::new(format!("cannot find {place}: {why}"))
+            .advising("correct the host of broker.url, or the name service of this machine")
+    };
     let host = (uri.authority.host.as_str(), uri.authority.port);
     let found = timeout(CONNECT_TIMEOUT, lookup_host(host)).await;
     let found = found.map_err(|_| failed(&format!("no answer in {CONNECT_TIMEOUT:?}")))?;
@@ -194,34 +205,26 @@ struct Attempt {
     tls: OwnedTLSConfig,
     /// Of this attempt, for people.
     place: String,
+    door: Door,
     share: Duration,
 }
 
 impl Attempt {
-    async fn make(self, name: &str) -> Result<Link, Fault> {
-        let Self { place, share, .. } = &self;
-        let (place, share) = (place.clone(), *share);
-        let (socket, marks) = (Socket::default(), Arc::default());
+    async fn make(self, name: &str, settings: &config::Broker) -> Result<Link, Fault> {
+        let Self { place, door, share, .. } = &self;
+        let (place, door, share) = (place.clone(), door.clone(), *share);
+        let (socket, marks) = (Socket::default(), Arc::<Marks>::default());
         let opened = timeout(share, self.open(name, socket.clone(), Arc::clone(&marks))).await;
         let error = match opened {
-            Ok(Ok(connection)) => return Ok(Link::new(connection, socket, marks, place)),
+            Ok(Ok(connection)) => return Ok(Link::new(connection, socket, marks, place, door)),
             Ok(Err(error)) => error,
             Err(_) => {
                 socket.cut();
-                return Err(Fault::new(format!("no answer from {place} in {share:.0?}")));
+                return Err(refused::silent(format!("no answer from {place} in {share:.0?}")));
             }
         };
         socket.cut();
-        if is_refusal(&error) {
-            let why = format!("login refused by {place}: {}", describe(&error));
-            return Err(Fault::refused_login(why));
-        }
-        Err(Fault::new(match error.kind() {
-            ErrorKind::IOError(io) if io.kind() == std::io::ErrorKind::ConnectionRefused => {
-                format!("connection refused by {place}")
-            }
-            _ => format!("cannot connect to {place}: {}", describe(&error)),
-        }))
+        Err(refused::fault(&error, marks.foreign(), &place, &door, settings))
     }
 
     async fn open(
@@ -255,12 +258,6 @@ impl Attempt {
         };
         Connection::connector(uri, runtime, connect, properties).await
     }
-}
-
-/// The broker does not let this user do it.
-pub(super) fn is_refusal(error: &lapin::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ProtocolError(error)
-        if matches!(error.kind(), AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)))
 }
 
 #[cfg(test)]

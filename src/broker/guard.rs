@@ -34,6 +34,7 @@ const STEP: usize = 16 * 1024;
 pub struct Guarded<S> {
     stream: S,
     mender: Mender,
+    marks: Arc<Marks>,
     /// A frame that is kept back: until it has come whole, then until it is handed on.
     held: Vec<u8>,
     /// How much of `held` is handed on; `None` while it has not come whole.
@@ -56,7 +57,8 @@ impl<S> Guarded<S> {
     pub fn new(stream: S, frame_max: usize, marks: Arc<Marks>) -> Self {
         Self {
             stream,
-            mender: Mender::new(frame_max, marks),
+            mender: Mender::new(frame_max, Arc::clone(&marks)),
+            marks,
             held: Vec::new(),
             handed: None,
             ahead: Ahead::Pass(0),
@@ -83,7 +85,10 @@ impl<S> Guarded<S> {
             }
             let Some(head) = Head::of(rest) else { break };
             match head.kind {
-                Kind::Foreign => self.ahead = Ahead::Foreign,
+                Kind::Foreign => {
+                    self.marks.hear(rest);
+                    self.ahead = Ahead::Foreign;
+                }
                 Kind::Passing => self.ahead = Ahead::Pass(head.length),
                 Kind::Method | Kind::Header => {
                     let Some(frame) = rest.get_mut(..head.length) else { break };
@@ -113,7 +118,10 @@ impl<S> Guarded<S> {
     fn judge_held(&mut self) {
         let Some(head) = Head::of(&self.held) else { return };
         match head.kind {
-            Kind::Foreign => self.ahead = Ahead::Foreign,
+            Kind::Foreign => {
+                self.marks.hear(&self.held);
+                self.ahead = Ahead::Foreign;
+            }
             Kind::Passing => self.ahead = Ahead::Pass(head.length - self.held.len()),
             Kind::Method | Kind::Header => {
                 if head.length > KEPT {

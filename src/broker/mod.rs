@@ -11,6 +11,7 @@ mod consumer;
 mod copy;
 mod dead;
 mod dial;
+mod door;
 mod epoch;
 pub mod guard;
 mod headers;
@@ -18,6 +19,7 @@ mod kit;
 mod lanes;
 mod moment;
 mod publisher;
+mod refused;
 mod requests;
 mod settle;
 mod state;
@@ -48,6 +50,34 @@ pub use requests::{RequestError, Requests};
 pub use settle::{Delivery, Disposition, Settled};
 pub use state::State;
 pub use status::Status;
+pub use topology::Admin;
+
+/// What `broker.declare = true` would make, for others to make it; nothing is asked of the broker.
+pub struct Blueprint {
+    plan: Plan,
+    vhost: String,
+}
+
+impl Blueprint {
+    /// # Errors
+    /// Why the URL, which names the virtual host, cannot be read.
+    pub fn new(settings: &config::Broker, delays: &[Duration]) -> Result<Self, String> {
+        let url = settings.urls.first().expect("there is a URL");
+        let door = Dialer::new(settings, "callvault topology").door(url);
+        let door = door.map_err(|fault| fault.to_string())?;
+        Ok(Self { plan: Plan::new(settings, delays), vhost: door.vhost })
+    }
+
+    /// A command a line, in an order in which they can be run.
+    pub fn commands(&self, admin: Admin) -> Vec<String> {
+        self.plan.commands(&self.vhost, admin)
+    }
+
+    /// What RabbitMQ imports.
+    pub fn definitions(&self) -> serde_json::Value {
+        self.plan.definitions(&self.vhost)
+    }
+}
 
 /// The orderly end of everything; after it the sockets are cut.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);

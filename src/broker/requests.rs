@@ -12,8 +12,9 @@ use tokio::time::{Instant, timeout};
 
 use super::connection::{Backoff, Fault, Link};
 use super::copy::PERSISTENT;
-use super::dial::{Dialer, is_refusal};
+use super::dial::Dialer;
 use super::publisher::{Answer, Message, Publisher, Route, short};
+use super::refused::is_refusal;
 use super::status::{Board, Wish};
 use super::topology::{Plan, Topology};
 use super::{Lanes, SHUTDOWN_TIMEOUT, Shared, supervise_publishing};
@@ -26,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Why a request is not with the broker.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RequestError {
-    #[error("cannot work with the broker: {0}; mend that, or [broker] in the configuration")]
+    #[error("cannot work with the broker: {0}")]
     Broker(String),
     #[error(
         "no queue takes {key:?} from the exchange {exchange}: have a worker declare its queues \
@@ -132,5 +133,9 @@ impl Requests {
 }
 
 fn broken(fault: Fault) -> RequestError {
+    let fault = match fault.advice() {
+        Some(_) => fault,
+        None => fault.advising("mend that, or [broker] in the configuration"),
+    };
     RequestError::Broker(fault.to_string())
 }

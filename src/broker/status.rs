@@ -76,6 +76,9 @@ impl fmt::Display for Side {
     }
 }
 
+/// Nothing is known yet.
+const STARTING: &str = "no connection yet";
+
 /// Where the parts write how they are.
 pub(super) struct Board(watch::Sender<Status>);
 
@@ -86,7 +89,7 @@ impl Board {
             consuming: false,
             paused: None,
             blocked: false,
-            reason: Some("connecting".to_owned()),
+            reason: Some(STARTING.to_owned()),
             reconnects: 0,
             wish: Wish::Consume,
             why_paused: String::new(),
@@ -212,10 +215,7 @@ impl Status {
                 seen.push(fault);
             }
         }
-        if seen.is_empty() {
-            return Some("connecting".to_owned());
-        }
-        Some(format!("connecting: {}", seen.join("; ")))
+        Some(if seen.is_empty() { STARTING.to_owned() } else { seen.join("; ") })
     }
 }
 
@@ -245,10 +245,7 @@ mod tests {
         consume_all(&board, Consumer::Idle);
         assert!(board.down(Side::Consume, "connection refused by host:5672".into()));
         assert!(!board.down(Side::Consume, "connection refused by host:5672".into()), "no news");
-        assert_eq!(
-            status.borrow().reason.as_deref(),
-            Some("connecting: connection refused by host:5672")
-        );
+        assert_eq!(status.borrow().reason.as_deref(), Some("connection refused by host:5672"));
         board.up(Side::Consume);
         assert_eq!(status.borrow().reconnects, 1);
     }
@@ -265,7 +262,7 @@ mod tests {
         board.down(Side::Publish, "connection lost".into());
         assert!(status.borrow().takes_nothing());
         assert!(status.borrow().consuming && !status.borrow().connected);
-        assert_eq!(status.borrow().reason.as_deref(), Some("connecting: connection lost"));
+        assert_eq!(status.borrow().reason.as_deref(), Some("connection lost"));
     }
 
     #[test]

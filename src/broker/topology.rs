@@ -2,10 +2,12 @@
 //!
 //! It must not know deliveries.
 
+mod differing;
+mod made;
 mod plan;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
@@ -13,21 +15,27 @@ use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::FieldTable;
 use lapin::{Channel, ErrorKind};
 
+pub(super) use differing::{Differing, Grade};
+pub use made::Admin;
 pub(super) use plan::{Item, Names, Plan, passage};
 
 use super::connection::{Fault, Link, rpc};
+use differing::Difference;
+
+/// Arguments that a queue may have, and a few more than that.
+const MOST_ARGUMENTS: usize = 24;
 
 /// Makes sure that the topology is there; remembers what it has warned of.
 pub(super) struct Topology {
     plan: Plan,
     declare: bool,
-    /// What differs, and what the broker says of it.
-    warned: Mutex<BTreeMap<String, String>>,
+    /// What differs, by item, with what the broker said of it first.
+    differing: Mutex<BTreeMap<String, (String, Differing)>>,
 }
 
 impl Topology {
     pub(super) fn new(plan: Plan, declare: bool) -> Self {
-        Self { plan, declare, warned: Mutex::default() }
+        Self { plan, declare, differing: Mutex::default() }
     }
 
     pub(super) fn names(&self) -> &Names {
@@ -45,7 +53,18 @@ impl Topology {
     }
 
     /// Declares everything, or with `declare = false` looks whether it is there.
+    ///
+    /// # Errors
+    /// It is not, or one of the exchanges is of a type with which messages would go astray.
     pub(super) async fn ensure(&self, link: &Link) -> Result<(), Fault> {
+        self.see(link).await?;
+        let unusable = self.differing().into_iter().filter(|it| it.grade == Grade::Unusable);
+        let faults: Vec<_> = unusable.map(|it| Fault::new(it.seen).advising(it.advice)).collect();
+        if faults.is_empty() { Ok(()) } else { Err(Fault::of_all(&faults)) }
+    }
+
+    /// The same, whatever is wrong with what exists: that is in [`Topology::differing`].
+    pub(super) async fn see(&self, link: &Link) -> Result<(), Fault> {
         if self.declare { self.declare_all(link).await } else { self.look(link).await }
     }
 
@@ -53,7 +72,7 @@ impl Topology {
         let mut channel = link.channel().await?;
         for item in &self.plan.items {
             match declare(&channel, item, false).await {
-                Ok(()) => {}
+                Ok(()) => self.is_as_wanted(item),
                 Err(refusal @ Refusal { kind: Kind::Differs, .. }) => {
                     channel = self.use_as_is(link, item, &refusal).await?;
                 }
@@ -74,27 +93,50 @@ impl Topology {
         // The broker closed the channel with its refusal.
         let channel = link.channel().await?;
         declare(&channel, item, true).await.map_err(|refusal| refusal.into_fault(item))?;
-        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        if warned.insert(item.to_string(), refusal.text.clone()).is_none() {
-            tracing::warn!(
-                wanted = %item.wanted(),
-                broker_says = %refusal.text,
-                "{item} exists with other arguments and is used as it is; \
-                 delete it while it is empty to have it declared anew",
-            );
-        }
+        self.note(link, item, refusal).await;
         Ok(channel)
     }
 
-    /// What exists with other arguments than ours, in sentences.
-    pub(super) fn differing(&self) -> Vec<String> {
-        let warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        let sentence = |(item, says)| format!("{item} exists with other arguments: {says}");
-        warned.iter().map(sentence).collect()
+    /// Finds out how the item differs, and warns of it once.
+    async fn note(&self, link: &Link, item: &Item, refusal: &Refusal) {
+        let known =
+            self.lock().get(&item.to_string()).is_some_and(|(said, _)| *said == refusal.text);
+        if known {
+            return;
+        }
+        let differences = differences(link, item, &refusal.text).await;
+        let differing = Differing::new(item, &differences, &refusal.text);
+        let Differing { seen, advice, .. } = &differing;
+        match differing.grade {
+            Grade::Bends => {
+                tracing::warn!(wanted = %item.wanted(), broker_says = %refusal.text, "{seen}; {advice}");
+            }
+            Grade::Loses | Grade::Unusable => {
+                tracing::error!(wanted = %item.wanted(), broker_says = %refusal.text, "{seen}; {advice}");
+            }
+        }
+        self.lock().insert(item.to_string(), (refusal.text.clone(), differing));
     }
 
+    /// Somebody may have made it anew.
+    fn is_as_wanted(&self, item: &Item) {
+        self.lock().remove(&item.to_string());
+    }
+
+    /// What exists otherwise than it would be declared.
+    pub(super) fn differing(&self) -> Vec<Differing> {
+        self.lock().values().map(|(_, differing)| differing.clone()).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (String, Differing)>> {
+        self.differing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is there is declared once more, which changes nothing of it and tells whether it is as
+    /// it should be; where this user may not declare, nobody says.
     async fn look(&self, link: &Link) -> Result<(), Fault> {
         let mut missing = Vec::new();
+        let mut may_ask = true;
         let mut channel = link.channel().await?;
         for item in self.plan.items.iter().filter(|item| item.can_be_looked_up()) {
             match declare(&channel, item, true).await {
@@ -102,13 +144,63 @@ impl Topology {
                 Err(Refusal { kind: Kind::Missing, .. }) => {
                     missing.push(item);
                     channel = link.channel().await?;
+                    continue;
                 }
                 Err(refusal) => return Err(refusal.into_fault(item)),
             }
+            if !may_ask {
+                continue;
+            }
+            match declare(&channel, item, false).await {
+                Ok(()) => self.is_as_wanted(item),
+                Err(refusal) => {
+                    channel = link.channel().await?;
+                    match refusal.kind {
+                        Kind::Differs => self.note(link, item, &refusal).await,
+                        Kind::Missing | Kind::Other => may_ask = false,
+                    }
+                }
+            }
         }
         close(&channel).await;
-        if missing.is_empty() { Ok(()) } else { Err(self.plan.missing(&missing)) }
+        match missing.as_slice() {
+            [] => Ok(()),
+            missing => Err(self.plan.missing(missing, &link.door().vhost)),
+        }
     }
+}
+
+/// How an existing item differs, one argument after the other: the broker tells the next once the
+/// last is declared as it is. Whatever goes wrong meanwhile ends it.
+async fn differences(link: &Link, item: &Item, said: &str) -> Vec<Difference> {
+    let mut found: Vec<Difference> = Vec::new();
+    let mut said = said.to_owned();
+    let mut durable = true;
+    let mut arguments = match item {
+        Item::Queue { arguments, .. } => arguments.clone(),
+        // Of an exchange the first says enough.
+        _ => return Difference::read(&said).into_iter().collect(),
+    };
+    while let Some(next) = Difference::read(&said)
+        && found.len() < MOST_ARGUMENTS
+        && found.iter().all(|known| known.argument != next.argument)
+    {
+        let goes_on = next.take_over(&mut arguments, &mut durable);
+        found.push(next);
+        if !goes_on {
+            break;
+        }
+        let Ok(channel) = link.channel().await else { break };
+        match declare_queue(&channel, item.name(), &arguments, durable).await {
+            Err(Refusal { kind: Kind::Differs, text }) => said = text,
+            Err(_) => break,
+            Ok(()) => {
+                close(&channel).await;
+                break;
+            }
+        }
+    }
+    found
 }
 
 /// Declares one thing.
@@ -134,6 +226,10 @@ enum Kind {
 }
 
 impl Refusal {
+    fn of(fault: Fault) -> Self {
+        Self { kind: kind_of(fault.cause()), text: fault.to_string() }
+    }
+
     fn into_fault(self, item: &Item) -> Fault {
         match self.kind {
             Kind::Missing => Fault::new(format!("topology missing: {item}")),
@@ -167,7 +263,18 @@ async fn declare(channel: &Channel, item: &Item, passive: bool) -> Result<(), Re
             rpc("queue.bind", call).await
         }
     };
-    done.map_err(|fault| Refusal { kind: kind_of(fault.cause()), text: fault.to_string() })
+    done.map_err(Refusal::of)
+}
+
+async fn declare_queue(
+    channel: &Channel,
+    name: &str,
+    arguments: &FieldTable,
+    durable: bool,
+) -> Result<(), Refusal> {
+    let options = QueueDeclareOptions { durable, ..Default::default() };
+    let call = channel.queue_declare(name.into(), options, arguments.clone());
+    rpc("queue.declare", async { call.await.map(drop) }).await.map_err(Refusal::of)
 }
 
 fn kind_of(cause: Option<&lapin::Error>) -> Kind {

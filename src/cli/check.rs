@@ -125,12 +125,14 @@ impl Report {
 
     fn text(&self, part: &Part) -> String {
         let mut text = format!("{}: {}\n", part.part, part.target);
-        for Finding { check, verdict, seen, advice } in &part.findings {
+        for Finding { check, verdict, seen, advice, commands } in &part.findings {
             let mark = self.mark(*verdict);
             text += &format!("  {mark} {check:CHECK$}  {seen}\n");
             if let Some(advice) = advice {
                 text += &format!("  {:7} {:CHECK$}  → {advice}\n", "", "");
             }
+            // At the line's beginning, to be copied as they are.
+            text.extend(commands.iter().map(|command| format!("{command}\n")));
         }
         text.push('\n');
         text

@@ -91,10 +91,18 @@ fn judge(answer: &[u8]) -> Option<Result<String, NotReady>> {
     let status: u16 = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
     let body: serde_json::Value = serde_json::from_str(body).ok()?;
     let state = body["status"].as_str()?;
-    let said = match body["reason"].as_str() {
+    let mut said = match body["reason"].as_str() {
         Some(reason) => format!("{state}: {reason}"),
         None => state.to_owned(),
     };
+    if let Some(warning) = body["warning"].as_str() {
+        said += &format!("\n  warning: {warning}");
+    }
+    for refusal in body["refused"].as_array().into_iter().flatten() {
+        let [target, reason, detail, since] =
+            ["target", "reason", "detail", "since"].map(|key| refusal[key].as_str().unwrap_or("?"));
+        said += &format!("\n  {target} refuses since {since}: {reason}: {detail}");
+    }
     match status {
         200 => Some(Ok(format!("ready: {said}"))),
         503 => Some(Err(NotReady::Says(said))),
@@ -127,6 +135,20 @@ mod tests {
         assert_eq!(error, "not ready: connecting: starting");
         health.set(State::Consuming);
         assert_eq!(probe().await.unwrap(), "ready: consuming");
+
+        let reason = crate::failure::Reason::CCFS_UNAUTHORIZED;
+        health.refused("ccfs:acme", &reason, "the clock is 90 s slow");
+        health.blocked(true);
+        let since = health.refusing()[0].since;
+        let ready = probe().await.unwrap();
+        assert_eq!(
+            ready,
+            format!(
+                "ready: consuming\n  warning: the broker blocks publishers: it is short of memory \
+                 or disk\n  ccfs:acme refuses since {since:.0}: ccfs.unauthorized: the clock is \
+                 90 s slow"
+            )
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod rows;
 mod run;
 mod sign;
 mod spool;
+mod topology;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -106,6 +107,19 @@ enum Command {
     /// the configuration is wrong.
     #[command(after_help = "Example:\n  callvault healthcheck --config callvault.toml")]
     Healthcheck,
+    /// Print what makes the exchanges, queues and bindings that a worker needs.
+    ///
+    /// For brokers on which callvault may not declare (broker.declare = false); asks nothing of the
+    /// broker, and makes nothing. The commands are a line each, for a shell: rabbitmqadmin asks
+    /// localhost as guest, unless its own configuration says otherwise. The definitions are the JSON
+    /// that every RabbitMQ imports. Either makes exactly what broker.declare = true would, in the
+    /// virtual host of broker.url, which has to be there; what is there already stays as it is.
+    #[command(after_help = "Examples:
+  callvault topology --config callvault.toml | sh
+  callvault topology --v2 --config callvault.toml | sh
+  callvault topology --definitions --config callvault.toml > callvault.json
+  rabbitmqctl import_definitions callvault.json")]
+    Topology(topology::Topology),
     /// Look at what failed for good; put it back, or drop it.
     #[command(after_help = "Example:\n  callvault dead list --config callvault.toml")]
     #[command(disable_help_subcommand = true)]
@@ -214,6 +228,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::Healthcheck => {
             say(&format!("{}\n", healthcheck::run(loaded()?.config.http.listen)?))?;
         }
+        Command::Topology(asked) => say(&topology::run(&loaded()?.config, &asked)?)?,
         Command::Dead { command } => return dead::run(&loaded()?.config.broker, command),
         Command::Sign(asked) => {
             let signed = sign::run(&loaded()?.config, &asked)?;

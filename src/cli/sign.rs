@@ -10,6 +10,7 @@ use crate::ccfs::{Ask, Client, SignedRequest};
 use crate::clock;
 use crate::config::{self, Config, Tenant};
 use crate::request::{CallId, FileName};
+use crate::shell::quoted;
 
 /// Whose recording, and which.
 #[derive(Debug, Args)]
@@ -119,9 +120,4 @@ fn proxy(proxy: Option<&Url>) -> Vec<String> {
 
 fn absolute(file: &Path) -> String {
     std::path::absolute(file).unwrap_or_else(|_| file.to_owned()).display().to_string()
-}
-
-/// As one word of a POSIX shell.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
 }

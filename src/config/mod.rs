@@ -16,6 +16,7 @@ mod log;
 mod mistake;
 mod nearest;
 mod pem;
+mod plain;
 mod reader;
 mod retry;
 mod secret;
@@ -38,6 +39,7 @@ pub use http::Http;
 pub use log::{Log, LogFormat, LogIdentifiers};
 pub use mistake::{Mistake, Mistakes, Place};
 pub use pem::read_pem;
+pub use plain::{goes_plain, is_this_machine};
 pub use retry::Retry;
 pub use secret::{Secret, SecretError};
 pub use store::{

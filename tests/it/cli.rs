@@ -4,10 +4,13 @@ mod backfill;
 mod config;
 mod dump;
 mod ends;
+mod log;
 mod pages;
 mod reconcile;
+mod refused;
 mod sign;
 mod terminal;
+mod topology;
 mod usage;
 
 use std::fs;

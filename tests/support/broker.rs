@@ -190,6 +190,32 @@ impl Node {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// Runs a script in which `rabbitmqadmin` asks this node; panics with what it said if it fails.
+    pub async fn script(&self, script: &str) -> String {
+        let management = self.ports.management.to_string();
+        let mut shell = programs::shell();
+        // Of the one of 3.10, then of that of 4.3.
+        let config = format!("[default]\nhostname = 127.0.0.1\nport = {management}\n");
+        if !programs::has_rabbitmqadmin_v2() {
+            let file = self.folder.join(".rabbitmqadmin.conf");
+            fs::write(file, config).expect("target/kit can be written");
+        }
+        shell.args(["-e", "-c", script]).env("HOME", &self.folder);
+        shell.env("RABBITMQADMIN_TARGET_HOST", "127.0.0.1");
+        shell.env("RABBITMQADMIN_TARGET_PORT", management);
+        let output = tokio::task::spawn_blocking(move || shell.stdin(Stdio::null()).output());
+        let output = output.await.expect("a shell does not panic").expect("a shell runs");
+        assert!(output.status.success(), "{script}: {}", show(&output));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// A file that this node's programs can read.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let file = self.folder.join(name);
+        fs::write(&file, text).expect("target/kit can be written");
+        file
+    }
+
     /// The memory alarm: publishers are blocked while it is on.
     pub async fn memory_alarm(&self, on: bool) {
         let limit = if on { "1MB" } else { "4GB" };

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// What was wrong with a property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,10 +54,14 @@ impl fmt::Display for Flaws {
     }
 }
 
-/// The flaws of the messages of one connection that nobody has asked for yet, by channel and
-/// delivery tag.
+/// What was seen on one connection.
 #[derive(Debug, Default)]
-pub struct Marks(Mutex<HashMap<(u16, u64), Flaws>>);
+pub struct Marks {
+    /// The flaws of messages that nobody has asked for yet, by channel and delivery tag.
+    flaws: Mutex<HashMap<(u16, u64), Flaws>>,
+    /// How what came begins, where that is no frame of AMQP.
+    foreign: OnceLock<[u8; 4]>,
+}
 
 impl Marks {
     /// Tags begin at 1: what is noted before is of another channel, which had the same number.
@@ -74,7 +78,19 @@ impl Marks {
         self.lock().remove(&(channel, tag)).unwrap_or_default()
     }
 
+    /// What came is no frame.
+    pub(super) fn hear(&self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.foreign.get_or_init(|| *first);
+        }
+    }
+
+    /// How what came begins, where that is no frame of AMQP.
+    pub fn foreign(&self) -> Option<[u8; 4]> {
+        self.foreign.get().copied()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<(u16, u64), Flaws>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.flaws.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

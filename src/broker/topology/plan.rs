@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use lapin::ExchangeKind;
 use lapin::types::{AMQPValue, FieldTable, LongString};
+use serde_json::Value;
 
-use crate::broker::connection::Fault;
 use crate::config::{self, show_duration};
 
 /// Where nothing may be dropped for having been delivered too often: as good as no limit, and
@@ -99,20 +99,16 @@ impl Plan {
         [self.names.events.clone(), String::new()].into_iter().chain(retries).collect()
     }
 
-    /// Says what is missing, each with a command that makes it.
-    pub(in crate::broker) fn missing(&self, missing: &[&Item]) -> Fault {
-        // What is bound to or from a missing item is missing as well.
-        let bindings = self.items.iter().filter(|item| match item {
-            Item::Binding { queue, exchange, .. } => missing.iter().any(|gone| match gone {
+    /// What is missing together with something: what is bound to or from it.
+    pub(super) fn bindings_of<'a>(&'a self, gone: &[&'a Item]) -> impl Iterator<Item = &'a Item> {
+        self.items.iter().filter(|item| match item {
+            Item::Binding { queue, exchange, .. } => gone.iter().any(|gone| match gone {
                 Item::Exchange { name, .. } => name == exchange,
                 Item::Queue { name, .. } => name == queue,
                 Item::Binding { .. } => false,
             }),
             _ => false,
-        });
-        let all = missing.iter().copied().chain(bindings);
-        let lines: Vec<_> = all.map(|item| format!("{item} (`{}`)", item.command())).collect();
-        Fault::new(format!("topology missing: {}", lines.join("; ")))
+        })
     }
 }
 
@@ -186,44 +182,24 @@ impl Item {
         !matches!(self, Self::Binding { .. })
     }
 
-    /// The exchange's kind as the broker calls it.
-    fn kind(kind: &ExchangeKind) -> &str {
-        match kind {
-            ExchangeKind::Topic => "topic",
-            ExchangeKind::Fanout => "fanout",
-            ExchangeKind::Direct => "direct",
-            ExchangeKind::Headers => "headers",
-            ExchangeKind::Custom(kind) => kind.as_str(),
-        }
-    }
-
     /// What it would be declared with.
     pub(in crate::broker) fn wanted(&self) -> String {
         match self {
-            Self::Exchange { kind, .. } => format!("{} exchange, durable", Self::kind(kind)),
-            Self::Queue { arguments, .. } => format!("durable, {}", json(arguments)),
+            Self::Exchange { kind, .. } => format!("{} exchange, durable", kind_name(kind)),
+            Self::Queue { arguments, .. } => format!("durable, {}", arguments_of(arguments)),
             Self::Binding { key, .. } => format!("routing key {key:?}"),
         }
     }
+}
 
-    /// A command that makes it.
-    fn command(&self) -> String {
-        match self {
-            Self::Exchange { name, kind } => {
-                format!(
-                    "rabbitmqadmin declare exchange name={name} type={} durable=true",
-                    Self::kind(kind)
-                )
-            }
-            Self::Queue { name, arguments } => format!(
-                "rabbitmqadmin declare queue name={name} durable=true arguments='{}'",
-                json(arguments)
-            ),
-            Self::Binding { queue, exchange, key } => format!(
-                "rabbitmqadmin declare binding source={exchange} destination={queue} \
-                 routing_key='{key}'"
-            ),
-        }
+/// The exchange's kind as the broker calls it.
+pub(super) fn kind_name(kind: &ExchangeKind) -> &str {
+    match kind {
+        ExchangeKind::Topic => "topic",
+        ExchangeKind::Fanout => "fanout",
+        ExchangeKind::Direct => "direct",
+        ExchangeKind::Headers => "headers",
+        ExchangeKind::Custom(kind) => kind.as_str(),
     }
 }
 
@@ -239,16 +215,16 @@ impl fmt::Display for Item {
     }
 }
 
-/// The arguments as the management tools write them; ours are strings and numbers only.
-fn json(arguments: &FieldTable) -> String {
+/// Arguments as the management tools write them; ours are strings and numbers only.
+pub(super) fn arguments_of(arguments: &FieldTable) -> Value {
     let value = |value: &AMQPValue| match value {
         AMQPValue::LongString(text) => String::from_utf8_lossy(text.as_bytes()).into(),
         AMQPValue::LongInt(n) => (*n).into(),
         AMQPValue::LongLongInt(n) => (*n).into(),
-        _ => serde_json::Value::Null,
+        _ => Value::Null,
     };
     let pairs = arguments.inner().iter().map(|(name, v)| (name.to_string(), value(v)));
-    serde_json::Value::Object(pairs.collect()).to_string()
+    Value::Object(pairs.collect())
 }
 
 #[cfg(test)]
@@ -277,20 +253,5 @@ mod tests {
             seen.push(name.clone());
         }
         assert_eq!(seen, ["cv.dead", "cv.suspect", "cv.jobs", "cv.bulk", "cv.retry.30s"]);
-    }
-
-    #[test]
-    fn what_is_missing_is_said_with_the_command_that_makes_it_and_its_bindings() {
-        let plan = Plan::new(&settings(), &[Duration::from_secs(5)]);
-        let gone: Vec<_> = plan
-            .items
-            .iter()
-            .filter(|item| matches!(item, Item::Queue { name, .. } if name == "cv.retry.5s"))
-            .collect();
-        let said = plan.missing(&gone).to_string();
-        assert!(said.contains("rabbitmqadmin declare queue name=cv.retry.5s"), "{said}");
-        assert!(said.contains(r#""x-message-ttl":5000"#), "{said}");
-        assert!(said.contains("declare binding source=cv.retry.5s destination=cv.retry.5s"));
-        assert!(!said.contains("cv.jobs"), "{said}");
     }
 }

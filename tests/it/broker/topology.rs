@@ -1,9 +1,9 @@
 //! Exchanges and queues: declared, differing, missing, deleted.
 
-use callvault::broker::{Disposition, QueueName, Settled};
+use callvault::broker::{Disposition, QueueName, Settled, Status};
 use callvault::config::{self};
-use lapin::BasicProperties;
 use lapin::types::AMQPValue;
+use lapin::{BasicProperties, ExchangeKind};
 
 use super::{Rig, dead, settings};
 use crate::support::broker::client::table;
@@ -57,15 +57,40 @@ async fn without_declaring_what_is_missing_is_said_and_waited_for() {
     let status = rig.until(|s| s.reason.as_deref().is_some_and(|r| r.contains("missing"))).await;
     let reason = status.reason.expect("a reason");
     assert!(!status.consuming);
-    let command = format!("rabbitmqadmin declare queue name={} ", rig.queue("jobs"));
-    assert!(reason.contains(&command), "{reason}");
-    assert!(reason.contains("x-dead-letter-strategy") && !reason.contains("guest:"), "{reason}");
+    let jobs = rig.queue("jobs");
+    assert!(reason.starts_with("missing: ") && reason.contains(&jobs), "{reason}");
+    assert!(reason.contains("`callvault topology`") && !reason.contains("guest:"), "{reason}");
     assert!(!client.exists(&rig.queue("jobs")).await, "nothing is made");
 
     let declaring = Rig::start(config::Broker { declare: true, ..checking }).await;
     declaring.broker.close().await;
     rig.until(|status| status.consuming).await;
     rig.broker.close().await;
+}
+
+/// Every call would be unroutable, or every event, and nobody would be told.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exchange_of_another_type_is_not_worked_with_until_it_is_made_anew() {
+    let node = node().await;
+    let client = node.client().await;
+    for declare in [true, false] {
+        let settings = settings(node);
+        if !declare {
+            Rig::start(settings.clone()).await.broker.close().await;
+            client.delete_exchange(&settings.events_exchange).await;
+        }
+        client.exchange(&settings.events_exchange, ExchangeKind::Direct).await;
+        let rig = Rig::launch(config::Broker { declare, ..settings.clone() });
+        let fits = |status: &Status| {
+            status.reason.as_deref().is_some_and(|reason| reason.contains("direct exchange"))
+        };
+        let status = rig.until(fits).await;
+        assert!(!status.consuming && status.reason.unwrap().contains(&settings.events_exchange));
+        client.delete_exchange(&settings.events_exchange).await;
+        client.topic(&settings.events_exchange).await;
+        rig.until(|status| status.consuming && status.connected).await;
+        rig.broker.close().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -213,7 +213,7 @@ fn what_cannot_be_asked_for_is_said_with_what_to_do() {
     assert_snapshot!(told("dump --tenant acme --index nowhere.csv", 2), @"callvault: --index nowhere.csv: cannot be opened: No such file or directory (os error 2); name a readable file, or - for standard input");
     assert_snapshot!(told("dump --tenant acme --index calls.zip", 2), @"callvault: --index calls.zip: has no …_record_N.csv in it; give the package as CC-FS made it, or the CSV itself");
     assert_snapshot!(told("dump --tenant acme --index wide.csv --dry-run", 1), @"callvault: --index wide.csv: line 1: is UTF-16; save it as UTF-8 or GBK");
-    assert_snapshot!(told("dump --tenant acme --call-id 1777093663-1", 1), @"callvault: cannot work with the broker: connection refused by 127.0.0.1:1; mend that, or [broker] in the configuration");
+    assert_snapshot!(told("dump --tenant acme --call-id 1777093663-1", 1), @"callvault: cannot work with the broker: connection refused by 127.0.0.1:1; check host and port of broker.url (5672, or 5671 with amqps://; 15672 is the management's), and that RabbitMQ runs there");
     assert_snapshot!(told("dump --tenant acme", 2), @r"
     error: the following required arguments were not provided:
       <--call-id <ID>...|--file-name <NAME>...|--index <FILE>>
@@ -233,7 +233,7 @@ async fn a_request_that_no_queue_takes_is_an_error_and_no_loss() {
     let line = "dump --config callvault.toml --tenant acme --call-id 1777093663-1";
     let unmade = Desk::new(&world.config(&[("broker", "declare = false")]));
     let told = unmade.told(line, &[], 1);
-    assert!(told.contains("topology missing: queue ") && told.contains("rabbitmqadmin"), "{told}");
+    assert!(told.contains("missing: queue ") && told.contains("`callvault topology`"), "{told}");
 
     assert_eq!(Desk::new(&world.config(&[])).run(line).code, 0);
     let key = "recording.dump-requested.#";

@@ -19,6 +19,7 @@ fn help_says_what_there_is() {
       dump         Ask for recordings: by name, or all of a recording index
       reconcile    Compare a recording index with the bucket: what is missing, what is empty
       healthcheck  Ask a running worker whether it is ready; for images without a shell
+      topology     Print what makes the exchanges, queues and bindings that a worker needs
       dead         Look at what failed for good; put it back, or drop it
       sign         Print the signed request for one recording as a curl command
       completions  Print a script that completes callvault's command lines in a shell

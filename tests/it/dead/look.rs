@@ -193,7 +193,7 @@ async fn drop_asks_and_drops_what_is_meant_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_keeps_it_from_work_is_said_with_what_to_do() {
     let told = Desk::new(LEAST).told(&format!("dead list {CONFIG}"), &[], 1);
-    assert_snapshot!(told, @r"callvault: broker: connection refused by 127.0.0.1:1; check broker.url, and that RabbitMQ runs");
+    assert_snapshot!(told, @"callvault: broker: connection refused by 127.0.0.1:1; check host and port of broker.url (5672, or 5671 with amqps://; 15672 is the management's), and that RabbitMQ runs there");
     let world = World::new().await;
     let desk = Desk::new(&world.config(&[]));
     let told = desk.told(&format!("dead list {CONFIG}"), &[], 1);

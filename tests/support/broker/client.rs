@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions,
-    ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
-    QueueDeleteOptions, QueuePurgeOptions,
+    ConfirmSelectOptions, ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions,
+    QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ExchangeKind};
@@ -107,8 +107,12 @@ impl Rabbit {
 
     /// Declares a durable topic exchange.
     pub async fn topic(&self, exchange: &str) {
+        self.exchange(exchange, ExchangeKind::Topic).await;
+    }
+
+    /// Declares a durable exchange.
+    pub async fn exchange(&self, exchange: &str, kind: ExchangeKind) {
         let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
-        let kind = ExchangeKind::Topic;
         let declared = self.channel.exchange_declare(exchange.into(), kind, options, table([]));
         declared.await.expect("the exchange can be declared");
     }
@@ -223,6 +227,12 @@ impl Rabbit {
     pub async fn purge(&self, queue: &str) {
         let purged = self.channel.queue_purge(queue.into(), QueuePurgeOptions::default()).await;
         purged.expect("the queue is there");
+    }
+
+    pub async fn delete_exchange(&self, exchange: &str) {
+        let options = ExchangeDeleteOptions::default();
+        let deleted = self.channel.exchange_delete(exchange.into(), options).await;
+        deleted.expect("an exchange can be deleted");
     }
 
     pub async fn delete(&self, queue: &str) {

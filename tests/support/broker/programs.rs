@@ -50,6 +50,18 @@ pub(super) fn epmd() -> Command {
     of_the_node("epmd")
 }
 
+/// A shell that finds the node's own `rabbitmqadmin`.
+pub(super) fn shell() -> Command {
+    of_the_node("sh")
+}
+
+/// Whether `rabbitmqadmin` is the program that came with 4.3, and no script.
+pub fn has_rabbitmqadmin_v2() -> bool {
+    let root = ROOT.as_deref().unwrap_or(Path::new("/"));
+    let program = std::fs::read(root.join("usr/bin/rabbitmqadmin"));
+    !program.expect("RabbitMQ comes with it").starts_with(b"#!")
+}
+
 fn of_the_node(program: impl AsRef<OsStr>) -> Command {
     let Some(root) = ROOT.as_deref() else { return Command::new(program) };
     let mut command = Command::new("unshare");
