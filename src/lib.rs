@@ -19,6 +19,7 @@ pub mod metrics;
 
 pub mod clock;
 pub mod crash;
+pub mod dialect;
 pub mod failure;
 pub mod finding;
 pub mod identifiers;

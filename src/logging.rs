@@ -7,12 +7,17 @@
 //! bodies, at trace, and a returned message with its body at warn (contract 1.8). So are those who
 //! look for the store's credentials: they write what a `credential_process` printed, at warn.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::io::{self, IsTerminal};
 
+use tracing::field::Field;
 use tracing::level_filters::LevelFilter;
 use tracing::{Metadata, Subscriber};
+use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::{EnvFilter, ParseError, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{self, Writer};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
@@ -61,7 +66,11 @@ where
     };
     let discreet = move |line: &Metadata<'_>| is_discreet(line, most);
     Ok(match log.format {
-        LogFormat::Text => Box::new(lines.with_target(false).finish().with(filter_fn(discreet))),
+        LogFormat::Text => {
+            let fields = format::debug_fn(field).delimited(" ");
+            let lines = lines.with_target(false).fmt_fields(fields);
+            Box::new(lines.finish().with(filter_fn(discreet)))
+        }
         LogFormat::Json => Box::new(
             lines
                 .json()
@@ -72,6 +81,33 @@ where
                 .with(filter_fn(discreet)),
         ),
     })
+}
+
+/// A field of a line for people. A value with blanks in it stands in quotes, or nobody could tell
+/// where it ends.
+fn field(line: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let value = format!("{value:?}");
+    if field.name() == "message" {
+        return line.write_str(&harmless(&value));
+    }
+    match line.has_ansi_escapes() {
+        true => write!(line, "\x1b[3m{field}\x1b[0m\x1b[2m=\x1b[0m")?,
+        false => write!(line, "{field}=")?,
+    }
+    // Text that is no more than text comes in quotes already.
+    let quoted = value.len() > 1 && value.starts_with('"') && value.ends_with('"');
+    let one_word = !value.is_empty() && !value.contains([' ', '\t', '\n', '"', '=']);
+    if quoted || one_word { line.write_str(&harmless(&value)) } else { write!(line, "{value:?}") }
+}
+
+/// Without what a terminal would take for commands.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let command = |c: char| c.is_control() && c != '\n';
+    if !text.contains(command) {
+        return Cow::Borrowed(text);
+    }
+    let shown = |c: char| if command(c) { c.escape_default().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(shown).collect())
 }
 
 /// Whether a line can hold nothing private, whatever level is asked for: what libraries trace are
@@ -141,6 +177,26 @@ mod tests {
             assert_eq!(text.lines().count(), 2, "{text}");
             assert!(text.contains("a connection") && text.contains("our own"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_value_with_blanks_stands_in_quotes_and_no_value_commands_a_terminal() {
+        let text = logged(LogFormat::Text, "info", false, || {
+            tracing::info!(
+                tenant = "acme",
+                reason = %"ccfs.timeout",
+                cause = %"reset by \x1b[31mpeer",
+                said = %"x=1",
+                nothing = %"",
+                attempts = 2,
+                "not \x1b[31marchived"
+            );
+        });
+        let (_, line) = text.trim_end().split_once("INFO ").unwrap();
+        assert_eq!(
+            line,
+            r#"not \u{1b}[31marchived tenant="acme" reason=ccfs.timeout cause="reset by \u{1b}[31mpeer" said="x=1" nothing="" attempts=2"#
+        );
     }
 
     #[test]

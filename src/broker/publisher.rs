@@ -114,6 +114,11 @@ impl Publisher {
         self.shared.lanes.is_open()
     }
 
+    /// Where a message waits that is retried after this delay.
+    pub fn retry_queue(&self, delay: Duration) -> String {
+        self.shared.topology.retry(delay)
+    }
+
     /// Publishes an event, a second time if the first is not confirmed; returns when the broker
     /// has it. Waits for a connection that takes it.
     ///

@@ -5,17 +5,23 @@ use reqwest::{Response, header};
 use tokio::net::lookup_host;
 
 use super::client::{Ask, Client, body_of, no_secret, text_of};
-use super::connect::Endpoint;
+use super::connect::{Endpoint, NO_TLS};
 use super::download::root_cause;
 use super::skew::Clock;
 use crate::clock;
+use crate::config;
+use crate::dialect;
 use crate::failure::{Class, Failure, Reason};
-use crate::finding::Finding;
+use crate::finding::{Finding, Verdict};
 use crate::request::{CallId, CcId};
+use crate::trust;
 
 /// A call of 1970: the form is right, and no call centre can have had it.
 const NO_CALL: &str = "1-0";
 
+const SECRECY: &str = "secrecy";
+/// Of what is sent in the clear.
+const PLAIN: &str = "recordings can be read on their way";
 const NAME: &str = "name";
 const CONNECTION: &str = "connection";
 const CERTIFICATE: &str = "certificate";
@@ -45,6 +51,31 @@ impl Client {
     }
 
     async fn check_endpoint(
+        &self,
+        endpoint: &Endpoint,
+        cc_id: &CcId,
+        proxied: bool,
+        findings: &mut Vec<Finding>,
+    ) {
+        if config::goes_plain(&endpoint.url) {
+            let seen = format!("{} is asked without TLS: {PLAIN}", endpoint.name);
+            findings.push(Finding::note(SECRECY, seen, "write https:// in ccfs.endpoints"));
+        }
+        let before = findings.len();
+        self.ask_endpoint(endpoint, cc_id, proxied, findings).await;
+        let failed = findings.iter().any(|finding| finding.verdict == Verdict::Failed);
+        if failed
+            && !proxied
+            && endpoint.url.scheme() == "http"
+            && dialect::speaks_tls(&endpoint.url).await
+        {
+            let seen = format!("what answers at {} speaks TLS", endpoint.name);
+            findings.truncate(before);
+            findings.push(Finding::failed(CONNECTION, seen, "write https:// in ccfs.endpoints"));
+        }
+    }
+
+    async fn ask_endpoint(
         &self,
         endpoint: &Endpoint,
         cc_id: &CcId,
@@ -126,18 +157,13 @@ async fn resolve(endpoint: &Endpoint) -> Option<Finding> {
 
 /// A certificate that is refused was shown over a connection that stands.
 fn not_connected(cause: &str) -> Vec<Finding> {
-    if cause.contains("certificate") {
-        let advice = if cause.contains("not valid for name") {
-            "ask by the name that the certificate is for (ccfs.endpoints); ccfs.host sets the \
-             Host that is sent"
-        } else if cause.contains("expired") || cause.contains("not valid yet") {
-            "have the certificate renewed; and check the clock of this machine"
-        } else if cause.contains("CA:TRUE") {
-            "put this very certificate into ccfs.ca_file (PEM), or have its CA issue one for the \
-             server"
-        } else {
-            "name the CA that signed it in ccfs.ca_file (PEM)"
-        };
+    if trust::is_no_tls(cause) {
+        let advice = "write http:// in ccfs.endpoints, or name the port that speaks TLS";
+        return vec![Finding::failed(CONNECTION, NO_TLS, advice)];
+    }
+    if let Some(advice) =
+        trust::advice(cause, "ccfs.endpoints; ccfs.host sets the Host that is sent", "ccfs.ca_file")
+    {
         let connected = Finding::well(CONNECTION, "stands");
         return vec![connected, Finding::failed(CERTIFICATE, cause, advice)];
     }

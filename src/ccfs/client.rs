@@ -21,10 +21,11 @@ use crate::failure::{Class, Failure, Reason};
 use crate::machine::Lack;
 use crate::recording::Framing;
 use crate::request::{CallId, CcId, FileName};
+use crate::trust;
 
 use super::answer::{Head, Verdict, judge, judge_object};
 use super::codes::Codes;
-use super::connect::{ClientError, Endpoint, endpoints};
+use super::connect::{ClientError, Endpoint, NO_TLS, endpoints};
 use super::download::{Body, Download, root_cause, silent};
 use super::order::Order;
 use super::signature::{ToSign, authorization, canonical};
@@ -223,10 +224,11 @@ impl Client {
         let named = |(name, value)| (HeaderName::from_static(name), value);
         let headers: HeaderMap = signed.headers.into_iter().map(named).collect();
         let patience = self.0.read_timeout;
+        let plain = signed.url.scheme() == "http";
         match self.0.http.post(signed.url, headers, signed.body, patience, connected).await {
             Ok(Ok(response)) => Ok(Ok(response)),
             Ok(Err(error)) if error.is_connect() => Ok(Err(error)),
-            Ok(Err(error)) => Err(no_answer(error)),
+            Ok(Err(error)) => Err(no_answer(error, plain)),
             Err(_) => Err(silent(patience)),
         }
     }
@@ -322,7 +324,10 @@ pub(super) fn no_secret(error: &SecretError) -> Failure {
 }
 
 fn unreachable(endpoint: &Endpoint, tried: usize, error: Error) -> Failure {
-    let cause = root_cause(&error);
+    let mut cause = root_cause(&error).to_string();
+    if trust::is_no_tls(&cause) {
+        NO_TLS.clone_into(&mut cause);
+    }
     let detail = match tried {
         1 => format!("cannot connect to {}: {cause}", endpoint.name),
         _ => format!("cannot connect to any of {tried} endpoints; {}: {cause}", endpoint.name),
@@ -332,11 +337,16 @@ fn unreachable(endpoint: &Endpoint, tried: usize, error: Error) -> Failure {
 
 /// The request went out, and no usable head of an answer came back. It is not sent again here:
 /// CC-FS may have seen it.
-fn no_answer(error: Error) -> Failure {
+fn no_answer(error: Error, plain: bool) -> Failure {
     let failure = if let Some(lack) = Lack::behind(&error) {
         lack.failure()
     } else if is_malformed(&error) {
-        let detail = "CC-FS answered something that is not HTTP";
+        let detail = match plain {
+            true => {
+                "CC-FS answered something that is not HTTP: TLS, perhaps (http:// in ccfs.endpoints)"
+            }
+            false => "CC-FS answered something that is not HTTP",
+        };
         Failure::new(Class::Failure, Reason::CCFS_PROTOCOL, detail)
     } else {
         let detail = "the connection broke before an answer came";

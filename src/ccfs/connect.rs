@@ -32,6 +32,9 @@ pub enum ClientError {
     Tls(String),
 }
 
+/// Of an https:// address behind which nobody speaks TLS.
+pub(super) const NO_TLS: &str = "what answers does not speak TLS (https:// in ccfs.endpoints)";
+
 /// An address that CC-FS is asked at.
 #[derive(Clone, Debug)]
 pub(super) struct Endpoint {

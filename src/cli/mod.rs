@@ -9,6 +9,7 @@ mod healthcheck;
 mod heap;
 mod keys;
 mod pages;
+mod plain;
 mod progress;
 mod reconcile;
 mod rows;

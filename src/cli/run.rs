@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
-use super::Error;
+use super::{Error, plain};
 use crate::broker::{self, Broker, Deliveries, Prefetch};
 use crate::ccfs;
 use crate::config::{Config, Loaded};
@@ -47,7 +47,7 @@ impl From<LoggingError> for Error {
 pub fn run(loaded: Loaded) -> Result<ExitCode, Error> {
     crash::arm().map_err(Error::Setup)?;
     logging::init(&loaded.config.log)?;
-    for warning in &loaded.warnings {
+    for warning in loaded.warnings.iter().cloned().chain(plain::warnings(&loaded.config)) {
         tracing::warn!("{warning}");
     }
     install_crypto();

@@ -39,7 +39,7 @@ pub use http::Http;
 pub use log::{Log, LogFormat, LogIdentifiers};
 pub use mistake::{Mistake, Mistakes, Place};
 pub use pem::read_pem;
-pub use plain::{goes_plain, is_this_machine};
+pub use plain::{goes_plain, host_and_port, is_this_machine};
 pub use retry::Retry;
 pub use secret::{Secret, SecretError};
 pub use store::{

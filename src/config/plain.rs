@@ -13,6 +13,15 @@ pub fn is_this_machine(host: &str) -> bool {
     }
 }
 
+/// Host and port, for people.
+pub fn host_and_port(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port_or_known_default() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
 /// Whether what is sent there can be read on its way: no TLS, and another machine.
 pub fn goes_plain(url: &Url) -> bool {
     let plain = matches!(url.scheme(), "http" | "amqp");

@@ -9,17 +9,19 @@ use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::advice::advice;
+use super::advice;
 use super::checksum::Proof;
 use super::error::Refusal;
 use super::signed_body::SignedBody;
 use super::trouble::plainly;
 use super::{Guard, Sha256Digest, Store, attributes};
-use crate::config::{Checksum, Conditional, ZipMode};
+use crate::config::{Checksum, Conditional, ZipMode, goes_plain, host_and_port};
+use crate::dialect;
 use crate::finding::{Finding, Verdict};
 use crate::metrics::StoreOperation;
 
 const ANSWER: &str = "answer";
+const SECRECY: &str = "secrecy";
 const PUT: &str = "put";
 const CREATE: &str = "conditional create";
 const HEAD: &str = "head";
@@ -47,8 +49,15 @@ impl Store {
             Ok(()) => Finding::well(ANSWER, "the store answers, and knows the key"),
             // HEAD of a missing key is 403 without the right to list: putting tells.
             Err(refusal) if answered => Finding::well(ANSWER, refusal.to_string()),
-            Err(refusal) => Finding::failed(ANSWER, refusal.in_full(), advice(refusal)),
+            Err(refusal) => self.no_answer(refusal).await,
         });
+        if let Some(endpoint) = self.0.settings.endpoint.as_ref().filter(|it| goes_plain(it)) {
+            let seen = format!(
+                "{} is asked without TLS: recordings can be read on their way",
+                host_and_port(endpoint)
+            );
+            findings.push(Finding::note(SECRECY, seen, "write https:// in endpoint"));
+        }
         if !answered {
             for check in [PUT, CREATE, HEAD, HASH, MULTIPART, DELETE] {
                 findings.push(Finding::skipped(check, "without an answer of the store"));
@@ -78,8 +87,33 @@ impl Store {
         findings
     }
 
+    /// A HEAD has no body, so of a 403 a listing says whether it is about the key that signs.
     async fn try_answer(&self, key: &str) -> Result<(), Refusal> {
-        self.head(key).await.map(drop)
+        match self.head(key).await {
+            Ok(_) => Ok(()),
+            Err(refusal) if matches!(refusal.status(), Some(400 | 403)) => {
+                let said = self.list_page(key, None).await.err();
+                Err(said.filter(Refusal::is_about_the_key).unwrap_or(refusal))
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    async fn no_answer(&self, refusal: &Refusal) -> Finding {
+        let settings = &self.0.settings;
+        if let (Some(endpoint), None) = (&settings.endpoint, &settings.proxy)
+            && endpoint.scheme() == "http"
+            && dialect::speaks_tls(endpoint).await
+        {
+            let seen = format!("what answers at {} speaks TLS", host_and_port(endpoint));
+            return Finding::failed(ANSWER, seen, "write https:// in endpoint");
+        }
+        Finding::failed(ANSWER, refusal.in_full(&self.address()), self.advice(refusal))
+    }
+
+    /// What to change.
+    fn advice(&self, refusal: &Refusal) -> String {
+        advice::advice(refusal, &self.0.settings)
     }
 
     /// As recordings are put: with the hash, the configured checksum, class, tags, encryption.
@@ -128,15 +162,15 @@ impl Store {
                 }
                 false => {
                     let refusal = Refusal::not_s3(StoreOperation::Put);
-                    findings.push(Finding::failed(PUT, refusal.to_string(), advice(&refusal)));
+                    findings.push(Finding::failed(PUT, refusal.to_string(), self.advice(&refusal)));
                 }
             },
             Err(refusal) if readable && refusal.status() == Some(403) => {
                 let seen = format!("the bucket reads but does not write: {refusal}");
-                findings.push(Finding::failed(PUT, seen, advice(&refusal)));
+                findings.push(Finding::failed(PUT, seen, self.advice(&refusal)));
             }
             Err(refusal) => {
-                findings.push(Finding::failed(PUT, refusal.to_string(), advice(&refusal)));
+                findings.push(Finding::failed(PUT, refusal.to_string(), self.advice(&refusal)));
             }
         }
         for check in [CREATE, HEAD, HASH, DELETE] {
@@ -170,7 +204,7 @@ impl Store {
                 ),
                 _ => Finding::well(CREATE, "the store cannot do it and says so: HEAD comes first"),
             },
-            Err(refusal) => Finding::failed(CREATE, refusal.to_string(), advice(refusal)),
+            Err(refusal) => Finding::failed(CREATE, refusal.to_string(), self.advice(refusal)),
             Ok(_) => match configured {
                 Conditional::Never => {
                     Finding::well(CREATE, "the store only pretends; it is not asked to")
@@ -254,7 +288,7 @@ impl Store {
                 format!("{refusal}: what was uploaded in parts cannot be looked at"),
                 "grant s3:GetObject on the bucket",
             ),
-            Err(refusal) => Finding::failed(HEAD, refusal.to_string(), advice(&refusal)),
+            Err(refusal) => Finding::failed(HEAD, refusal.to_string(), self.advice(&refusal)),
         }
     }
 
@@ -265,7 +299,7 @@ impl Store {
             Err(refusal) if refusal.status().is_some_and(|status| status < 500) => {
                 Finding::well(HASH, "a body that is not what was signed is refused")
             }
-            Err(refusal) => Finding::failed(HASH, refusal.to_string(), advice(&refusal)),
+            Err(refusal) => Finding::failed(HASH, refusal.to_string(), self.advice(&refusal)),
             Ok(_) if self.0.settings.checksum == Checksum::None => Finding::note(
                 HASH,
                 "the store takes a body that is not what was signed",
@@ -285,7 +319,7 @@ impl Store {
             Err(refusal) if refusal.status().is_some_and(|status| status < 500) => {
                 Finding::well(CHECKSUM, "a body that does not fit it is refused")
             }
-            Err(refusal) => Finding::failed(CHECKSUM, refusal.to_string(), advice(&refusal)),
+            Err(refusal) => Finding::failed(CHECKSUM, refusal.to_string(), self.advice(&refusal)),
             Ok(_) => Finding::failed(
                 CHECKSUM,
                 "the store takes a body that does not fit it",
@@ -330,6 +364,6 @@ impl Store {
 
 /// Nothing that is asked of it will be answered.
 fn unusable(refusal: &Refusal) -> bool {
-    // A HEAD has no body, and so no code: of 403 nothing more is known.
-    refusal.status().is_none_or(|status| status >= 500 || status == 301)
+    let useless = |status| status >= 500 || matches!(status, 301 | 400);
+    refusal.is_about_the_key() || refusal.status().is_none_or(useless)
 }

@@ -3,7 +3,7 @@
 //! From the error lists of Amazon S3, Huawei OBS, Alibaba OSS, Tencent COS, MinIO, Ceph and
 //! Backblaze. A code that is in none of them is judged by its status.
 
-use crate::failure::Class;
+use crate::failure::{Class, Reason};
 
 /// What the text of an answer is about, where the code alone does not tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +107,37 @@ fn is_of_everything(code: &str) -> bool {
         "VirtualHostDomainRequired",
     ];
     code.starts_with("KMS.") || CODES.contains(&code) || is_of_the_account(code)
+}
+
+/// What mends the most frequent mistakes of a configuration; for the log, too.
+pub(super) fn mend(label: &str) -> Option<&'static str> {
+    Some(match label {
+        "InvalidAccessKeyId" => "correct store.access_key_id: the store knows no such key",
+        "SignatureDoesNotMatch" => {
+            "correct store.secret_access_key, and store.region where the store cares"
+        }
+        "NoSuchBucket" => "correct store.bucket, or create it",
+        _ => return None,
+    })
+}
+
+/// Whether nothing can be stored while a store says so, whatever it is asked for.
+pub fn stops_everything(reason: &Reason) -> bool {
+    let code = reason.as_str().strip_prefix("store.");
+    code.is_some_and(|code| is_of_the_key(code) || matches!(code, "NoSuchBucket" | "NoCredentials"))
+}
+
+/// Codes about who signs and how, whatever is asked.
+pub(super) fn is_of_the_key(code: &str) -> bool {
+    matches!(
+        code,
+        "InvalidAccessKeyId"
+            | "SignatureDoesNotMatch"
+            | "RequestTimeTooSkewed"
+            | "ExpiredToken"
+            | "InvalidToken"
+            | "TokenRefreshRequired"
+    )
 }
 
 /// Over its quota or unpaid: every store has names of its own for it, alike in these words.

@@ -5,10 +5,11 @@ use std::fmt;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
-use super::codes::{Topic, class_of, is_of_the_account};
+use super::codes::{Topic, class_of, is_of_the_account, is_of_the_key, mend};
 use super::trouble::{NO_CREDENTIALS, NOT_SENT, Trouble, root_cause, told};
 use crate::failure::{Class, Failure};
 use crate::metrics::StoreOperation;
+use crate::trust;
 
 /// A request that brought no usable answer.
 #[derive(Debug)]
@@ -71,17 +72,23 @@ impl Refusal {
         Self::of(operation, Trouble::NotS3)
     }
 
-    /// For people who set it up: with what the network said.
-    pub(super) fn in_full(&self) -> String {
-        match &self.root {
-            Some(root) => format!("{self}: {root}"),
-            None => self.to_string(),
+    /// For people who set it up: whom nobody answered `at`, and what the network said.
+    pub(super) fn in_full(&self, at: &str) -> String {
+        match (&self.trouble, &self.root) {
+            (Trouble::Unreachable, Some(root)) => format!("{at}: {}", plain(root)),
+            (Trouble::Timeout, _) => format!("{at}: {self}"),
+            _ => self.to_string(),
         }
     }
 
-    /// The server's certificate is that of a CA, which rustls takes for no server's.
-    pub(super) fn is_ca_as_server(&self) -> bool {
-        self.cause.as_ref().is_some_and(|cause| cause.contains("CaUsedAsEndEntity"))
+    /// What the network said, all of it.
+    pub(super) fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+
+    /// Why the store takes nothing of whoever signs so, whatever is asked.
+    pub(super) fn is_about_the_key(&self) -> bool {
+        self.code().is_some_and(is_of_the_key)
     }
 
     /// The `result` label of `callvault_store_requests_total`.
@@ -205,11 +212,16 @@ impl Refusal {
     }
 
     /// What it does to the message; names the operation and the bucket, never the key.
-    pub(super) fn into_failure(self, bucket: &str) -> Failure {
-        let failure = match self.trouble {
+    /// Who did not answer is named as it is known `at`.
+    pub(super) fn into_failure(self, bucket: &str, at: &str) -> Failure {
+        let failure = match &self.trouble {
             Trouble::Lack(lack) => lack.failure(),
             _ => {
-                let detail = format!("{} in bucket {bucket}: {self}", verb(self.operation));
+                let mut said = self.in_full(at);
+                if let Some(mend) = mend(&self.label()) {
+                    said = format!("{said}; {mend}");
+                }
+                let detail = format!("{} in bucket {bucket}: {said}", verb(self.operation));
                 Failure::new(self.class(), self.trouble.reason(), detail)
             }
         };
@@ -218,6 +230,21 @@ impl Refusal {
             None => failure,
         }
     }
+}
+
+/// What the network said, in the words of people.
+fn plain(root: &str) -> String {
+    if trust::is_no_tls(root) {
+        return "what answers does not speak TLS (https:// in store.endpoint)".to_owned();
+    }
+    if root.contains("invalid HTTP version") {
+        return "what answers does not speak plain HTTP (http:// in store.endpoint); TLS, perhaps"
+            .to_owned();
+    }
+    let said = root.split(" (os error").next().unwrap_or(root);
+    let mut letters = said.chars();
+    let first = letters.next().map(|first| first.to_ascii_lowercase());
+    first.into_iter().chain(letters).collect()
 }
 
 fn verb(operation: StoreOperation) -> &'static str {
@@ -263,7 +290,7 @@ mod tests {
             (302, None, Class::Failure, "store.http_302"),
         ];
         for (status, code, class, reason) in table {
-            let failure = answer(status, code, None).into_failure("recordings");
+            let failure = answer(status, code, None).into_failure("recordings", "h");
             assert_eq!((failure.class, failure.reason.as_str()), (class, reason), "{status}");
             assert!(failure.detail.contains("PutObject in bucket recordings"), "{failure}");
             assert!(failure.detail.contains(&status.to_string()), "{failure}");
@@ -275,7 +302,7 @@ mod tests {
         for (about, setting) in
             [(Topic::Checksum, "store.checksum"), (Topic::Lock, "store.object_lock_days")]
         {
-            let failure = answer(400, Some("InvalidRequest"), Some(about)).into_failure("b");
+            let failure = answer(400, Some("InvalidRequest"), Some(about)).into_failure("b", "h");
             assert_eq!(failure.class, Class::Refused);
             assert!(failure.detail.contains(setting), "{failure}");
         }
@@ -283,7 +310,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_every_object_is_refused() {
-        let with = |operation, trouble| Refusal::of(operation, trouble).into_failure("b");
+        let with = |operation, trouble| Refusal::of(operation, trouble).into_failure("b", "h");
         let mute = |status| Trouble::Answer { status, code: None, coded: false, about: None };
         assert_eq!(with(StoreOperation::Head, Trouble::NotSent).class, Class::Refused);
         for status in [400, 404, 405] {

@@ -46,6 +46,7 @@ use http::HttpError;
 use sweep::Leftovers;
 
 pub use crate::config::MAX_PARTS;
+pub use codes::stops_everything;
 pub use list::{Listed, NextPage};
 pub use multipart::{Part, Upload};
 
@@ -155,6 +156,19 @@ impl Store {
         self.0.settings.place()
     }
 
+    /// Host and port, for people.
+    fn address(&self) -> String {
+        let settings = &self.0.settings;
+        let at = match &settings.endpoint {
+            Some(url) => config::host_and_port(url),
+            None => format!("no store.endpoint is set, so this is AWS ({})", settings.region),
+        };
+        match &settings.proxy {
+            Some(proxy) => format!("{at}, by the proxy {}", config::host_and_port(proxy)),
+            None => at,
+        }
+    }
+
     /// Bytes of a part, and the most that is put in one request.
     pub fn part_size(&self) -> usize {
         self.0.part_size
@@ -191,7 +205,7 @@ impl Store {
     }
 
     fn failure(&self, refusal: Refusal) -> Failure {
-        refusal.into_failure(self.bucket())
+        refusal.into_failure(self.bucket(), &self.address())
     }
 }
 

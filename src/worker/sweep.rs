@@ -5,6 +5,8 @@ use tokio::time::{self, Duration};
 
 use super::tenant::{Tenant, Tenants};
 use crate::clock;
+use crate::failure::Failure;
+use crate::store;
 
 const EVERY: Duration = Duration::from_secs(3600);
 
@@ -33,6 +35,19 @@ async fn sweep(tenant: &Tenant, job_deadline: Duration) {
     match tenant.store.sweep(&prefix, before).await {
         Ok(0) => {}
         Ok(swept) => tracing::info!(tenant = %tenant.id, swept, "aborted uploads left open"),
-        Err(failure) => tracing::warn!(tenant = %tenant.id, %failure, "not swept"),
+        Err(failure) => not_swept(tenant, &failure),
+    }
+}
+
+/// The cause first: it is the first word of a store that cannot be used, before any recording comes.
+fn not_swept(tenant: &Tenant, failure: &Failure) {
+    let (tenant, detail) = (&tenant.id, &failure.detail);
+    if store::stops_everything(&failure.reason) {
+        tracing::error!(%tenant, reason = %failure.reason, "nothing can be stored: {detail}");
+    } else {
+        tracing::warn!(
+            %tenant, reason = %failure.reason,
+            "{detail}; uploads that killed workers left open are not aborted before that is mended"
+        );
     }
 }

@@ -148,3 +148,35 @@ async fn scripts_get_json_and_a_wrong_configuration_ends_with_2() {
     assert_eq!((wrong.code, wrong.text.as_str()), (2, ""));
     assert!(wrong.errors.contains("worker.concurency"), "{}", wrong.errors);
 }
+
+/// Nothing of it answers, and none of it is this machine.
+#[tokio::test]
+async fn what_goes_over_the_network_in_the_clear_is_told() {
+    let world = World::new().await;
+    let config = world.config_at(
+        "amqp://guest:guest@mq.invalid/%2f",
+        "http://ccfs.invalid:28080",
+        "http://s3.invalid:9000",
+        &[("store", "connect_timeout = \"1s\"")],
+    );
+    let checked = check(&config, &[]).await;
+    let mut told = false;
+    let secrecy = |line: &&str| {
+        told = line.contains("secrecy") || (told && line.contains("→"));
+        told
+    };
+    let lines: Vec<_> = checked.text.lines().filter(secrecy).collect();
+    assert_snapshot!(lines.join("\n"), @r"
+    note    secrecy             mq.invalid:5672 is asked without TLS: password and messages can be read on their way
+                                → use amqps:// in broker.url
+    note    secrecy             ccfs.invalid:28080 is asked without TLS: recordings can be read on their way
+                                → write https:// in ccfs.endpoints
+    note    secrecy             ccfs.invalid:28080 is asked without TLS: recordings can be read on their way
+                                → write https:// in ccfs.endpoints
+    note    secrecy             s3.invalid:9000 is asked without TLS: recordings can be read on their way
+                                → write https:// in endpoint
+    ");
+    let secure = config.replace("amqp:", "amqps:").replace("http:", "https:");
+    let checked = check(&secure, &[]).await;
+    assert!(!checked.text.contains("secrecy"), "{}", checked.text);
+}

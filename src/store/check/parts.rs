@@ -9,7 +9,6 @@ use super::{BODY, COMPLETE, Guard, MULTIPART, SWEEP};
 use crate::config::Checksum;
 use crate::finding::Finding;
 use crate::metrics::StoreOperation;
-use crate::store::advice::advice;
 use crate::store::checksum::Proof;
 use crate::store::error::Refusal;
 use crate::store::signed_body::SignedBody;
@@ -29,7 +28,7 @@ impl Store {
             Ok(id) => id,
             Err(refusal) => {
                 return vec![
-                    Finding::failed(MULTIPART, refusal.to_string(), advice(&refusal)),
+                    Finding::failed(MULTIPART, refusal.to_string(), self.advice(&refusal)),
                     Finding::skipped(SWEEP, "without an upload"),
                 ];
             }
@@ -40,7 +39,7 @@ impl Store {
         let multipart = match (sent, aborted) {
             (Err(refusal), _) => {
                 let seen = format!("a part is refused: {refusal}");
-                Finding::failed(MULTIPART, seen, advice(&refusal))
+                Finding::failed(MULTIPART, seen, self.advice(&refusal))
             }
             (Ok(_), Err(refusal)) => Finding::failed(
                 MULTIPART,
@@ -66,7 +65,7 @@ impl Store {
                 COMPLETE,
                 "the store cannot do it and says so: a worker asks right before, as always",
             ),
-            Err(refusal) => Finding::failed(COMPLETE, refusal.to_string(), advice(&refusal)),
+            Err(refusal) => Finding::failed(COMPLETE, refusal.to_string(), self.advice(&refusal)),
             Ok(()) => Finding::note(
                 COMPLETE,
                 "an upload in parts goes over what is there, whatever the condition says: a \

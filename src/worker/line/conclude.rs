@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::ended::{Done, Outcome};
 use super::policy::{Policy, Try, Verdict};
 use super::received::Received;
-use super::report::Report;
+use super::report::{Again, Report};
 use super::tools::Tools;
 use crate::broker::{Delivery, Disposition, QueueName, Settled};
 use crate::clock;
@@ -83,6 +83,12 @@ impl Concluder {
         let Conclusion { outcome: ended, disposition, failure, .. } = conclusion;
         let Received { delivery, ticket, intake, since, .. } = received;
         let attempt = delivery.state().attempts.saturating_add(1);
+        let again = match &disposition {
+            Disposition::Retry { delay, .. } => {
+                Some(Again { after: *delay, queue: self.tools.publisher.retry_queue(*delay) })
+            }
+            _ => None,
+        };
         let suspect = delivery.suspect();
         let settled = delivery.settle(disposition).await;
         if let Some(suspect) = suspect.filter(|_| settled == Settled::Acked) {
@@ -98,6 +104,7 @@ impl Concluder {
                 identifiers: &self.tools.identifiers,
                 attempt,
                 duration: since.elapsed(),
+                again,
             };
             report.write(&self.tools, outcome, ended, failure.as_ref());
         }

@@ -10,6 +10,7 @@ use super::ended::{Archived, Done, Outcome};
 use super::intake::{Intake, Work};
 use super::tools::Tools;
 use crate::clock;
+use crate::config::show_duration;
 use crate::failure::{Class, Failure, Reason};
 use crate::identifiers::Identifiers;
 use crate::metrics::{BreakerTarget, JobOutcome, TenantLabel};
@@ -41,6 +42,14 @@ pub struct Report<'a> {
     pub attempt: u32,
     /// From delivery to settlement.
     pub duration: Duration,
+    pub again: Option<Again>,
+}
+
+/// When and where a message that is retried comes again.
+pub struct Again {
+    pub after: Duration,
+    /// Where it waits.
+    pub queue: String,
 }
 
 impl Report<'_> {
@@ -120,6 +129,7 @@ impl Report<'_> {
             JobOutcome::Dead => tools.metrics.dead(tenant, &failure.reason),
             _ => {}
         }
+        let again = self.again.as_ref();
         macro_rules! failed {
             ($level:ident) => {
                 line!(
@@ -129,6 +139,8 @@ impl Report<'_> {
                     ended,
                     reason = failure.reason.as_str(),
                     detail = failure.detail.as_str(),
+                    again_in = again.map(|again| display(show_duration(again.after))),
+                    waits_in = again.map(|again| display(&again.queue)),
                     cause = failure.source().map(display)
                 )
             };

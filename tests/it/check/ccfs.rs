@@ -103,3 +103,27 @@ async fn a_refused_key_and_a_clock_that_is_off_are_told_apart() {
         ");
     });
 }
+
+#[tokio::test]
+async fn what_speaks_tls_or_does_not_is_told_where_the_other_was_asked_for() {
+    let world = World::new().await;
+    let at = |ccfs: &str| world.config_at(&world.amqp, ccfs, world.store.s3().endpoint(), &[]);
+    let secure = Simulator::start_tls().await;
+    let is_tls = check(&at(&secure.url().replace("https://", "http://")), &[]).await;
+    // The simulator would wait for the end of a head; most servers say at once that it is none.
+    let plain = world.store.s3().endpoint();
+    let no_tls = check(&at(&plain.replace("http://", "https://")), &[]).await;
+    assert_eq!([&is_tls, &no_tls].map(|it| it.code), [1, 1]);
+    filters(&world).bind(|| {
+        assert_snapshot!(is_tls.part("ccfs: acme"), @r"
+        ccfs: acme, localhost:PORT
+          FAILED  connection          what answers at localhost:PORT speaks TLS
+                                      → write https:// in ccfs.endpoints
+        ");
+        assert_snapshot!(no_tls.part("ccfs: acme"), @r"
+        ccfs: acme, 127.0.0.1:PORT
+          FAILED  connection          what answers does not speak TLS (https:// in ccfs.endpoints)
+                                      → write http:// in ccfs.endpoints, or name the port that speaks TLS
+        ");
+    });
+}

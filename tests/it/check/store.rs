@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{Checked, check, check_in, filters};
 use crate::support::ccfs::Reply;
 use crate::support::s3::odd::Odd;
+use crate::support::s3::tls::Front;
 use crate::support::s3::{ACCESS_KEY, ALWAYS, Fault, Op, SECRET_KEY};
 use crate::support::world::{World, without_store_keys};
 
@@ -24,8 +25,8 @@ async fn a_store_that_is_not_there_or_knows_no_such_key_is_told_apart() {
     filters(&world).bind(|| {
         assert_snapshot!(closed.part("store"), @r"
         store: recordings, acme, globex
-          FAILED  answer              the store cannot be reached: Connection refused (os error 111)
-                                      → check endpoint (scheme, host, port), proxy, and its certificate: ca_file names the CA that issued it
+          FAILED  answer              127.0.0.1:PORT: connection refused
+                                      → check endpoint (scheme, host, port), that the store runs there, and proxy
           skipped put                 without an answer of the store
           skipped conditional create  without an answer of the store
           skipped head                without an answer of the store
@@ -312,4 +313,80 @@ async fn a_program_that_prints_credentials_is_run() {
     let checked = check_in(&config, &[], &environment).await;
     assert_eq!(checked.code, 0, "{}", checked.text);
     assert!(lines(&checked, &["put"]).contains("taken"), "{}", checked.text);
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_told_by_the_key_of_the_configuration() {
+    let world = World::new().await;
+    world.ccfs.default_reply(Reply::not_found());
+    let (real, bucket) = world.seaweed().await;
+    let config = world.config_at(&world.amqp, &world.ccfs.url(), real.endpoint(), &[]);
+    let config = config.replace(&world.bucket, &bucket);
+    let id = check(&config.replace(ACCESS_KEY, "nobodys-key"), &[]).await;
+    let secret = check(&config.replace(SECRET_KEY, "another-secret"), &[]).await;
+    assert_eq!([&id, &secret].map(|it| it.code), [1, 1]);
+    let mut settings = filters(&world);
+    settings.add_filter(&bucket, "recordings");
+    settings.bind(|| {
+        assert_snapshot!(id.part("store"), @r"
+        store: recordings, acme, globex
+          FAILED  answer              status 403, store.InvalidAccessKeyId
+                                      → correct store.access_key_id: the store knows no such key
+          skipped put                 without an answer of the store
+          skipped conditional create  without an answer of the store
+          skipped head                without an answer of the store
+          skipped body hash           without an answer of the store
+          skipped multipart           without an answer of the store
+          skipped delete              without an answer of the store
+        ");
+        assert_snapshot!(secret.part("store"), @r"
+        store: recordings, acme, globex
+          FAILED  answer              status 403, store.SignatureDoesNotMatch
+                                      → correct store.secret_access_key, and store.region where the store cares
+          skipped put                 without an answer of the store
+          skipped conditional create  without an answer of the store
+          skipped head                without an answer of the store
+          skipped body hash           without an answer of the store
+          skipped multipart           without an answer of the store
+          skipped delete              without an answer of the store
+        ");
+    });
+}
+
+#[tokio::test]
+async fn who_was_asked_is_named_and_what_it_speaks() {
+    let world = World::new().await;
+    world.ccfs.default_reply(Reply::not_found());
+    let at = |s3: &str| world.config_at(&world.amqp, &world.ccfs.url(), s3, &[]);
+    let plain = world.store.s3().endpoint();
+    let front = Front::of(&world.store).await;
+    let is_tls = check(&at(&front.endpoint.replace("https://", "http://")), &[]).await;
+    let no_tls = check(&at(&plain.replace("http://", "https://")), &[]).await;
+    let untrusted = check(&at(&front.endpoint), &[]).await;
+    let proxy = at(plain).replace("[store]", "[store]\nproxy = \"http://127.0.0.1:1\"");
+    let aws: String = proxy
+        .lines()
+        .filter(|line| !line.starts_with("endpoint = "))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let aws = check(&aws, &[]).await;
+    assert_eq!([&is_tls, &no_tls, &untrusted, &aws].map(|it| it.code), [1; 4]);
+    filters(&world).bind(|| {
+        assert_snapshot!(lines(&is_tls, &["answer"]), @r"
+        FAILED  answer              what answers at 127.0.0.1:PORT speaks TLS
+                                    → write https:// in endpoint
+        ");
+        assert_snapshot!(lines(&no_tls, &["answer"]), @r"
+        FAILED  answer              127.0.0.1:PORT: what answers does not speak TLS (https:// in store.endpoint)
+                                    → write http:// in endpoint, or name the port that speaks TLS
+        ");
+        assert_snapshot!(lines(&untrusted, &["answer"]), @r"
+        FAILED  answer              127.0.0.1:PORT: invalid peer certificate: UnknownIssuer
+                                    → name the CA that signed it in store.ca_file (PEM)
+        ");
+        assert_snapshot!(lines(&aws, &["answer"]), @r"
+        FAILED  answer              no store.endpoint is set, so this is AWS (us-east-1), by the proxy 127.0.0.1:PORT: connection refused
+                                    → set endpoint, unless AWS is meant; check that this machine is let out, and proxy
+        ");
+    });
 }

@@ -239,7 +239,7 @@ async fn a_store_that_does_not_list_is_an_error() {
     desk.file("record.csv", row("1-1", DAY, FILE));
     let told =
         desk.told("reconcile --config callvault.toml --tenant acme --index record.csv", &[], 1);
-    assert_snapshot!(told, @"callvault: store.NoSuchBucket: ListObjectsV2 in bucket no-such-bucket: status 404, store.NoSuchBucket; the report is not whole");
+    assert_snapshot!(told, @"callvault: store.NoSuchBucket: ListObjectsV2 in bucket no-such-bucket: status 404, store.NoSuchBucket; correct store.bucket, or create it; the report is not whole");
     let told = Desk::new(LEAST).told("reconcile --config callvault.toml --tenant acme", &[], 2);
     assert!(told.contains("--index <FILE>"), "{told}");
 }
