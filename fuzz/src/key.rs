@@ -38,10 +38,12 @@ pub fn check(bytes: &[u8]) {
 /// The place of a recording, if it has one; by its message alone.
 fn placed(wanted: &Wanted) -> Option<Place> {
     let zone = TimeZone::fixed(Offset::constant(8));
+    // Nothing is ahead of it.
+    let now = Timestamp::MAX;
     let nobody = wanted.call_id.is_none() && wanted.file_name.is_none();
-    let undated = locate(wanted, &zone, None);
+    let undated = locate(wanted, &zone, None, now);
     let sent_at = Some(Timestamp::UNIX_EPOCH);
-    match locate(wanted, &zone, sent_at) {
+    match locate(wanted, &zone, sent_at, now) {
         Err(failure) => {
             assert!(nobody && failure.reason == Reason::MESSAGE_INVALID, "{failure}");
             None
@@ -61,7 +63,7 @@ fn placed(wanted: &Wanted) -> Option<Place> {
             // Releases differ in the slashes of a path.
             let slashes = wanted.file_name.as_ref().map(|name| name.as_str().replace('\\', "/"));
             let file_name = slashes.and_then(|name| FileName::new(name).ok());
-            let same = locate(&Wanted { file_name, ..wanted.clone() }, &zone, sent_at);
+            let same = locate(&Wanted { file_name, ..wanted.clone() }, &zone, sent_at, now);
             assert_eq!(same.expect("as before").name, place.name);
             Some(place)
         }

@@ -7,6 +7,7 @@ use callvault::failure::{Class, Reason};
 use callvault::request::{
     self, DumpRequest, Hints, MessageType, RecordingRequest, Rejected, Request, RequestId,
 };
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::quotes_nothing;
@@ -19,10 +20,15 @@ const HINTS: [Hints<'_>; 5] = [
     Hints { message_type: None, content_type: Some("application/cloudevents+json") },
 ];
 
+/// 2026-11-28T04:30:00Z.
+const NOW: Timestamp = Timestamp::constant(1_795_840_200, 0);
+
 pub fn check(body: &[u8]) {
     for hints in HINTS {
-        match request::parse(body, hints) {
+        match request::parse(body, hints, NOW) {
             Ok(request) => {
+                let later = request::parse(body, hints, Timestamp::MAX);
+                assert_eq!(later.expect("a call gets less ahead of the clock"), request);
                 comes_back_from_a_dump(&request);
                 if !is_envelope(body, hints) {
                     means_the_same_in_an_envelope(body, &request);
@@ -54,7 +60,8 @@ pub fn comes_back_from_a_dump(request: &Request) {
     assert_eq!(dump.items().count(), dump.recordings.len());
     for (item, wanted) in dump.items().zip(&dump.recordings) {
         assert!(wanted.call_id.is_some() || wanted.file_name.is_some());
-        let again = request::parse(&item, Hints::default()).expect("an item is a good message");
+        let again =
+            request::parse(&item, Hints::default(), NOW).expect("an item is a good message");
         let wanted = RecordingRequest {
             tenant: dump.tenant.clone(),
             wanted: wanted.clone(),
@@ -79,6 +86,6 @@ fn means_the_same_in_an_envelope(body: &[u8], request: &Request) {
     let data = BASE64.encode(body);
     let envelope =
         format!(r#"{{"specversion":"1.0","type":"{message_type}","data_base64":"{data}"}}"#);
-    let unwrapped = request::parse(envelope.as_bytes(), Hints::default());
+    let unwrapped = request::parse(envelope.as_bytes(), Hints::default(), NOW);
     assert_eq!(unwrapped.expect("its data was read"), *request);
 }

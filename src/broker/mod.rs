@@ -48,7 +48,7 @@ pub use dead::{DeadError, DeadMessage, DeadQueue, Walk};
 pub use publisher::{PublishError, Publisher, Unconfirmed};
 pub use requests::{RequestError, Requests};
 pub use settle::{Delivery, Disposition, Settled};
-pub use state::State;
+pub use state::{DETAIL, State};
 pub use status::Status;
 pub use topology::Admin;
 

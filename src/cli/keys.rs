@@ -3,6 +3,7 @@
 use jiff::tz::TimeZone;
 
 use super::Error;
+use crate::clock;
 use crate::config::{self, Config};
 use crate::failure::Failure;
 use crate::index::BadRow;
@@ -45,7 +46,7 @@ impl<'a> Keys<'a> {
     /// Its key, whatever the extension.
     ///
     /// # Errors
-    /// There is none: no day, or more of a name than a store takes.
+    /// There is none: no day, or one that has yet to come, or more of a name than a store takes.
     pub fn pattern(&self, wanted: &Wanted) -> Result<KeyPattern, BadRow> {
         self.pattern_at(wanted, &self.place(wanted)?)
     }
@@ -84,7 +85,7 @@ impl<'a> Keys<'a> {
     /// What the keys of its days begin with, at least one, the likeliest first.
     ///
     /// # Errors
-    /// Nothing tells the day.
+    /// Nothing tells the day, or it has yet to come.
     pub fn day_prefixes(
         &self,
         whole: &Wanted,
@@ -125,7 +126,7 @@ impl<'a> Keys<'a> {
 
     fn place(&self, wanted: &Wanted) -> Result<Place, BadRow> {
         // A command has no message whose timestamp could be the last resort.
-        locate(wanted, self.zone(), None).map_err(refused)
+        locate(wanted, self.zone(), None, clock::now()).map_err(refused)
     }
 
     fn cc_id<'b>(&'b self, wanted: &'b Wanted) -> &'b CcId {

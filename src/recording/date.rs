@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::civil::{self, Date};
 use jiff::tz::TimeZone;
 
-use crate::request::{CallId, FileName, Wanted};
+use crate::request::{CallId, FileName, Mistake, Wanted, not_ahead};
 
 /// When a recording was made, in its tenant's time zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,20 +18,33 @@ pub struct When {
 
 impl When {
     /// The first of contract 3's sources that is there; `None` without any.
+    ///
+    /// # Errors
+    /// It is more than a day ahead of the clock; for a day alone its begin is.
     pub(super) fn find(
         wanted: &Wanted,
         zone: &TimeZone,
         sent_at: Option<Timestamp>,
-    ) -> Option<Self> {
-        let at = |instant| Self::at(instant, zone);
-        let told = wanted.call_end.or(wanted.call_begin);
-        told.map(at)
-            .or_else(|| {
-                let day = wanted.file_name.as_ref().and_then(day_in)?;
-                Some(Self::on(day, zone))
-            })
-            .or_else(|| wanted.call_id.as_ref().and_then(instant_in).map(at))
-            .or_else(|| sent_at.map(at))
+        now: Timestamp,
+    ) -> Result<Option<Self>, Mistake> {
+        let at = |what, instant| {
+            not_ahead(what, instant, now)?;
+            Ok(Some(Self::at(instant, zone)))
+        };
+        if let Some(end) = wanted.call_end {
+            return at("callEnd", end);
+        }
+        if let Some(begin) = wanted.call_begin {
+            return at("callBegin", begin);
+        }
+        if let Some(day) = wanted.file_name.as_ref().and_then(day_in) {
+            not_ahead("the day in fileName", begin_of(day, zone), now)?;
+            return Ok(Some(Self::on(day, zone)));
+        }
+        if let Some(instant) = wanted.call_id.as_ref().and_then(instant_in) {
+            return at("the time that callId begins with", instant);
+        }
+        sent_at.map_or(Ok(None), |sent_at| at("the AMQP timestamp", sent_at))
     }
 
     fn at(instant: Timestamp, zone: &TimeZone) -> Self {
@@ -40,11 +53,15 @@ impl When {
     }
 
     fn on(date: Date, zone: &TimeZone) -> Self {
-        let end = date.tomorrow().ok().and_then(|next| next.to_zoned(zone.clone()).ok());
         // Nothing comes after the last day that can be counted.
-        let known_at = end.map_or(Timestamp::MAX, |end| end.timestamp());
+        let known_at = date.tomorrow().map_or(Timestamp::MAX, |next| begin_of(next, zone));
         Self { date, hour: 0, known_at }
     }
+}
+
+fn begin_of(date: Date, zone: &TimeZone) -> Timestamp {
+    // What no clock can tell is as far ahead as can be.
+    date.to_zoned(zone.clone()).map_or(Timestamp::MAX, |begin| begin.timestamp())
 }
 
 /// The path's first part of eight digits that is a real date from 2000 on. Parts are taken whole:
@@ -71,6 +88,9 @@ fn instant_in(call_id: &CallId) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Failure;
+
+    const NOW: &str = "2026-11-28T04:30:00Z";
 
     fn time(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -85,7 +105,7 @@ mod tests {
         zone_name: &str,
         sent_at: Option<&str>,
     ) -> Option<(String, i8, String)> {
-        let when = When::find(wanted, &zone(zone_name), sent_at.map(time))?;
+        let when = When::find(wanted, &zone(zone_name), sent_at.map(time), time(NOW)).unwrap()?;
         Some((when.date.to_string(), when.hour, when.known_at.to_string()))
     }
 
@@ -114,6 +134,48 @@ mod tests {
         wanted.call_id = Some(CallId::new("C-1").unwrap());
         assert_eq!(utc(&wanted), found("2025-01-01", 12, "2025-01-01T12:00:00Z"));
         assert_eq!(find(&wanted, "UTC", None), None);
+    }
+
+    /// The source that gives the date, and no other.
+    #[test]
+    fn no_call_is_more_than_a_day_ahead() {
+        let found = |call_id: &str, file_name: &str, sent_at: Option<&str>, zone_name: &str| {
+            let wanted = Wanted {
+                call_id: CallId::new(call_id).ok(),
+                file_name: FileName::new(file_name).ok(),
+                ..Wanted::default()
+            };
+            let (zone, sent_at) = (zone(zone_name), sent_at.map(time));
+            match When::find(&wanted, &zone, sent_at, time(NOW)) {
+                Ok(when) => when.expect("a date").date.to_string(),
+                Err(mistake) => Failure::from(mistake).detail,
+            }
+        };
+        let ahead = |what: &str| {
+            format!("{what} is more than a day ahead of the clock (2026-11-28T04:30:00Z)")
+        };
+        let day = |day: &str, zone_name| found("", &format!("X:/{day}/1.V3"), None, zone_name);
+        assert_eq!(day("20261129", "UTC"), "2026-11-29");
+        assert_eq!(day("20261130", "UTC"), ahead("the day in fileName"));
+        // There it is the 28th already, or the 27th still.
+        assert_eq!(day("20261130", "Pacific/Kiritimati"), ahead("the day in fileName"));
+        assert_eq!(day("20261129", "America/Los_Angeles"), ahead("the day in fileName"));
+        assert_eq!(day("20261128", "America/Los_Angeles"), "2026-11-28");
+        assert_eq!(day("99991231", "UTC"), ahead("the day in fileName"));
+
+        // 2026-11-29T04:30:00Z, and a second later.
+        assert_eq!(found("1795926600-1", "", None, "UTC"), "2026-11-29");
+        assert_eq!(
+            found("1795926601-1", "", None, "UTC"),
+            ahead("the time that callId begins with")
+        );
+        assert_eq!(found("1795926601-1", "X:/20260425/1.V3", None, "UTC"), "2026-04-25");
+        assert_eq!(found("C-1", "", Some("2026-11-29T04:30:00Z"), "UTC"), "2026-11-29");
+        assert_eq!(
+            found("C-1", "", Some("2062-11-29T04:30:00Z"), "UTC"),
+            ahead("the AMQP timestamp")
+        );
+        assert_eq!(found("1777093663", "", Some("2062-11-29T04:30:00Z"), "UTC"), "2026-04-25");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::date::When;
 use super::format::split_extension;
 use crate::failure::{Failure, Reason};
-use crate::request::{CcId, FileName, TenantId, Wanted};
+use crate::request::{CcId, FileName, TenantId, Wanted, not_ahead};
 
 pub use folder::KeyFolder;
 pub use pattern::KeyPattern;
@@ -43,20 +43,23 @@ pub struct Located<'a> {
     pub place: &'a Place,
 }
 
-/// Finds the day and the name of a recording, from its message alone.
+/// Finds the day and the name of a recording, from its message alone; `now` is the time of day.
 ///
 /// # Errors
-/// `message.no_date` where nothing in the message tells the day, `message.invalid` where nothing
-/// names the recording.
+/// `message.no_date` where nothing in the message tells the day; `message.invalid` where nothing
+/// names the recording, or a time in it is more than a day ahead of the clock.
 pub fn locate(
     wanted: &Wanted,
     zone: &TimeZone,
     sent_at: Option<Timestamp>,
+    now: Timestamp,
 ) -> Result<Place, Failure> {
     let name = name_of(wanted).ok_or_else(|| {
         Failure::permanent(Reason::MESSAGE_INVALID, "callId or fileName is required")
     })?;
-    let when = When::find(wanted, zone, sent_at).ok_or_else(|| {
+    // It gives no date where callEnd does, and goes into no message all the same.
+    wanted.call_begin.map_or(Ok(()), |begin| not_ahead("callBegin", begin, now))?;
+    let when = When::find(wanted, zone, sent_at, now)?.ok_or_else(|| {
         let detail = "the day of the call is in none of callEnd, callBegin, fileName, callId and \
                       the AMQP timestamp";
         Failure::permanent(Reason::MESSAGE_NO_DATE, detail)

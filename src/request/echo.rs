@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use super::letter::{self, Letter};
 use super::{
-    CallId, DumpRequest, FileName, MessageType, RecordingRequest, Request, RequestId, TenantId,
-    fields,
+    CallId, DumpRequest, FileName, Hints, MessageType, RecordingRequest, Request, RequestId,
+    TenantId, fields,
 };
 use crate::failure::Failure;
 
@@ -33,6 +34,12 @@ pub struct Echo {
 }
 
 impl Echo {
+    /// What a message says of itself, good or bad.
+    pub fn read(body: &[u8], hints: Hints<'_>) -> Self {
+        let Letter { message_type, data, .. } = letter::open(body, hints);
+        data.map(|data| Self::of_body(message_type, &data)).unwrap_or_default()
+    }
+
     /// What is well formed in `data`, of the fields that its type has.
     pub(super) fn of_body(message_type: MessageType, data: &Map<String, Value>) -> Self {
         let (one, many) = match message_type {

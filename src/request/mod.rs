@@ -1,13 +1,15 @@
 //! What a message asks for: bytes in, a validated request out. Pure; knows no broker.
 //!
 //! A message that is refused still says whose it was: [`Rejected`] carries what of it was well
-//! formed, and an explanation that never quotes a value of the body.
+//! formed, and all that is wrong with it, in words that never quote a value of the body.
 
 mod echo;
 mod fields;
 mod letter;
+mod mistakes;
 mod names;
 mod numbers;
+mod reader;
 pub mod surrogates;
 mod time;
 
@@ -18,12 +20,16 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 use crate::failure::{Failure, Reason};
 
 pub use echo::{Echo, Rejected};
+pub use mistakes::{Mistake, Mistakes, SEPARATOR};
 pub use names::{BadName, CallId, CcId, FileName, RequestId, TenantId};
+pub use time::not_ahead;
+
+use letter::Letter;
+use reader::Reader;
 
 /// The longest message that is read, in bytes (contract 2).
 pub const MAX_BODY: usize = 4 * 1024 * 1024;
@@ -41,6 +47,13 @@ pub struct Hints<'a> {
     pub message_type: Option<&'a str>,
     /// The property `content_type`; `application/cloudevents+json` announces an envelope.
     pub content_type: Option<&'a str>,
+}
+
+impl Hints<'_> {
+    /// The type of a message that does not tell its own.
+    fn told(self) -> MessageType {
+        self.message_type.map_or(MessageType::Invalid, MessageType::named)
+    }
 }
 
 /// The kinds of message, as they are counted.
@@ -236,85 +249,24 @@ impl<'a> From<&'a Wanted> for Recording<'a> {
     }
 }
 
-/// Reads a message.
+/// Reads a message; `now` is the time of day, of which no call is more than a day ahead.
 ///
 /// # Errors
-/// [`Rejected`] with `message.invalid` or `message.too_large`; the message can never succeed.
-pub fn parse(body: &[u8], hints: Hints<'_>) -> Result<Request, Box<Rejected>> {
-    let letter = letter::open(body, hints);
-    let read = match letter.fault {
-        Some(fault) => Err(fault),
-        None => read(letter.message_type, &letter.data),
-    };
-    read.map_err(|failure| {
-        let echo = Echo::of_body(letter.message_type, &letter.data);
-        Box::new(Rejected { failure, message_type: letter.message_type, echo })
+/// [`Rejected`] with `message.invalid` and all the mistakes, or with `message.too_large`; the message
+/// can never succeed.
+pub fn parse(body: &[u8], hints: Hints<'_>, now: Timestamp) -> Result<Request, Box<Rejected>> {
+    if body.len() > MAX_BODY {
+        let detail = format!("the body has {} bytes, the most is {MAX_BODY}", body.len());
+        let failure = Failure::permanent(Reason::MESSAGE_TOO_LARGE, detail);
+        let (message_type, echo) = (hints.told(), Echo::default());
+        return Err(Box::new(Rejected { failure, message_type, echo }));
+    }
+    let Letter { message_type, data, mut mistakes } = letter::open(body, hints);
+    let data = data.as_ref();
+    let read =
+        data.and_then(|data| Reader { data, now, mistakes: &mut mistakes }.read(message_type));
+    mistakes.unless_any(read).map_err(|failure| {
+        let echo = data.map(|data| Echo::of_body(message_type, data)).unwrap_or_default();
+        Box::new(Rejected { failure, message_type, echo })
     })
-}
-
-fn read(message_type: MessageType, data: &Map<String, Value>) -> Result<Request, Failure> {
-    let tenant = fields::required("tenant", fields::tenant(data)?)?;
-    if message_type == MessageType::CallCompleted {
-        // `requestId`, `force` and `expected` are no fields of this message: they mean nothing in it.
-        let wanted = wanted(data)?;
-        let request =
-            RecordingRequest { tenant, wanted, request_id: None, force: false, message_type };
-        return Ok(Request::Recording(request));
-    }
-    let request_id = fields::required("requestId", fields::request_id(data)?)?;
-    let force = fields::flag(data, "force")?;
-    if message_type == MessageType::DumpItem {
-        let (wanted, request_id) = (listed(data)?, Some(request_id));
-        let request = RecordingRequest { tenant, wanted, request_id, force, message_type };
-        return Ok(Request::Recording(request));
-    }
-    let recordings = recordings(data)?;
-    Ok(Request::Dump(DumpRequest { tenant, request_id, force, recordings }))
-}
-
-fn recordings(data: &Map<String, Value>) -> Result<Vec<Wanted>, Failure> {
-    let list = fields::required("recordings", fields::list(data, "recordings")?)?;
-    if !(1..=MAX_RECORDINGS).contains(&list.len()) {
-        return Err(invalid(format!(
-            "recordings must have 1 to {MAX_RECORDINGS} entries, has {}",
-            list.len()
-        )));
-    }
-    let each = list.iter().enumerate().map(|(index, value)| {
-        let read = fields::object(value).and_then(listed);
-        read.map_err(|failure| invalid(format!("recordings[{index}]: {}", failure.detail)))
-    });
-    each.collect()
-}
-
-/// A recording of a dump.
-fn listed(data: &Map<String, Value>) -> Result<Wanted, Failure> {
-    let listed = Wanted { expected: fields::expected(data)?, ..wanted(data)? };
-    if listed.expected.is_some() && listed.call_id.is_none() {
-        // What a file name names is one file.
-        return Err(invalid(
-            "expected says how many files CC-FS has for a callId, and there is none: leave it out",
-        ));
-    }
-    Ok(listed)
-}
-
-fn wanted(data: &Map<String, Value>) -> Result<Wanted, Failure> {
-    let wanted = Wanted {
-        call_id: fields::call_id(data)?,
-        file_name: fields::file_name(data)?,
-        cc_id: fields::cc_id(data)?,
-        call_begin: fields::time(data, "callBegin")?,
-        call_end: fields::time(data, "callEnd")?,
-        expected: None,
-        metadata: fields::metadata(data)?,
-    };
-    if wanted.call_id.is_none() && wanted.file_name.is_none() {
-        return Err(invalid("callId or fileName is required"));
-    }
-    Ok(wanted)
-}
-
-fn invalid(detail: impl Into<String>) -> Failure {
-    Failure::permanent(Reason::MESSAGE_INVALID, detail)
 }

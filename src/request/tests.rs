@@ -1,17 +1,21 @@
 mod dumps;
+mod mistakes;
 mod properties;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::failure::Class;
 
 const NO_HINTS: Hints<'static> = Hints { message_type: None, content_type: None };
 
+/// 2026-11-28T04:30:00Z.
+const NOW: Timestamp = Timestamp::constant(1_795_840_200, 0);
+
 fn parse_json(value: &Value) -> Result<Request, Box<Rejected>> {
-    parse(value.to_string().as_bytes(), NO_HINTS)
+    parse(value.to_string().as_bytes(), NO_HINTS, NOW)
 }
 
 fn refusal(value: &Value) -> String {
@@ -76,7 +80,7 @@ fn reads_every_field_of_a_call() {
 fn null_is_absent_and_so_are_empty_names() {
     let message = json!({
         "type": "call.completed", "tenant": "acme", "callId": "c", "fileName": "", "ccId": "",
-        "callBegin": null, "callEnd": null, "metadata": null, "requestId": 7, "force": "x",
+        "callBegin": null, "callEnd": null, "metadata": null, "requestId": 7, "force": false,
         "expected": "none of a call's fields"
     });
     let request = recording(parse_json(&message).unwrap());
@@ -128,12 +132,12 @@ fn the_type_comes_from_the_field_then_from_the_property() {
     let dump = "recording.dump-requested";
     let hints = |name| Hints { message_type: Some(name), content_type: None };
     let typed = call().to_string();
-    assert!(parse(typed.as_bytes(), hints(dump)).is_ok());
+    assert!(parse(typed.as_bytes(), hints(dump), NOW).is_ok());
     let untyped = with(call(), "type", Value::Null).to_string();
-    let request = parse(untyped.as_bytes(), hints("call.completed")).unwrap();
+    let request = parse(untyped.as_bytes(), hints("call.completed"), NOW).unwrap();
     assert_eq!(request.message_type(), MessageType::CallCompleted);
 
-    let missing = parse(untyped.as_bytes(), NO_HINTS).unwrap_err();
+    let missing = parse(untyped.as_bytes(), NO_HINTS, NOW).unwrap_err();
     assert_eq!(missing.failure.detail, "type is required");
     assert_eq!(missing.message_type, MessageType::Invalid);
     for unknown in ["call.ended", "invalid", "", "Call.Completed"] {
@@ -141,7 +145,7 @@ fn the_type_comes_from_the_field_then_from_the_property() {
         assert_eq!(rejected.message_type, MessageType::Invalid, "{unknown}");
         assert!(rejected.failure.detail.starts_with("type must be call.completed"), "{unknown}");
     }
-    let broken = parse(b"{", hints(dump)).unwrap_err();
+    let broken = parse(b"{", hints(dump), NOW).unwrap_err();
     assert_eq!(broken.message_type, MessageType::DumpRequested);
 }
 
@@ -157,10 +161,10 @@ fn what_is_no_json_object_says_where_it_broke() {
         (b"{\"a\":\"\xff\"}", "the body is not UTF-8 at byte 6"),
     ];
     for (body, detail) in cases {
-        assert_eq!(parse(body, NO_HINTS).unwrap_err().failure.detail, detail);
+        assert_eq!(parse(body, NO_HINTS, NOW).unwrap_err().failure.detail, detail);
     }
     let marked = format!("\u{feff}{}", call());
-    assert!(parse(marked.as_bytes(), NO_HINTS).is_ok(), "a byte order mark is skipped");
+    assert!(parse(marked.as_bytes(), NO_HINTS, NOW).is_ok(), "a byte order mark is skipped");
 }
 
 #[test]
@@ -176,7 +180,7 @@ fn a_lone_surrogate_is_a_replacement_character_wherever_it_stands() {
         cut("callEnd", r#""2026-04-25T05:12:44Z", "\ud83d": null"#),
     ];
     for message in cases {
-        let request = recording(parse(message.as_bytes(), NO_HINTS).unwrap());
+        let request = recording(parse(message.as_bytes(), NO_HINTS, NOW).unwrap());
         assert_eq!(request.wanted.call_id.unwrap().as_str(), "1777093663-792075", "{message}");
     }
     let message = cut("metadata", r#"{ "a\ud83d": "\ude00 b \ud83d\ude00" }"#);
@@ -188,14 +192,14 @@ fn a_lone_surrogate_is_a_replacement_character_wherever_it_stands() {
         ),
     ];
     for body in [&message, &envelopes[0], &envelopes[1]] {
-        let request = recording(parse(body.as_bytes(), NO_HINTS).unwrap());
+        let request = recording(parse(body.as_bytes(), NO_HINTS, NOW).unwrap());
         let metadata = [("a\u{fffd}".to_owned(), "\u{fffd} b \u{1f600}".to_owned())];
         assert_eq!(request.wanted.metadata, metadata.into(), "{body}");
     }
     let named = cut("callId", r#""1777093663-\ud83d""#);
-    let request = recording(parse(named.as_bytes(), NO_HINTS).unwrap());
+    let request = recording(parse(named.as_bytes(), NO_HINTS, NOW).unwrap());
     assert_eq!(request.wanted.call_id.unwrap().as_str(), "1777093663-\u{fffd}");
-    let broken = parse(br#"{"a":"\ud83d",}"#, NO_HINTS).unwrap_err();
+    let broken = parse(br#"{"a":"\ud83d",}"#, NO_HINTS, NOW).unwrap_err();
     assert_eq!(broken.failure.detail, "the body is not JSON at line 1, column 15");
 }
 
@@ -227,12 +231,12 @@ fn what_is_not_used_refuses_nothing() {
             format!("\u{feff}{message} \r\n\0\0"),
         ];
         for body in [&message, &envelopes[0], &envelopes[1], &envelopes[2]] {
-            let request = parse(body.as_bytes(), NO_HINTS);
+            let request = parse(body.as_bytes(), NO_HINTS, NOW);
             assert_eq!(request.unwrap(), parse_json(&call()).unwrap(), "{body:.200}");
         }
     }
     // The last one counts, as to most readers.
-    let twice = recording(parse(with_field("\"callId\":\"B\"").as_bytes(), NO_HINTS).unwrap());
+    let twice = recording(parse(with_field("\"callId\":\"B\"").as_bytes(), NO_HINTS, NOW).unwrap());
     assert_eq!(twice.wanted.call_id.unwrap().as_str(), "B");
 
     let cases = [
@@ -246,7 +250,7 @@ fn what_is_not_used_refuses_nothing() {
     ];
     for (field, detail) in cases {
         let message = with_field(&field);
-        let refused = parse(message.as_bytes(), NO_HINTS).unwrap_err().failure.detail;
+        let refused = parse(message.as_bytes(), NO_HINTS, NOW).unwrap_err().failure.detail;
         assert_eq!(refused.split(" at line").next(), Some(detail), "{message:.200}");
     }
 }
@@ -255,9 +259,9 @@ fn what_is_not_used_refuses_nothing() {
 fn a_body_may_have_four_mebibytes() {
     let mut body = call().to_string().into_bytes();
     body.resize(MAX_BODY, b' ');
-    assert!(parse(&body, NO_HINTS).is_ok());
+    assert!(parse(&body, NO_HINTS, NOW).is_ok());
     body.push(b' ');
-    let rejected = parse(&body, NO_HINTS).unwrap_err();
+    let rejected = parse(&body, NO_HINTS, NOW).unwrap_err();
     assert_eq!(rejected.failure.reason, Reason::MESSAGE_TOO_LARGE);
     assert_eq!(rejected.failure.class, Class::Permanent);
 }
@@ -296,8 +300,10 @@ fn a_wrong_envelope_is_refused_and_its_data_echoed() {
         message_type: None,
         content_type: Some("Application/CloudEvents+JSON; charset=utf-8"),
     };
-    let bare = parse(call().to_string().as_bytes(), hints).unwrap_err();
-    assert_eq!(bare.failure.detail, "specversion is required in a CloudEvents envelope");
+    let bare = parse(call().to_string().as_bytes(), hints, NOW).unwrap_err();
+    let told = "specversion is required in a CloudEvents envelope; data is required in a \
+                CloudEvents envelope";
+    assert_eq!(bare.failure.detail, told);
     for (coded, detail) in [
         ("5550123", "data_base64 is not base64"),
         ("NTU1MDEyMw==", "data_base64: the body must be a JSON object, is a number"),

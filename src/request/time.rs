@@ -1,6 +1,25 @@
-//! RFC 3339, and nothing beyond it.
+//! Times: RFC 3339, and nothing beyond it; none that has yet to come.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+
+use super::mistakes::Mistake;
+
+/// A call may be so far ahead of the clock: clocks differ, and so do notions of local time. What is
+/// further ahead is no time of a call, and would be stored under a day that nobody looks at.
+const MOST_AHEAD: SignedDuration = SignedDuration::from_hours(24);
+
+/// Refuses a time of a call that is more than a day ahead of the clock, which `now` tells: it may be
+/// the clock that is wrong. What was accepted once is so later on, since it only gets less ahead.
+///
+/// # Errors
+/// The mistake, which calls the time `what`.
+pub fn not_ahead(what: &str, time: Timestamp, now: Timestamp) -> Result<(), Mistake> {
+    if time.duration_since(now) <= MOST_AHEAD {
+        return Ok(());
+    }
+    let clock = now.strftime("%Y-%m-%dT%H:%M:%SZ");
+    Err(Mistake::new(format!("{what} is more than a day ahead of the clock ({clock})")))
+}
 
 /// `YYYY-MM-DDThh:mm:ss[.fraction](Z|±hh:mm)`, from the year 1 on.
 ///
@@ -45,7 +64,19 @@ fn matches_shape(text: &str, shape: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::rfc3339;
+    use super::*;
+
+    #[test]
+    fn a_day_ahead_is_not_too_much() {
+        let now: Timestamp = "2026-11-28T04:30:00.5Z".parse().unwrap();
+        for good in ["2026-11-29T04:30:00.5Z", "2026-11-28T04:30:00Z", "0001-01-01T00:00:00Z"] {
+            assert_eq!(not_ahead("callEnd", good.parse().unwrap(), now), Ok(()), "{good}");
+        }
+        for bad in ["2026-11-29T04:30:00.6Z".parse().unwrap(), Timestamp::MAX] {
+            let told = "callEnd is more than a day ahead of the clock (2026-11-28T04:30:00Z)";
+            assert_eq!(not_ahead("callEnd", bad, now), Err(Mistake::new(told)), "{bad}");
+        }
+    }
 
     #[test]
     fn takes_every_form_of_rfc_3339() {

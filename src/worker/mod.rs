@@ -27,6 +27,7 @@ pub use self::tenant::{SetupError, Tenant, Tenants};
 use self::transfer::Budget;
 pub use self::transfer::check_folder;
 use crate::broker::{Broker, Deliveries, Delivery, Publisher};
+use crate::clock;
 use crate::config;
 use crate::crash::{self, Point};
 use crate::failure::{Class, Failure, Reason};
@@ -147,7 +148,7 @@ impl Worker {
         stop: &CancellationToken,
     ) {
         let since = Instant::now();
-        let intake = Intake::of(&delivery, &self.tenants);
+        let intake = Intake::of(&delivery, &self.tenants, clock::now());
         let tenant = intake.tenant.unwrap_or_else(|| waiting.nobody());
         let lane = intake.lane;
         let ticket = {

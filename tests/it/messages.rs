@@ -3,6 +3,7 @@
 
 mod bad;
 mod good;
+mod told;
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,6 @@
 //! What the pages say is true: commands run, blocks load, links lead somewhere, codes are listed.
 
+mod conflict;
 mod examples;
 mod places;
 mod reliability;

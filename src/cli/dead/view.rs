@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::broker::DeadMessage;
-use crate::request::{self, CallId, Echo, FileName, Hints, RequestId, TenantId};
+use crate::broker::{DETAIL, DeadMessage};
+use crate::failure::Reason;
+use crate::request::{CallId, Echo, FileName, Hints, RequestId, SEPARATOR, TenantId};
 
 /// The columns; what is longer pushes the others to the right.
 const HEADER: [&str; 6] = ["WHEN", "TENANT", "CALL OR FILE", "REASON", "ATTEMPTS", "ID"];
@@ -20,10 +21,7 @@ impl Whose {
     pub fn of(message: &DeadMessage) -> Self {
         let hints =
             Hints { message_type: message.message_type(), content_type: message.content_type() };
-        let echo = match request::parse(message.body(), hints) {
-            Ok(request) => Echo::from(&request),
-            Err(rejected) => rejected.echo,
-        };
+        let echo = Echo::read(message.body(), hints);
         let Echo { tenant, call_id, file_name, request_id, .. } = echo;
         Self { tenant, call_id, file_name, request_id }
     }
@@ -85,11 +83,22 @@ pub fn whole(message: &DeadMessage) -> String {
     let mut text = String::new();
     for (name, value) in properties.chain(message.headers()) {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        text += &format!("{name}: {}\n", harmless(&value));
+        match mistakes(message, &name, &value) {
+            Some(mistakes) => text += &format!("{name}:\n{mistakes}"),
+            None => text += &format!("{name}: {}\n", harmless(&value)),
+        }
     }
     let body = String::from_utf8_lossy(message.body());
     let lines = body.lines().map(|line| format!("{}\n", harmless(line)));
     text + "\n" + &lines.collect::<String>()
+}
+
+/// The detail of a message with several mistakes, a line each.
+fn mistakes(message: &DeadMessage, header: &str, value: &str) -> Option<String> {
+    let invalid = message.death.reason.as_deref() == Some(Reason::MESSAGE_INVALID.as_str());
+    let several = invalid && header == DETAIL && value.contains(SEPARATOR);
+    let lines = value.split(SEPARATOR).map(|mistake| format!("  {}\n", harmless(mistake)));
+    several.then(|| lines.collect())
 }
 
 /// The same for scripts: the body byte for byte, in hex where it is not UTF-8.

@@ -10,6 +10,9 @@ const NAMES_ON_BOTH_SIDES: &str = "{tenant} must not have names on both sides of
     may stand too, or the keys of two tenants could meet; put a slash on one side of it, as in \
     {tenant}/{cc_id}.{name}";
 
+/// Nothing is ahead of it.
+const LATER: Timestamp = Timestamp::MAX;
+
 fn wanted(call_id: &str, file_name: &str) -> Wanted {
     Wanted {
         call_id: CallId::new(call_id).ok(),
@@ -20,11 +23,11 @@ fn wanted(call_id: &str, file_name: &str) -> Wanted {
 }
 
 fn name(call_id: &str, file_name: &str) -> String {
-    locate(&wanted(call_id, file_name), &TimeZone::UTC, None).unwrap().name
+    locate(&wanted(call_id, file_name), &TimeZone::UTC, None, LATER).unwrap().name
 }
 
 fn key(template: &str, wanted: &Wanted, extension: &str) -> Result<String, Failure> {
-    let place = locate(wanted, &TimeZone::UTC, None)?;
+    let place = locate(wanted, &TimeZone::UTC, None, LATER)?;
     let tenant = TenantId::new("acme").unwrap();
     let cc_id = CcId::new("c/1").unwrap();
     let template = KeyTemplate::parse(template).unwrap();
@@ -36,7 +39,7 @@ fn key(template: &str, wanted: &Wanted, extension: &str) -> Result<String, Failu
 fn a_pattern_is_the_key_but_for_the_extension_and_a_day_is_what_it_begins_with() {
     let (tenant, cc_id) = (TenantId::new("acme").unwrap(), CcId::new("c/1").unwrap());
     let wanted = wanted("1-1", "X:/4/0/20260425/512/1.V3");
-    let place = locate(&wanted, &TimeZone::UTC, None).unwrap();
+    let place = locate(&wanted, &TimeZone::UTC, None, LATER).unwrap();
     let recording = Located { tenant: &tenant, cc_id: &cc_id, wanted: &wanted, place: &place };
     let cases = [
         (DEFAULT, "acme/2026/04/25/1-1_X_4_0_20260425_512_1.*", "acme/2026/04/25/"),
@@ -73,7 +76,7 @@ fn the_folder_of_an_unpacked_recording_is_its_key_without_the_extension() {
     let (tenant, cc_id) = (TenantId::new("acme").unwrap(), CcId::new("c/1").unwrap());
     let folder = |template: &str, call_id: &str| {
         let wanted = wanted(call_id, "");
-        let place = locate(&wanted, &TimeZone::UTC, None).unwrap();
+        let place = locate(&wanted, &TimeZone::UTC, None, LATER).unwrap();
         let (tenant, cc_id) = (&tenant, &cc_id);
         let recording = Located { tenant, cc_id, wanted: &wanted, place: &place };
         KeyTemplate::parse(template).unwrap().folder(recording)
@@ -180,12 +183,24 @@ fn a_key_has_at_most_1024_bytes() {
 
 #[test]
 fn what_cannot_be_located_is_refused() {
-    let refused = |wanted: &Wanted| locate(wanted, &TimeZone::UTC, None).unwrap_err().reason;
+    let refused = |wanted: &Wanted| locate(wanted, &TimeZone::UTC, None, LATER).unwrap_err().reason;
     assert_eq!(refused(&Wanted::default()), Reason::MESSAGE_INVALID);
     let undated = Wanted { call_end: None, ..wanted("C-1", "") };
     assert_eq!(refused(&undated), Reason::MESSAGE_NO_DATE);
     let sent_at = Some("2026-04-25T05:12:44Z".parse().unwrap());
-    assert!(locate(&undated, &TimeZone::UTC, sent_at).is_ok());
+    assert!(locate(&undated, &TimeZone::UTC, sent_at, LATER).is_ok());
+
+    // A begin that gives no date goes into messages, too.
+    let now = "2026-04-25T05:12:44Z".parse().unwrap();
+    let next_year = Some("2027-04-25T05:12:44Z".parse().unwrap());
+    let begins = Wanted { call_begin: next_year, ..wanted("C-1", "") };
+    let ends = Wanted { call_end: next_year, ..wanted("C-1", "") };
+    for (wanted, what) in [(begins, "callBegin"), (ends, "callEnd")] {
+        let failure = locate(&wanted, &TimeZone::UTC, None, now).unwrap_err();
+        let told = format!("{what} is more than a day ahead of the clock (2026-04-25T05:12:44Z)");
+        assert_eq!((failure.reason, failure.detail), (Reason::MESSAGE_INVALID, told));
+        assert!(locate(&wanted, &TimeZone::UTC, None, LATER).is_ok());
+    }
 }
 
 #[test]
@@ -250,7 +265,7 @@ fn the_keys_of_two_tenants_never_meet() {
             let mut whose = BTreeMap::new();
             for (tenant, cc_id, call_id) in triples(["a", "b", "a-b"], names, names) {
                 let wanted = wanted(call_id, "");
-                let place = locate(&wanted, &TimeZone::UTC, None).unwrap();
+                let place = locate(&wanted, &TimeZone::UTC, None, LATER).unwrap();
                 let (id, cc_id) = (TenantId::new(tenant).unwrap(), CcId::new(cc_id).unwrap());
                 let (wanted, place) = (&wanted, &place);
                 let recording = Located { tenant: &id, cc_id: &cc_id, wanted, place };
@@ -348,9 +363,9 @@ proptest! {
     ) {
         let instant = |second: i64| Timestamp::from_second(second).unwrap();
         let wanted = Wanted { call_end: called_at.map(instant), ..wanted(&call_id, &file_name) };
-        let located = locate(&wanted, &TimeZone::UTC, sent_at.map(instant));
+        let located = locate(&wanted, &TimeZone::UTC, sent_at.map(instant), LATER);
         // The time of sending counts where the message itself has none.
-        match (locate(&wanted, &TimeZone::UTC, None), sent_at) {
+        match (locate(&wanted, &TimeZone::UTC, None, LATER), sent_at) {
             (Ok(place), _) => prop_assert_eq!(located.unwrap(), place),
             (Err(_), Some(sent_at)) => prop_assert_eq!(located.unwrap().when.known_at, instant(sent_at)),
             (Err(_), None) => prop_assert_eq!(located.unwrap_err().reason, Reason::MESSAGE_NO_DATE),

@@ -3,13 +3,17 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::ended::panicked;
 use super::job::Job;
 use super::policy;
 use crate::broker::{Delivery, QueueName};
 use crate::failure::{Failure, Reason};
 use crate::recording::{self, Place};
-use crate::request::{self, DumpRequest, Echo, Hints, MessageType, RecordingRequest, Request};
+use crate::request::{
+    self, DumpRequest, Echo, Hints, MessageType, Mistake, Mistakes, RecordingRequest, Request,
+};
 use crate::worker::fairness::{Lane, Question};
 use crate::worker::outages::{Gate, Party, Waits};
 use crate::worker::tenant::{Tenant, Tenants};
@@ -40,12 +44,12 @@ pub enum Work {
 impl Intake {
     /// Reads a delivery. A message that makes the reader panic is a job that panicked: it must not
     /// end the worker, which would read it again.
-    pub fn of(delivery: &Delivery, tenants: &Tenants) -> Self {
+    pub fn of(delivery: &Delivery, tenants: &Tenants, now: Timestamp) -> Self {
         let lane = match delivery.queue {
             QueueName::Jobs | QueueName::Suspect => Lane::Live,
             QueueName::Bulk => Lane::Bulk,
         };
-        Self::guarded(lane, || Self::read(delivery, tenants, lane))
+        Self::guarded(lane, || Self::read(delivery, tenants, lane, now))
     }
 
     fn guarded(lane: Lane, read: impl FnOnce() -> Self) -> Self {
@@ -60,10 +64,10 @@ impl Intake {
         })
     }
 
-    fn read(delivery: &Delivery, tenants: &Tenants, lane: Lane) -> Self {
+    fn read(delivery: &Delivery, tenants: &Tenants, lane: Lane, now: Timestamp) -> Self {
         let hints =
             Hints { message_type: delivery.message_type(), content_type: delivery.content_type() };
-        let request = match request::parse(delivery.body(), hints) {
+        let request = match request::parse(delivery.body(), hints, now) {
             Ok(Request::Recording(request)) => Ok(request),
             Ok(Request::Dump(dump)) => dump.into_single(),
             Err(mut rejected) => {
@@ -84,8 +88,8 @@ impl Intake {
             }
         };
         match request {
-            Ok(request) => Self::recording(request, delivery, tenants, lane),
-            Err(dump) => Self::dump(dump, tenants, lane),
+            Ok(request) => Self::recording(request, delivery, tenants, lane, now),
+            Err(dump) => Self::dump(dump, delivery, tenants, lane, now),
         }
     }
 
@@ -133,12 +137,13 @@ impl Intake {
         delivery: &Delivery,
         tenants: &Tenants,
         lane: Lane,
+        now: Timestamp,
     ) -> Self {
         let tenant = tenants.index_of(&request.tenant);
         let (message_type, echo) = (request.message_type, Echo::from(&request));
         let force = request.force;
         let located = tenants.find(&request.tenant).and_then(|tenant| {
-            let place = recording::locate(&request.wanted, &tenant.zone, delivery.sent_at())?;
+            let place = recording::locate(&request.wanted, &tenant.zone, delivery.sent_at(), now)?;
             Ok((Arc::clone(tenant), place))
         });
         let (place, work) = match located {
@@ -164,17 +169,44 @@ impl Intake {
         Self { message_type, tenant, lane, echo, place, force, work }
     }
 
-    fn dump(dump: DumpRequest, tenants: &Tenants, lane: Lane) -> Self {
+    fn dump(
+        dump: DumpRequest,
+        delivery: &Delivery,
+        tenants: &Tenants,
+        lane: Lane,
+        now: Timestamp,
+    ) -> Self {
         let echo = Echo::from(&dump);
         let tenant = tenants.index_of(&dump.tenant);
         let force = dump.force;
-        let work = match tenants.find(&dump.tenant) {
-            Ok(_) => Work::Expand(dump),
+        let judged = tenants.find(&dump.tenant).and_then(|tenant| {
+            let located = dump.recordings.iter().map(|wanted| {
+                recording::locate(wanted, &tenant.zone, delivery.sent_at(), now).map(drop)
+            });
+            none_invalid(located)
+        });
+        let work = match judged {
+            Ok(()) => Work::Expand(dump),
             Err(failure) => Work::Reject(failure),
         };
         let message_type = MessageType::DumpRequested;
         Self { message_type, tenant, lane, echo, place: None, force, work }
     }
+}
+
+/// One bad recording makes the whole dump invalid; one without a date is dead by itself.
+fn none_invalid(located: impl Iterator<Item = Result<(), Failure>>) -> Result<(), Failure> {
+    let mut mistakes = Mistakes::default();
+    for (index, located) in located.enumerate() {
+        if let Err(failure) = located
+            && failure.reason == Reason::MESSAGE_INVALID
+        {
+            let mut own = Mistakes::default();
+            own.add(Mistake::new(failure.detail));
+            mistakes.of_recording(index, own);
+        }
+    }
+    mistakes.unless_any(Some(()))
 }
 
 /// Redelivered, retried and redriven messages and dumps may ask for what is already stored

@@ -318,10 +318,12 @@ mod tests {
         let metrics = Metrics::new(&[], &[], &[]);
         let tenants = Tenants::connect(&config, &metrics).await.unwrap();
         let tenant = Arc::clone(tenants.iter().next().unwrap());
-        let Ok(Request::Recording(request)) = parse(body.as_bytes(), Hints::default()) else {
+        let Ok(Request::Recording(request)) =
+            parse(body.as_bytes(), Hints::default(), clock::now())
+        else {
             panic!("one recording is wanted");
         };
-        let place = recording::locate(&request.wanted, &tenant.zone, None).unwrap();
+        let place = recording::locate(&request.wanted, &tenant.zone, None, clock::now()).unwrap();
         Job {
             tenant,
             request,

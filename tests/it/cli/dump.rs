@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::process::Stdio;
 
+use callvault::clock;
 use callvault::request::{self, Hints, Request};
 use insta::assert_snapshot;
 use lapin::types::FieldTable;
@@ -54,8 +55,8 @@ async fn an_index_is_asked_for_in_requests_of_at_most_a_thousand() {
         assert_eq!(message.routing_key, "recording.dump-requested.acme");
         assert_eq!(*message.properties.delivery_mode(), Some(2), "it outlives the broker");
         message_ids.insert(message.properties.message_id().as_ref().expect("an id").to_string());
-        let hints = Hints { message_type: None, content_type: None };
-        let Ok(Request::Dump(dump)) = request::parse(&message.body, hints) else {
+        let read = request::parse(&message.body, Hints::default(), clock::now());
+        let Ok(Request::Dump(dump)) = read else {
             panic!("no dump: {:?}", String::from_utf8_lossy(&message.body));
         };
         assert!(dump.recordings.len() <= 1000 && !dump.force);
@@ -265,4 +266,32 @@ async fn who_may_not_publish_is_told_at_once() {
     let line = "dump --config callvault.toml --tenant acme --call-id 1777093663-1";
     let told = Desk::new(&config).told(line, &[], 1);
     assert!(told.contains("ACCESS_REFUSED") && told.contains(&world.calls), "{told}");
+}
+
+/// Nothing is published of a call that the worker would refuse, and all the others with it.
+#[test]
+fn what_has_yet_to_come_is_a_bad_row() {
+    let desk = Desk::new(LEAST);
+    let good = row("1777093663-1", DAY, "");
+    let begin = row("1777093663-3", DAY, "").replace("2026-04-25 11:55:00", "2062-04-25 11:55:00");
+    let dateless = good.replace("2026-04-25 11:55:00,2026-04-25 12:00:00", ",");
+    let of_2062 = dateless.replace("1777093663-1", "2913253963-1");
+    let index = [good, row("1777093663-2", "2062-04-25", ""), begin, of_2062, dateless].concat();
+    desk.file("record.csv", index);
+    let line = "dump --config callvault.toml --tenant acme --dry-run --index record.csv \
+                --call-id 2913253963-2 --file-name X:/4/0/20620425/512/1.V3";
+    let ended = desk.run(line);
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    // The two rows of the call are one recording.
+    assert_eq!(ended.stdout, "acme/2026/04/25/1777093663-1.*\n");
+    insta::with_settings!({ filters => [(r"clock \(.{20}\)", "clock (now)")] }, {
+        assert_snapshot!(ended.stderr, @r"
+        --call-id 2913253963-2: the time that callId begins with is more than a day ahead of the clock (now)
+        --file-name X:/4/0/20620425/512/1.V3: the day in fileName is more than a day ahead of the clock (now)
+        line 2: callBegin is more than a day ahead of the clock (now)
+        line 3: callBegin is more than a day ahead of the clock (now)
+        line 4: the time that callId begins with is more than a day ahead of the clock (now)
+        callvault: 5 of what was to be asked for could not be, for the reasons above
+        ");
+    });
 }

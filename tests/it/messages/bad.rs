@@ -246,8 +246,117 @@ fn of_envelopes() -> Vec<Bad> {
     ]
 }
 
+/// Where it does nothing.
+fn of_force() -> Vec<Bad> {
+    let of_one = json!([{ "callId": "1777093663-2" }, { "callId": "1777093663-3", "force": true }]);
+    let in_call = "force does nothing in a call.completed";
+    vec![
+        field("force in a call", "force", json!(true), in_call),
+        field("force a word in a call", "force", json!(PHONE), in_call),
+        envelope("force in a call in an envelope", "force", Value::Null, in_call)
+            .with("data", json!({ "tenant": "acme", "callId": "1777093663-1", "force": true })),
+        envelope("force beside data", "force", json!(true), "force does nothing in a CloudEvents"),
+        dump("force of one", "recordings", of_one, "recordings[1]: force does nothing"),
+    ]
+}
+
+/// A call that has yet to come, by whatever tells its time.
+fn of_the_clock() -> Vec<Bad> {
+    let far = "2062-04-25T05:12:44Z";
+    // The day after, in seconds.
+    let (call, file) = ("2913253963-1", "X:/4/0/20620425/512/1.V3");
+    let recordings = |last: Value| json!([{ "callId": "1777093663-2" }, last]);
+    let undated = |name, what| field(name, "callEnd", Value::Null, what);
+    let sent =
+        undated("sent in 2062", "the AMQP timestamp is more than a day ahead of the clock (2");
+    let sent = sent.with("callId", json!(TIMELESS));
+    let properties = sent.properties.clone().with_timestamp(2_913_253_963);
+    vec![
+        Bad { properties, ..sent },
+        field("callEnd in 2062", "callEnd", json!(far), "callEnd is more than a day ahead"),
+        field("callBegin in 2062", "callBegin", json!(far), "callBegin is more than a day ahead"),
+        undated("callId of 2062", "the time that callId begins with is more than a day ahead")
+            .with("callId", json!(call)),
+        undated("fileName of 2062", "the day in fileName is more than a day ahead")
+            .with("fileName", json!(file)),
+        envelope("2062 in an envelope", "data", call_at(far), "callEnd is more than a day ahead"),
+        dump(
+            "one of 2062",
+            "recordings",
+            recordings(json!({ "callId": "1777093663-3", "callEnd": far })),
+            "recordings[1]: callEnd is more than a day ahead",
+        ),
+        dump(
+            "one callId of 2062",
+            "recordings",
+            recordings(json!({ "callId": call })),
+            "recordings[1]: the time that callId begins with is more than",
+        ),
+        dump(
+            "one fileName of 2062",
+            "recordings",
+            recordings(json!({ "fileName": file })),
+            "recordings[1]: the day in fileName is more than",
+        ),
+        field("item of 2062", "callEnd", json!(far), "callEnd is more than a day ahead")
+            .with("type", json!("recording.dump-item"))
+            .with("requestId", json!("audit"))
+            .counted("recording.dump-item"),
+    ]
+}
+
+fn call_at(end: &str) -> Value {
+    let mut call = call("1777093663-4");
+    call["callEnd"] = json!(end);
+    call
+}
+
+/// All that is wrong, in one detail.
+fn of_several() -> Vec<Bad> {
+    let both = json!([{ "callId": 1 }, { "callId": "1777093663-3" }, { "ccId": PHONE.repeat(5) }]);
+    vec![
+        field(
+            "four mistakes",
+            "callId",
+            json!(PHONE.repeat(2)),
+            "tenant is required; callId must have 1 to 25 characters, has 26; callEnd must be an \
+             RFC 3339 date and time; metadata must be an object, is a string",
+        )
+        .with("tenant", Value::Null)
+        .with("callEnd", json!(PHONE))
+        .with("metadata", json!(PHONE))
+        .of(None),
+        dump(
+            "mistakes in two recordings",
+            "recordings",
+            both,
+            "requestId is required; recordings[0]: callId must be a string, is a number; \
+             recordings[2]: callId or fileName is required; recordings[2]: ccId must have 1 to 64 \
+             characters, has 65",
+        )
+        .with("requestId", Value::Null),
+        envelope(
+            "mistakes in and around an envelope",
+            "specversion",
+            json!("2.0"),
+            "specversion must be 1.0; callId or fileName is required",
+        )
+        .with("data", json!({ "tenant": "acme" })),
+    ]
+}
+
 pub fn all() -> Vec<Bad> {
-    let groups =
-        [unreadable(), untyped(), of_tenants(), of_names(), of_times(), of_dumps(), of_envelopes()];
+    let groups = [
+        unreadable(),
+        untyped(),
+        of_tenants(),
+        of_names(),
+        of_times(),
+        of_dumps(),
+        of_envelopes(),
+        of_force(),
+        of_the_clock(),
+        of_several(),
+    ];
     groups.into_iter().flatten().collect()
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use callvault::clock;
 use callvault::config::Config;
 use callvault::request::{self, Hints};
 
@@ -123,8 +124,8 @@ fn the_messages_that_pages_show_are_read() {
             let kind = value["type"].as_str().unwrap_or_default();
             if ["call.completed", "recording.dump-requested"].contains(&kind) {
                 read += 1;
-                let hints = Hints { message_type: None, content_type: None };
-                if let Err(rejected) = request::parse(block.as_bytes(), hints) {
+                let read = request::parse(block.as_bytes(), Hints::default(), clock::now());
+                if let Err(rejected) = read {
                     panic!("{path}: {}", rejected.failure);
                 }
             }
