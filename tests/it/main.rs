@@ -31,6 +31,7 @@ mod outages;
 mod readme;
 mod resources;
 mod sabotage;
+mod schemas;
 mod source;
 mod store;
 mod suspects;
