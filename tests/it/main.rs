@@ -15,6 +15,7 @@ mod cli;
 mod dead;
 mod crash;
 mod confirms;
+mod consumer;
 mod deadline;
 mod deploy;
 mod drain;

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use super::kit_dir;
@@ -32,10 +33,7 @@ pub fn install(packages: &str, services: &str) {
         # As `systemctl disable`, which is not everywhere.
         for service in {services}; do rm -f /etc/systemd/system/*.wants/$service; done"
     );
-    // One at a time, so that none takes away the policy of another.
-    fs::create_dir_all(kit_dir()).expect("the kit's folder can be made");
-    let lock = File::create(kit_dir().join("apt.lock")).expect("the lock can be made");
-    lock.lock().expect("a file can be locked");
+    let _turn = turn();
     let output = Command::new("sh").args(["-c", &script]).stdin(Stdio::null()).output();
     let output = output.expect("sh runs");
     assert!(
@@ -43,6 +41,40 @@ pub fn install(packages: &str, services: &str) {
         "{packages} cannot be installed (as root, on Debian, it can):\n{}",
         show(&output)
     );
+}
+
+/// A package, unpacked in a folder of the kit's: nothing is installed, and what it depends on is not
+/// fetched.
+///
+/// # Panics
+/// It cannot be fetched; with apt's output.
+pub fn unpacked(package: &str) -> PathBuf {
+    let folder = kit_dir().join("debian").join(package);
+    let _turn = turn();
+    if folder.exists() {
+        return folder;
+    }
+    let script = format!(
+        "set -e
+        rm -rf \"$1.new\" && mkdir -p \"$1.new\" && cd \"$1.new\"
+        apt-get download -q {package} || {{ apt-get update -q; apt-get download -q {package}; }}
+        dpkg -x ./*.deb . && rm ./*.deb
+        mv \"$1.new\" \"$1\""
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", &script, "sh"]).arg(&folder).stdin(Stdio::null());
+    let output = command.output().expect("sh runs");
+    let told = "cannot be fetched (on Debian it can)";
+    assert!(output.status.success(), "{package} {told}:\n{}", show(&output));
+    folder
+}
+
+/// One at a time, so that none takes away what another is at.
+fn turn() -> File {
+    fs::create_dir_all(kit_dir()).expect("the kit's folder can be made");
+    let lock = File::create(kit_dir().join("apt.lock")).expect("the lock can be made");
+    lock.lock().expect("a file can be locked");
+    lock
 }
 
 /// What a program has written.
