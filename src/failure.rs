@@ -141,6 +141,30 @@ impl Reason {
         &self.0
     }
 
+    /// Whether a message can have this code, or one of the family that it names: `store` is every
+    /// `store.…`. Servers may send codes that are in no table.
+    pub fn is_code_or_family(text: &str) -> bool {
+        let Some((family, code)) = text.split_once('.') else {
+            return Self::families().any(|family| family == text);
+        };
+        let status = || code.strip_prefix("http_").is_some_and(|status| status.len() == 3);
+        match family {
+            _ if Self::FIXED.iter().any(|fixed| fixed.as_str() == text) => true,
+            "ccfs" => status() || Self::ccfs(code).as_str() == text,
+            "store" => Self::is_store_code(code),
+            _ => false,
+        }
+    }
+
+    /// What codes begin with.
+    pub fn families() -> impl Iterator<Item = &'static str> {
+        let families = Self::FIXED.iter().filter_map(|fixed| match &fixed.0 {
+            Cow::Borrowed(code) => code.split_once('.').map(|(family, _)| family),
+            Cow::Owned(_) => None,
+        });
+        families.collect::<std::collections::BTreeSet<_>>().into_iter()
+    }
+
     /// Reads what was written down of a body of CC-FS; `None` for what cannot be ours.
     pub fn read_ccfs(code: &str) -> Option<Self> {
         let mut known = Self::FIXED.iter().filter(|fixed| fixed.ccfs_code().is_some());
@@ -258,6 +282,38 @@ mod tests {
         for none in ["", "491711234567", "49-171-1234567", "tel.491711234567", "<b>", "a b", &long]
         {
             assert_eq!(Reason::store(none, 400).as_str(), "store.http_400");
+        }
+    }
+
+    #[test]
+    fn a_code_that_can_be_is_told_from_one_that_cannot() {
+        for code in [
+            "message.invalid",
+            "store",
+            "job",
+            "ccfs.0300099",
+            "ccfs.http_418",
+            "ccfs.other",
+            "store.SomeCode",
+            "store.KMS",
+            "store.http_503",
+        ] {
+            assert!(Reason::is_code_or_family(code), "{code}");
+        }
+        for none in [
+            "mesage.invalid",
+            "stor",
+            "",
+            ".",
+            "store.",
+            "message.",
+            "ccfs.time",
+            "ccfs.0123456789",
+            "ccfs.http_4",
+            "store.<b>",
+            "other.code",
+        ] {
+            assert!(!Reason::is_code_or_family(none), "{none}");
         }
     }
 

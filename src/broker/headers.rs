@@ -7,7 +7,7 @@ use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
 use super::state::{
     ATTEMPTS, CRASHES, DEAD_AT, DETAIL, EXPANDED, FIRST_SEEN, IDLE_SINCE, QUEUE, REASON, REDRIVE,
-    STEP, SUSPECT, State, UNPROVEN, X_DEATH, write_unproven,
+    RETRIED_AT, STEP, SUSPECT, State, UNPROVEN, X_DEATH, write_unproven,
 };
 use crate::failure::Reason;
 
@@ -17,8 +17,13 @@ pub(super) const MAX_DETAIL: usize = 1024;
 pub(super) struct Verdict<'a> {
     pub reason: &'a Reason,
     pub detail: &'a str,
-    /// For a dead one.
-    pub dead_at: Option<Timestamp>,
+    pub end: End,
+}
+
+/// What becomes of the copy, and from when on.
+pub(super) enum End {
+    Retried(Timestamp),
+    Dead(Timestamp),
 }
 
 /// The headers of a copy: the original's without those that would harm it, the state's over them.
@@ -59,8 +64,9 @@ pub(super) fn copied_headers(
     if let Some(redrive) = &state.redrive {
         put(REDRIVE, words(redrive));
     }
-    if let Some(at) = verdict.dead_at {
-        put(DEAD_AT, words(&at.to_string()));
+    match verdict.end {
+        End::Retried(at) => put(RETRIED_AT, words(&at.to_string())),
+        End::Dead(at) => put(DEAD_AT, words(&at.to_string())),
     }
     let whole = keep_theirs(&mut ours, original, frame_max);
     (ours, whole)
@@ -106,6 +112,19 @@ pub(super) fn redriven_headers(
     headers
 }
 
+/// The headers of a message that is written down and read again: all but those that would harm it.
+pub(super) fn recorded_headers(original: &FieldTable) -> FieldTable {
+    let mut headers = FieldTable::default();
+    let kept = original
+        .inner()
+        .iter()
+        .filter(|(name, _)| survives(name.as_str()) || is_ours(name.as_str()));
+    for (name, value) in kept {
+        headers.insert(name.clone(), value.clone());
+    }
+    headers
+}
+
 fn words(value: &str) -> AMQPValue {
     AMQPValue::LongString(LongString::from(value.as_bytes().to_vec()))
 }
@@ -147,7 +166,7 @@ pub(super) fn is_of_delivery(name: &str) -> bool {
 fn is_ours(name: &str) -> bool {
     let ours = [
         ATTEMPTS, STEP, FIRST_SEEN, IDLE_SINCE, EXPANDED, REASON, DETAIL, QUEUE, CRASHES, DEAD_AT,
-        REDRIVE, SUSPECT, UNPROVEN,
+        RETRIED_AT, REDRIVE, SUSPECT, UNPROVEN,
     ];
     ours.contains(&name)
 }

@@ -11,7 +11,7 @@ use lapin::types::{FieldTable, ShortString};
 
 use super::epoch::Member;
 use super::guard::Flaws;
-use super::headers::{Verdict, copied_headers, marked_headers};
+use super::headers::{End, Verdict, copied_headers, marked_headers};
 use super::publisher::{Message, PublishError, Route};
 use super::state::{State, mark_of, reason_of};
 use super::{Publisher, QueueName, Shared, copy, moment};
@@ -139,7 +139,8 @@ impl Delivery {
             Disposition::GiveBack => self.give_back().await,
             Disposition::Retry { delay, state, reason, detail } => {
                 let exchange = self.shared.topology.retry(delay);
-                let verdict = Verdict { reason: &reason, detail: &detail, dead_at: None };
+                let end = End::Retried(clock::now());
+                let verdict = Verdict { reason: &reason, detail: &detail, end };
                 // Back to where it came from: the retry queue leaves the routing key unchanged.
                 let queue = self.queue.of(self.shared.topology.names()).to_owned();
                 self.move_to(&exchange, &queue, self.copied_headers(state, &verdict)).await
@@ -151,7 +152,8 @@ impl Delivery {
                 self.move_to("", &suspect, headers).await
             }
             Disposition::Dead { state, reason, detail, at } => {
-                let verdict = Verdict { reason: &reason, detail: &detail, dead_at: Some(at) };
+                let end = End::Dead(at);
+                let verdict = Verdict { reason: &reason, detail: &detail, end };
                 let dead = self.shared.topology.names().dead.clone();
                 self.move_to("", &dead, self.copied_headers(state, &verdict)).await
             }

@@ -22,6 +22,7 @@ pub const DETAIL: &str = "callvault-detail";
 pub(super) const QUEUE: &str = "callvault-queue";
 pub(super) const CRASHES: &str = "callvault-crashes";
 pub(super) const DEAD_AT: &str = "callvault-dead-at";
+pub(super) const RETRIED_AT: &str = "callvault-retried-at";
 pub(super) const REDRIVE: &str = "callvault-redrive";
 pub(super) const IDLE_SINCE: &str = "callvault-idle-since";
 pub(super) const EXPANDED: &str = "callvault-expanded";
@@ -112,24 +113,28 @@ pub(super) fn reason_of(headers: &FieldTable) -> Option<&str> {
     text(headers, REASON)
 }
 
-/// What the headers of a dead message say of its end.
+/// What the headers of a message that is dead, or waits for a retry, say of its last try.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Death {
+pub struct Past {
     pub reason: Option<String>,
     /// Explains the reason.
     pub detail: Option<String>,
     pub attempts: u32,
+    pub first_seen: Option<Timestamp>,
+    /// When it died, or was sent to wait.
     pub at: Option<Timestamp>,
 }
 
-impl Death {
+impl Past {
     pub(super) fn parse(headers: &FieldTable) -> Self {
         let owned = |name| text(headers, name).map(str::to_owned);
+        let time = |name| text(headers, name).and_then(|at| at.parse().ok());
         Self {
             reason: reason_of(headers).map(str::to_owned),
             detail: owned(DETAIL),
             attempts: count(headers, ATTEMPTS),
-            at: text(headers, DEAD_AT).and_then(|at| at.parse().ok()),
+            first_seen: time(FIRST_SEEN),
+            at: time(DEAD_AT).or_else(|| time(RETRIED_AT)),
         }
     }
 }

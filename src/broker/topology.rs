@@ -17,7 +17,7 @@ use lapin::{Channel, ErrorKind};
 
 pub(super) use differing::{Differing, Grade};
 pub use made::Admin;
-pub(super) use plan::{Item, Names, Plan, passage};
+pub(super) use plan::{Item, Names, Plan, passage, retry_queue};
 
 use super::connection::{Fault, Link, rpc};
 use differing::Difference;

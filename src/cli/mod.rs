@@ -6,6 +6,7 @@ pub mod config;
 mod dead;
 mod dump;
 mod healthcheck;
+mod held;
 mod heap;
 mod keys;
 mod pages;
@@ -17,6 +18,7 @@ mod run;
 mod sign;
 mod spool;
 mod topology;
+mod waiting;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -42,6 +44,7 @@ use crate::index::IndexError;
   callvault dump --tenant acme --index package.zip
   CALLVAULT__LOG__LEVEL=debug callvault run --config callvault.toml
   callvault dead list --config callvault.toml    what failed for good, and why
+  callvault waiting list --config callvault.toml what waits for a retry, why, and until when
 
 Any key but those of tenants can be set by the environment: CALLVAULT__SECTION__KEY.
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.")]
@@ -121,12 +124,19 @@ enum Command {
   callvault topology --definitions --config callvault.toml > callvault.json
   rabbitmqctl import_definitions callvault.json")]
     Topology(topology::Topology),
-    /// Look at what failed for good; put it back, or drop it.
+    /// Look at what failed for good; put it back, drop it, or carry it elsewhere.
     #[command(after_help = "Example:\n  callvault dead list --config callvault.toml")]
     #[command(disable_help_subcommand = true)]
     Dead {
         #[command(subcommand)]
         command: dead::Dead,
+    },
+    /// Look at what waits for a retry; put it back at once.
+    #[command(after_help = "Example:\n  callvault waiting list --config callvault.toml")]
+    #[command(disable_help_subcommand = true)]
+    Waiting {
+        #[command(subcommand)]
+        command: waiting::Waiting,
     },
     /// Print the signed request for one recording as a curl command.
     ///
@@ -183,7 +193,7 @@ pub enum Error {
     #[error(transparent)]
     Run(#[from] run::RunError),
     #[error(transparent)]
-    Dead(#[from] dead::Undone),
+    Held(#[from] held::Undone),
     #[error("cannot write manual pages to {}: {error}; name a folder that is there", folder.display())]
     Pages { folder: PathBuf, error: io::Error },
     #[error("cannot write to stdout: {0}; the output is not whole")]
@@ -196,7 +206,7 @@ impl Error {
         match self {
             Self::Configuration(_) | Self::Setup(_) => ExitCode::from(2),
             Self::NotReady(_)
-            | Self::Dead(_)
+            | Self::Held(_)
             | Self::Pages { .. }
             | Self::Requests(_)
             | Self::Index(..)
@@ -230,7 +240,8 @@ pub fn run(cli: Cli) -> Result<ExitCode, Error> {
             say(&format!("{}\n", healthcheck::run(loaded()?.config.http.listen)?))?;
         }
         Command::Topology(asked) => say(&topology::run(&loaded()?.config, &asked)?)?,
-        Command::Dead { command } => return dead::run(&loaded()?.config.broker, command),
+        Command::Dead { command } => return dead::run(&loaded()?.config, command),
+        Command::Waiting { command } => return waiting::run(&loaded()?.config, command),
         Command::Sign(asked) => {
             let signed = sign::run(&loaded()?.config, &asked)?;
             eprint!("{}", signed.notes);

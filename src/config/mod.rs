@@ -38,6 +38,7 @@ pub use effective::{Effective, EffectiveSection, Row, Source};
 pub use http::Http;
 pub use log::{Log, LogFormat, LogIdentifiers};
 pub use mistake::{Mistake, Mistakes, Place};
+pub use nearest::alike as nearest_name;
 pub use pem::read_pem;
 pub use plain::{goes_plain, host_and_port, is_this_machine};
 pub use retry::Retry;

@@ -26,7 +26,7 @@ pub(super) fn key<'k>(unknown: &str, known: &'k [String]) -> Option<&'k str> {
 }
 
 /// The name that looks most alike.
-pub(super) fn alike<'k>(unknown: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+pub fn alike<'k>(unknown: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let likeness = |name: &str| normalized_damerau_levenshtein(unknown, name);
     known.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
 }

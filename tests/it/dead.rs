@@ -1,5 +1,6 @@
 //! `callvault dead`, as its users start it, on real queues.
 
+mod files;
 mod look;
 mod redrive;
 
@@ -15,9 +16,14 @@ const CONFIG: &str = "--config callvault.toml";
 
 /// A world whose queues are there and whose dead are to be made, and a desk to look at them from.
 pub async fn quiet() -> (World, Desk) {
+    quiet_with(&[]).await
+}
+
+/// The same, with keys of the configuration.
+pub async fn quiet_with(keys: &[(&str, &str)]) -> (World, Desk) {
     let world = World::new().await;
-    world.worker(&[]).await.stop().await;
-    let desk = Desk::new(&world.config(&[]));
+    world.worker(keys).await.stop().await;
+    let desk = Desk::new(&world.config(keys));
     (world, desk)
 }
 
@@ -85,6 +91,6 @@ fn done(desk: &Desk, line: &str) -> Ended {
 }
 
 /// The names of queues, without what is of this test alone.
-fn plain(world: &World, text: &str) -> String {
+pub fn plain(world: &World, text: &str) -> String {
     text.replace(&world.prefix, "cv")
 }

@@ -41,4 +41,5 @@ mod torture;
 mod unpack;
 mod unreadable;
 mod vendor;
+mod waiting;
 mod wire;

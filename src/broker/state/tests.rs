@@ -127,7 +127,8 @@ fn a_copy_carries_the_state_and_reads_back_the_same() {
         }),
         redrive: Some("r1".into()),
     };
-    let verdict = Verdict { reason: &Reason::CCFS_TIMEOUT, detail: "slow", dead_at: None };
+    let verdict =
+        Verdict { reason: &Reason::CCFS_TIMEOUT, detail: "slow", end: End::Retried(now()) };
     let (headers, whole) = copied_headers(&FieldTable::default(), &state, &verdict, FRAME_MAX);
     assert!(whole);
     assert_eq!(State::parse(&headers, "cv.bulk", &names(), now()), state);
@@ -165,13 +166,15 @@ fn a_copy_leaves_out_what_would_harm_it_and_what_is_stale() {
         ("x-opt-rabbitmq-sent-time", AMQPValue::LongLongInt(3)),
         (SUSPECT, words("2020-01-01T00:00:00Z")),
         (DEAD_AT, words("2020-01-01T00:00:00Z")),
+        (RETRIED_AT, words("2020-01-01T00:00:00Z")),
         (REDRIVE, words("old")),
         ("trace", words("kept")),
     ]);
-    let verdict = Verdict { reason: &Reason::CCFS_EMPTY, detail: "", dead_at: None };
+    let verdict = Verdict { reason: &Reason::CCFS_EMPTY, detail: "", end: End::Retried(now()) };
     let (headers, _) = copied_headers(&original, &State::default(), &verdict, FRAME_MAX);
     let names: Vec<_> = headers.inner().keys().map(|name| name.as_str().to_owned()).collect();
-    assert_eq!(names, [ATTEMPTS, CRASHES, DETAIL, REASON, STEP, "trace"]);
+    assert_eq!(names, [ATTEMPTS, CRASHES, DETAIL, REASON, RETRIED_AT, STEP, "trace"]);
+    assert_eq!(headers.inner()[RETRIED_AT], words("2026-04-25T05:12:44Z"));
 }
 
 #[test]
@@ -198,7 +201,7 @@ fn a_marked_copy_keeps_its_past_and_says_where_its_story_began() {
     let mut elsewhere = headers.clone();
     elsewhere.insert("x-death".into(), death);
     assert_eq!(mark_of(&elsewhere), None);
-    let verdict = Verdict { reason: &Reason::CCFS_EMPTY, detail: "", dead_at: None };
+    let verdict = Verdict { reason: &Reason::CCFS_EMPTY, detail: "", end: End::Retried(now()) };
     assert_eq!(mark_of(&copied_headers(&headers, &before, &verdict, FRAME_MAX).0), None);
 }
 
@@ -206,7 +209,7 @@ fn a_marked_copy_keeps_its_past_and_says_where_its_story_began() {
 fn of_headers_too_large_for_a_frame_the_largest_are_left_out_and_a_detail_is_cut_between_characters()
  {
     let detail = "é".repeat(MAX_DETAIL);
-    let verdict = Verdict { reason: &Reason::CCFS_EMPTY, detail: &detail, dead_at: Some(now()) };
+    let verdict = Verdict { reason: &Reason::CCFS_EMPTY, detail: &detail, end: End::Dead(now()) };
     // The broker says how large its frames are.
     for frame_max in [FRAME_MAX, 65_536, 16_384] {
         let half = words(&"x".repeat(frame_max * 3 / 8));
@@ -244,7 +247,8 @@ fn what_a_message_spent_idle_is_taken_off_its_age() {
 #[test]
 fn a_copy_says_since_when_it_is_idle_and_a_delivery_has_read_it() {
     let state = State { first_seen: Some(now()), idle_since: Some(now()), ..State::default() };
-    let verdict = Verdict { reason: &Reason::STORE_TIMEOUT, detail: "down", dead_at: None };
+    let verdict =
+        Verdict { reason: &Reason::STORE_TIMEOUT, detail: "down", end: End::Retried(now()) };
     let (headers, _) = copied_headers(&FieldTable::default(), &state, &verdict, FRAME_MAX);
     assert_eq!(text(&headers, IDLE_SINCE), Some("2026-04-25T05:12:44Z"));
     assert_eq!(parse(&headers).idle_since, None);

@@ -87,7 +87,7 @@ impl Plan {
         for &delay in &delays {
             let name = names.retry(delay);
             items.push(Item::Exchange { name: name.clone(), kind: ExchangeKind::Fanout });
-            items.push(queue(&name, waiting(delay)));
+            items.push(retry_queue(&names, delay));
             items.push(binding(&name, &name, ""));
         }
         Self { names, items, delays }
@@ -155,6 +155,11 @@ fn waiting(delay: Duration) -> FieldTable {
     let ttl = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
     arguments.insert("x-message-ttl".into(), AMQPValue::LongLongInt(ttl));
     arguments
+}
+
+/// The queue of the messages that wait for `delay`.
+pub(in crate::broker) fn retry_queue(names: &Names, delay: Duration) -> Item {
+    queue(&names.retry(delay), waiting(delay))
 }
 
 /// The queue that a redriven message passes on its way to `target`: rejected there, it goes on.

@@ -1,16 +1,12 @@
-//! What `callvault dead` is asked to do, and which messages are meant.
+//! What `callvault dead` is asked to do.
 
-use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use jiff::{SignedDuration, Timestamp};
 
-use super::view::Whose;
-use crate::broker::DeadMessage;
-use crate::clock;
+use crate::cli::held;
 use crate::config::parse_duration;
-use crate::request::TenantId;
 
 #[derive(Debug, Subcommand)]
 pub enum Dead {
@@ -21,10 +17,11 @@ pub enum Dead {
     #[command(after_help = "Examples:
   callvault dead list --config callvault.toml
   callvault dead list --tenant acme --reason store --older-than 1d
+  callvault dead list --text 1777093663-792075
   callvault dead list --json | jq -r .callId")]
     List {
         #[command(flatten)]
-        filter: Filter,
+        filter: Choice,
         /// An object a line, for scripts.
         #[arg(long)]
         json: bool,
@@ -54,7 +51,7 @@ pub enum Dead {
         #[arg(value_name = "ID")]
         ids: Vec<String>,
         #[command(flatten)]
-        filter: Filter,
+        filter: Choice,
         /// At most so many a second.
         #[arg(long, value_name = "N", default_value_t = 50,
               value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -74,7 +71,7 @@ pub enum Dead {
         #[arg(value_name = "ID")]
         ids: Vec<String>,
         #[command(flatten)]
-        filter: Filter,
+        filter: Choice,
         /// Do not ask.
         #[arg(long)]
         yes: bool,
@@ -82,82 +79,58 @@ pub enum Dead {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Write dead messages to a file, whole: properties, headers and body, a line of JSON each.
+    ///
+    /// The messages stay where they are. The file holds what the senders wrote, personal data
+    /// included; only its owner may read it. It is there whole or not at all, and one that is there
+    /// already is never replaced.
+    #[command(after_help = "Examples:
+  callvault dead export dead.jsonl
+  callvault dead export --reason store.AccessDenied denied.jsonl
+  callvault dead export - | gzip > dead.jsonl.gz")]
+    Export {
+        /// Where to: a file that is not there yet, or - for standard output.
+        file: PathBuf,
+        #[command(flatten)]
+        filter: Choice,
+    },
+    /// Put messages of a file into the dead queue, as `callvault dead export` wrote them.
+    ///
+    /// Each with its message_id, its headers and its ID, and confirmed by the broker. What is in the
+    /// queue already is passed over, so that it can be stopped or killed and run again. A line that
+    /// is no message is reported with its number; the others are put in all the same, and it ends
+    /// with 1. Nothing is worked on until `callvault dead redrive`.
+    #[command(after_help = "Examples:
+  callvault dead import dead.jsonl
+  zcat dead.jsonl.gz | callvault dead import -")]
+    Import {
+        /// The file, or - for standard input.
+        file: PathBuf,
+    },
+}
+
+impl Dead {
+    pub fn filter(&self) -> Option<&Choice> {
+        match self {
+            Self::List { filter, .. }
+            | Self::Redrive { filter, .. }
+            | Self::Drop { filter, .. }
+            | Self::Export { filter, .. } => Some(filter),
+            Self::Show { .. } | Self::Import { .. } => None,
+        }
+    }
 }
 
 /// Which messages are meant: those that fit all of it.
 #[derive(Debug, Default, Args)]
-pub struct Filter {
-    /// Only of this tenant, whether it is configured or not.
-    #[arg(long)]
-    tenant: Option<String>,
-    /// Only with this reason code, or one of its family: store is every store.….
-    #[arg(long)]
-    reason: Option<String>,
+pub struct Choice {
+    #[command(flatten)]
+    pub of: held::Filter,
     /// Only what died longer ago, such as 90m or 7d.
     #[arg(long, value_name = "AGE", value_parser = age)]
-    older_than: Option<Duration>,
-    /// At most so many, those nearest to the head of the queue.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    limit: Option<u64>,
+    pub older_than: Option<Duration>,
 }
 
 fn age(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "write it as 30s, 90m, 12h or 7d".to_owned())
-}
-
-/// A filter at work.
-pub(super) struct Selection {
-    pub ids: BTreeSet<String>,
-    limit: Option<u64>,
-    filter: Filter,
-    /// What dies later than this is not meant.
-    dead_by: Timestamp,
-}
-
-impl Selection {
-    pub fn new(ids: Vec<String>, filter: Filter) -> Self {
-        let age = filter.older_than.unwrap_or_default();
-        let age = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
-        let dead_by = clock::now().checked_sub(age).unwrap_or(Timestamp::MIN);
-        Self { ids: ids.into_iter().collect(), limit: filter.limit, filter, dead_by }
-    }
-
-    pub fn fits(&self, message: &DeadMessage, whose: &Whose) -> bool {
-        let named = |name: &str| self.ids.contains(name);
-        let tenant = whose.tenant.as_ref().map(TenantId::as_str);
-        let reason = message.death.reason.as_deref().unwrap_or_default();
-        let of_family = |wanted: &str| {
-            reason.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        // What tells no time has been there since nobody knows when.
-        message.death.at.is_none_or(|at| at <= self.dead_by)
-            && (self.ids.is_empty() || named(&message.id) || named(&message.message_id))
-            && self.filter.tenant.as_deref().is_none_or(|wanted| tenant == Some(wanted))
-            && self.filter.reason.as_deref().is_none_or(of_family)
-    }
-
-    /// The same, and no more than so many.
-    #[must_use]
-    pub fn at_most(self, count: u64) -> Self {
-        Self { limit: Some(count), ..self }
-    }
-
-    /// How many they are at most, of `all` that are there; `None` where only a look at each tells.
-    pub fn most(&self, all: u64) -> Option<u64> {
-        let Filter { tenant, reason, older_than, limit } = &self.filter;
-        let by_look = tenant.is_some() || reason.is_some() || older_than.is_some();
-        let named = if self.ids.is_empty() { all } else { self.ids.len() as u64 };
-        (!by_look).then(|| all.min(named).min(limit.unwrap_or(u64::MAX)))
-    }
-
-    /// Whether so many are too few: each that was named is wanted.
-    pub fn misses_some(&self, count: u64) -> bool {
-        let named = u64::try_from(self.ids.len()).unwrap_or(u64::MAX);
-        count < named.min(self.limit.unwrap_or(u64::MAX))
-    }
-
-    /// Whether there may be more after so many.
-    pub fn wants_more_than(&self, count: u64) -> bool {
-        self.limit.is_none_or(|limit| count < limit)
-    }
 }

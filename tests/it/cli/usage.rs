@@ -20,7 +20,8 @@ fn help_says_what_there_is() {
       reconcile    Compare a recording index with the bucket: what is missing, what is empty
       healthcheck  Ask a running worker whether it is ready; for images without a shell
       topology     Print what makes the exchanges, queues and bindings that a worker needs
-      dead         Look at what failed for good; put it back, or drop it
+      dead         Look at what failed for good; put it back, drop it, or carry it elsewhere
+      waiting      Look at what waits for a retry; put it back at once
       sign         Print the signed request for one recording as a curl command
       completions  Print a script that completes callvault's command lines in a shell
       man          Print the manual page
@@ -37,6 +38,7 @@ fn help_says_what_there_is() {
       callvault dump --tenant acme --index package.zip
       CALLVAULT__LOG__LEVEL=debug callvault run --config callvault.toml
       callvault dead list --config callvault.toml    what failed for good, and why
+      callvault waiting list --config callvault.toml what waits for a retry, why, and until when
 
     Any key but those of tenants can be set by the environment: CALLVAULT__SECTION__KEY.
     Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.

@@ -52,7 +52,12 @@ async fn the_list_says_when_whose_and_why_and_leaves_all_where_it_was() {
     assert_eq!(calls("list --tenant globex"), ["3"]);
     assert_eq!(calls("list --reason ccfs.timeout"), ["1", "4"]);
     assert_eq!(calls("list --reason store"), ["2", "3"]);
-    assert_eq!(calls("list --reason sto"), [""; 0]);
+    assert_eq!(calls("list --reason store.AccessDenie"), [""; 0]);
+    assert_eq!(calls("list --text 93663-3"), ["3"]);
+    assert_eq!(calls("list --text ACCESSdenied"), ["3"]);
+    assert_eq!(calls("list --text id-1777093663-2"), ["2"]);
+    assert_eq!(calls("list --text globex --reason ccfs"), [""; 0]);
+    assert_eq!(calls("list --text 86138"), [""; 0], "not in what the sender says of the call");
     assert_eq!(calls("list --tenant acme --reason store --limit 1"), ["2"]);
     assert_eq!(calls("list --older-than 3650d --reason store"), [""; 0]);
 
@@ -198,6 +203,31 @@ async fn what_keeps_it_from_work_is_said_with_what_to_do() {
     let desk = Desk::new(&world.config(&[]));
     let told = desk.told(&format!("dead list {CONFIG}"), &[], 1);
     assert_snapshot!(plain(&world, &told), @r"callvault: there is no queue cv.dead: `callvault run` makes it; else check broker.queue_prefix and the virtual host of broker.url");
+    let told = desk.told(&format!("dead drop --reason mesage.invalid --yes {CONFIG}"), &[], 2);
+    assert_snapshot!(told, @r"
+    error: invalid value 'mesage.invalid' for '--reason <CODE>': there is no such reason; did you mean message.invalid?
+
+    For more information, try '--help'.
+    ");
+    let told = desk.told(&format!("dead redrive --tenant a/b {CONFIG}"), &[], 2);
+    assert_snapshot!(told, @r"
+    error: invalid value 'a/b' for '--tenant <ID>': must match [A-Za-z0-9][A-Za-z0-9_-]{0,63}
+
+    For more information, try '--help'.
+    ");
+    // One that was removed may have dead messages still.
+    world.worker(&[]).await.stop().await;
+    Dead { tenant: "gone", ..Dead::new("1777093663-1") }.bury(&world).await;
+    let ended = done(&desk, "list --tenant gone");
+    assert_eq!(ended.stdout.lines().count(), 2);
+    assert_snapshot!(ended.stderr, @r"
+    --tenant gone: is not in the configuration, which has acme, globex; did you mean globex?
+    1 of 1 dead messages
+    ");
+    assert_snapshot!(done(&desk, "drop --tenant globx --yes").stderr, @r"
+    --tenant globx: is not in the configuration, which has acme, globex; did you mean globex?
+    0 dropped
+    ");
     let told = desk.told(&format!("dead list --older-than soon {CONFIG}"), &[], 2);
     assert_snapshot!(told, @r"
     error: invalid value 'soon' for '--older-than <AGE>': write it as 30s, 90m, 12h or 7d

@@ -10,6 +10,7 @@ use crate::dead::{Dead, quiet};
 use crate::support::ccfs::Reply;
 use crate::support::s3::{ALWAYS, Fault, Op};
 use crate::support::world::World;
+use crate::waiting::{self, Waiting};
 
 /// The commands of a name that the page shows, each with what it shows them to print.
 fn shown(name: &str) -> Vec<(String, String)> {
@@ -97,6 +98,15 @@ async fn a_backfill_and_the_dead_queue() {
     of("1777093663-2", "acme", "store.conflict").bury(&world).await;
     of("1777093663-3", "globex", "store.AccessDenied").bury(&world).await;
     hold(&desk, "dead", plain(&world));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_retry() {
+    let (world, desk) = waiting::quiet().await;
+    Waiting::new("1777093663-1").park(&world).await;
+    let other = Waiting::new("1777093663-2");
+    Waiting { tenant: "globex", reason: "ccfs.timeout", ..other }.park(&world).await;
+    hold(&desk, "waiting", plain(&world));
 }
 
 #[tokio::test(flavor = "multi_thread")]

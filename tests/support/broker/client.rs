@@ -41,6 +41,16 @@ impl Seen {
         }
     }
 
+    /// Its properties without the headers that only the broker writes.
+    pub fn sent_properties(&self) -> BasicProperties {
+        let mut headers = FieldTable::default();
+        let all = self.properties.headers().iter().flat_map(|table| table.inner());
+        for (name, value) in all.filter(|(name, _)| !name.as_str().starts_with("x-")) {
+            headers.insert(name.clone(), value.clone());
+        }
+        self.properties.clone().with_headers(headers)
+    }
+
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).expect("a JSON body")
     }

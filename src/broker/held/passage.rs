@@ -26,7 +26,7 @@ use lapin::types::FieldTable;
 use lapin::{BasicProperties, Confirmation};
 
 use super::walk::forget_flaws;
-use super::{DeadError, DeadMessage, WINDOW, Walk, ready};
+use super::{HeldError, HeldMessage, WINDOW, Walk, ready};
 use crate::broker::connection::{Fault, rpc};
 use crate::broker::copy;
 use crate::broker::headers::redriven_headers;
@@ -40,8 +40,8 @@ impl Walk {
     /// # Errors
     /// Its queue is gone, or the connection is lost; the message stays among the dead, or is let go
     /// by whoever acts next.
-    pub async fn redrive(&mut self, message: DeadMessage) -> Result<(), DeadError> {
-        let passage = self.passage_to(&message.origin).await?;
+    pub async fn redrive(&mut self, message: HeldMessage) -> Result<(), HeldError> {
+        let passage = self.passage_to(&message.target).await?;
         let copy = copy_for(&passage, &message, self.link.frame_max());
         let answer = rpc("publish", confirmed(&self.giving, &copy)).await;
         let refused = match answer? {
@@ -54,7 +54,7 @@ impl Walk {
             Confirmation::Nack(_) => "takes no more: look for a length limit set by a policy",
             Confirmation::NotRequested => "is asked without confirms: report it",
         };
-        Err(DeadError(format!("{passage} {refused}; the message is still in {}", self.names.dead)))
+        Err(HeldError(format!("{passage} {refused}; the message is still in {}", self.queue)))
     }
 
     /// Lets go what a redrive that was killed has left on its way; whether there was something.
@@ -63,7 +63,7 @@ impl Walk {
     ///
     /// # Errors
     /// The connection is lost; whoever acts next ends it.
-    pub async fn finish_others(&mut self) -> Result<bool, DeadError> {
+    pub async fn finish_others(&mut self) -> Result<bool, HeldError> {
         let mut left = Vec::new();
         for passage in self.passages() {
             if ready(&self.link, &mut self.asking, &passage).await?.is_some_and(|ready| ready > 0) {
@@ -79,19 +79,21 @@ impl Walk {
                 self.drop_one(message).await?;
             }
         }
+        if left.is_empty() {
+            return Ok(false);
+        }
         self.hear().await?;
-        let some = !left.is_empty();
         for copy in left {
             reject(&copy).await?;
         }
-        Ok(some)
+        Ok(true)
     }
 
     /// Messages that a redrive that was killed has left on their way.
     ///
     /// # Errors
     /// The connection is lost.
-    pub async fn on_their_way(&mut self) -> Result<u32, DeadError> {
+    pub async fn on_their_way(&mut self) -> Result<u32, HeldError> {
         let mut count = 0;
         for passage in self.passages() {
             count += ready(&self.link, &mut self.asking, &passage).await?.unwrap_or(0);
@@ -99,27 +101,36 @@ impl Walk {
         Ok(count)
     }
 
-    fn passages(&self) -> [String; 2] {
-        [&self.names.jobs, &self.names.bulk].map(|target| passage(target).name().to_owned())
+    /// Those of the dead; what waits takes none.
+    fn passages(&self) -> Vec<String> {
+        let targets = [&self.names.jobs, &self.names.bulk].into_iter();
+        let targets = targets.filter(|_| self.retry.is_none());
+        targets.map(|target| passage(target).name().to_owned()).collect()
     }
 
     /// The passage to a queue, made if need be; once a walk.
-    async fn passage_to(&mut self, target: &str) -> Result<String, DeadError> {
+    async fn passage_to(&mut self, target: &str) -> Result<String, HeldError> {
         let passage = passage(target);
         if !self.targets.contains(target) {
-            if ready(&self.link, &mut self.asking, target).await?.is_none() {
-                return Err(DeadError(format!(
-                    "there is no queue {target} to put messages back to: `callvault run` makes it"
-                )));
-            }
+            self.look_for(target).await?;
             make(&self.giving, &passage).await?;
             self.targets.insert(target.to_owned());
         }
         Ok(passage.name().to_owned())
     }
 
+    /// Sees that there is a queue to put messages back to.
+    pub(super) async fn look_for(&mut self, target: &str) -> Result<(), HeldError> {
+        match ready(&self.link, &mut self.asking, target).await? {
+            Some(_) => Ok(()),
+            None => Err(HeldError(format!(
+                "there is no queue {target} to put messages back to: `callvault run` makes it"
+            ))),
+        }
+    }
+
     /// Waits until the broker knows of all acknowledgements: it hears one thing after the other.
-    async fn hear(&self) -> Result<(), Fault> {
+    pub(super) async fn hear(&self) -> Result<(), Fault> {
         rpc("basic.qos", self.taking.basic_qos(WINDOW, BasicQosOptions { global: false })).await
     }
 
@@ -137,7 +148,7 @@ impl Walk {
     }
 }
 
-fn copy_for<'a>(passage: &'a str, message: &'a DeadMessage, frame_max: usize) -> Message<'a> {
+fn copy_for<'a>(passage: &'a str, message: &'a HeldMessage, frame_max: usize) -> Message<'a> {
     let none = FieldTable::default();
     let original: &BasicProperties = &message.delivery.properties;
     let headers =

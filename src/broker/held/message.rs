@@ -1,48 +1,57 @@
-//! A dead message as a person looks at it. Pure.
+//! A message of a queue as a person looks at it. Pure.
 
-use jiff::Timestamp;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::broker::headers::is_of_delivery;
-use crate::broker::state::{Death, State};
+use crate::broker::state::{Past, State};
 use crate::broker::topology::Names;
 use crate::broker::{copy, moment};
 use crate::clock;
 
-/// Digits of [`DeadMessage::id`]: 48 bits, so that of a million messages no two are likely to
+/// Digits of [`HeldMessage::id`]: 48 bits, so that of a million messages no two are likely to
 /// have the same.
 const ID_DIGITS: usize = 12;
 
-/// A message of the dead queue, in hand until its walk ends.
-pub struct DeadMessage {
-    /// Its name among the dead: of what it is and when it died, so the same at every look, and
-    /// another if it dies again.
+/// A message of the dead queue or of a retry queue, in hand until its walk ends.
+pub struct HeldMessage {
+    /// Its name here: of what it is and when it came here, so the same at every look, and another
+    /// if it comes again.
     pub id: String,
     pub message_id: String,
-    /// The queue that it came from, by its full name.
-    pub origin: String,
-    pub death: Death,
+    /// The queue that it goes back to, by its full name: of a dead one that in which it began.
+    pub target: String,
+    pub past: Past,
+    /// Whether it waits for a retry, and is not dead.
+    pub waits: bool,
+    /// Of one that waits: when it goes back by itself, as far as it is known.
+    pub due: Option<Timestamp>,
     pub(super) delivery: Delivery,
 }
 
-impl DeadMessage {
-    pub(super) fn new(delivery: Delivery, names: &Names) -> Self {
+impl HeldMessage {
+    /// `delay`: of a retry queue.
+    pub(super) fn new(delivery: Delivery, names: &Names, delay: Option<Duration>) -> Self {
         let none = FieldTable::default();
         let headers = delivery.properties.headers().as_ref().unwrap_or(&none);
         let message_id = copy::message_id(&delivery.properties, &delivery.data).to_string();
-        let state = State::parse(headers, &names.dead, names, clock::now());
-        let death = Death::parse(headers);
-        let id = id_of(&message_id, death.at);
-        Self {
-            id,
-            message_id,
-            origin: state.origin.unwrap_or_else(|| names.jobs.clone()),
-            death,
-            delivery,
-        }
+        let past = Past::parse(headers);
+        let id = id_of(&message_id, past.at);
+        let origin = || State::parse(headers, &names.dead, names, clock::now()).origin;
+        let target = match delay {
+            // Its key is where the broker sends it when its time is over.
+            Some(_) => delivery.routing_key.to_string(),
+            None => origin().unwrap_or_else(|| names.jobs.clone()),
+        };
+        let waits = delay.is_some();
+        let delay = delay.and_then(|delay| SignedDuration::try_from(delay).ok());
+        let due = past.at.zip(delay).and_then(|(at, delay)| at.checked_add(delay).ok());
+        Self { id, message_id, target, past, waits, due, delivery }
     }
 
     pub fn body(&self) -> &[u8] {
@@ -88,11 +97,12 @@ impl DeadMessage {
     }
 }
 
-fn id_of(message_id: &str, died: Option<Timestamp>) -> String {
+/// The name of a message that came to its queue at this time.
+pub(super) fn id_of(message_id: &str, at: Option<Timestamp>) -> String {
     let mut hash = Sha256::new();
     hash.update(message_id);
     hash.update([0]);
-    hash.update(died.map(|at| at.to_string()).unwrap_or_default());
+    hash.update(at.map(|at| at.to_string()).unwrap_or_default());
     let mut id = hex::encode(hash.finalize());
     id.truncate(ID_DIGITS);
     id

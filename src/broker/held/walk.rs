@@ -1,11 +1,15 @@
-//! Looking at the dead, and dropping them.
+//! Looking at what a queue holds, and dropping of it.
 //!
 //! AMQP can only take messages, so a walk takes them without acknowledging and gives them back in
 //! their order. It takes [`WINDOW`] at a time, each window through a consumer of its own, since only
 //! what is unacknowledged bounds what a consumer sends: memory does not grow with the queue, and the
 //! broker remembers what is out. While somebody walks nobody else sees what is in hand; so there is
-//! one walk at a time, held apart by a queue that is exclusive to a connection and ends with it, and
+//! one walk of a queue at a time, held apart by a queue that is exclusive to a connection and ends with it, and
 //! a walk that does more than look is short ([`Walk::is_long`]).
+//!
+//! What waits for a retry keeps its time meanwhile: a quorum queue notes it once, when the message
+//! arrives, and looks at what comes back before all else. So what is held over its time goes on as
+//! soon as it is given back, and nothing is counted but the deliveries, of which it may have any number.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -20,10 +24,10 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
 use tokio::time::{Instant, timeout};
 
-use super::{AGAIN, DeadError, DeadMessage, RETURN_TIMEOUT, WINDOW, ready};
+use super::{AGAIN, HeldError, HeldMessage, RETURN_TIMEOUT, Shelf, WINDOW, ready};
 use crate::broker::connection::{Fault, Link, rpc};
 use crate::broker::publisher::short;
-use crate::broker::topology::Names;
+use crate::broker::topology::{Item, Names};
 use crate::crash::{self, Point};
 
 /// What the broker has taken out of the queue to send may take this long: it is slow to write headers
@@ -32,17 +36,20 @@ const ON_ITS_WAY: Duration = Duration::from_secs(5);
 /// A walk that has found what it looks for goes on for so long, then lets others have theirs.
 const TURN: Duration = Duration::from_secs(5);
 
-/// What was mended of a dead message is nobody's business any more, and is not to pile up.
+/// What was mended of such a message is nobody's business any more, and is not to pile up.
 pub(super) fn forget_flaws(link: &Link, channel: &Channel, delivery: &Delivery) {
     let _ = link.flaws(channel, delivery.delivery_tag);
 }
 
-/// One way through the dead queue, from its head to what was its end when it began.
+/// One way through a queue, from its head to what was its end when it began.
 ///
 /// What is neither put back nor dropped is given back by [`Walk::end`], or by the broker when the
 /// process dies.
 pub struct Walk {
     pub(super) names: Names,
+    pub(super) queue: String,
+    /// Of a retry queue: what it is made with, and how long a message waits there.
+    pub(super) retry: Option<(Item, Duration)>,
     pub(super) link: Link,
     pub(super) asking: Channel,
     pub(super) taking: Channel,
@@ -72,7 +79,7 @@ struct Window {
 impl Walk {
     /// Through the `found` messages that are in the queue.
     pub(super) async fn begin(
-        names: Names,
+        shelf: &Shelf,
         link: Link,
         asking: Channel,
         found: u32,
@@ -83,7 +90,9 @@ impl Walk {
         let giving = link.try_channel().await?;
         rpc("confirm.select", giving.confirm_select(ConfirmSelectOptions::default())).await?;
         Ok(Self {
-            names,
+            names: shelf.names.clone(),
+            queue: shelf.queue.clone(),
+            retry: shelf.retry.clone(),
             link,
             asking,
             taking,
@@ -102,7 +111,7 @@ impl Walk {
     ///
     /// # Errors
     /// The connection is lost; the broker has all messages again.
-    pub async fn next(&mut self) -> Result<Option<DeadMessage>, DeadError> {
+    pub async fn next(&mut self) -> Result<Option<HeldMessage>, HeldError> {
         while self.ahead > 0 {
             let window = self.open_window().await?;
             match timeout(ON_ITS_WAY, window.consumer.next()).await {
@@ -112,12 +121,13 @@ impl Walk {
                     window.last = delivery.delivery_tag;
                     self.ahead -= 1;
                     forget_flaws(&self.link, &self.taking, &delivery);
-                    return Ok(Some(DeadMessage::new(delivery, &self.names)));
+                    let delay = self.retry.as_ref().map(|(_, delay)| *delay);
+                    return Ok(Some(HeldMessage::new(delivery, &self.names, delay)));
                 }
                 Ok(Some(Err(error))) => return Err(Fault::of("connection lost", error).into()),
                 Ok(None) => return Err(Fault::new("the broker ended the walk").into()),
                 // Somebody who is none of us may have taken what was counted.
-                Err(_) if self.ready_dead().await? == 0 => break,
+                Err(_) if self.ready().await? == 0 => break,
                 Err(_) => {}
             }
         }
@@ -137,12 +147,17 @@ impl Walk {
     /// Drops a message for good.
     ///
     /// # Errors
-    /// The connection is lost; the message stays among the dead.
-    pub async fn drop_one(&mut self, message: DeadMessage) -> Result<(), DeadError> {
+    /// The connection is lost; the message stays where it is.
+    pub async fn drop_one(&mut self, message: HeldMessage) -> Result<(), HeldError> {
         crash::point(Point::BeforeAck);
         let acked = rpc("ack", message.delivery.acker.ack(BasicAckOptions::default())).await?;
         crash::point(Point::AfterAck);
-        if !acked {
+        self.settled_if(acked)
+    }
+
+    /// Notes that the last message is settled, if the broker heard of it.
+    pub(super) fn settled_if(&mut self, heard: bool) -> Result<(), HeldError> {
+        if !heard {
             return Err(Fault::new("the channel died").into());
         }
         self.settled += 1;
@@ -157,7 +172,7 @@ impl Walk {
     ///
     /// # Errors
     /// The connection is lost: the broker gives back by itself, in any order.
-    pub async fn end(mut self) -> Result<(), DeadError> {
+    pub async fn end(mut self) -> Result<(), HeldError> {
         self.close_window().await?;
         for last in &self.ends {
             let options = BasicNackOptions { multiple: true, requeue: true };
@@ -165,10 +180,11 @@ impl Walk {
         }
         // The answer to this says that all acknowledgements have arrived.
         rpc("channel.close", self.taking.close(200, "done".into())).await?;
-        // Whoever walks next is to find everything.
+        // Whoever walks next is to find everything, but for what goes on because its time is over.
         let left = self.found.saturating_sub(self.settled);
-        let until = Instant::now() + RETURN_TIMEOUT;
-        while self.ready_dead().await? < left {
+        let patience = if self.retry.is_some() { RETURN_TIMEOUT / 10 } else { RETURN_TIMEOUT };
+        let until = Instant::now() + patience;
+        while self.ready().await? < left {
             if Instant::now() >= until {
                 break;
             }
@@ -178,8 +194,8 @@ impl Walk {
         Ok(())
     }
 
-    async fn ready_dead(&mut self) -> Result<u32, Fault> {
-        let ready = ready(&self.link, &mut self.asking, &self.names.dead).await?;
+    async fn ready(&mut self) -> Result<u32, Fault> {
+        let ready = ready(&self.link, &mut self.asking, &self.queue).await?;
         Ok(ready.unwrap_or(0))
     }
 
@@ -190,7 +206,7 @@ impl Walk {
         }
         if self.window.is_none() {
             let call = self.taking.basic_consume(
-                short(&self.names.dead),
+                short(&self.queue),
                 "".into(),
                 BasicConsumeOptions::default(),
                 FieldTable::default(),
