@@ -1,7 +1,6 @@
 //! `callvault dump`: asks for recordings by name, or for all of an index.
 
 use std::io::{self, BufWriter, Stdout, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ArgGroup, Args};
@@ -9,15 +8,15 @@ use clap::{ArgGroup, Args};
 use super::ask::{Asker, LONGEST_PART, Order, any_request_id};
 use super::keys::Keys;
 use super::progress::Progress;
-use super::rows::Rows;
-use super::spool::{Spool, Waiting};
+use super::rows::{From, Rows};
+use super::spool::{Sorted, Spool, Waiting, repeated};
 use super::{Error, say};
 use crate::config::Config;
 use crate::index::{BadRow, By};
 use crate::request::{BadName, CallId, FileName, RequestId, TenantId, Wanted};
 
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("what").args(["call_ids", "file_names", "index"])
+#[command(group(ArgGroup::new("what").args(["call_ids", "file_names", "index", "list"])
     .required(true).multiple(true)))]
 pub struct Dump {
     /// Whose recordings; a tenant of the configuration.
@@ -31,12 +30,11 @@ pub struct Dump {
     #[arg(long = "file-name", value_name = "NAME", num_args = 1..)]
     #[arg(value_parser = |text: &str| FileName::new(text))]
     file_names: Vec<FileName>,
-    /// A recording index: its CSV, the ZIP package it comes in, or - for either on standard input.
-    #[arg(long, value_name = "FILE")]
-    index: Option<PathBuf>,
+    #[command(flatten)]
+    from: From,
     /// The name that rows of the index are asked for by; live calls have keys by call id. The rows
     /// of a call are then one request.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, conflicts_with = "list")]
     by: By,
     /// Store again over what is there.
     #[arg(long)]
@@ -88,7 +86,7 @@ impl Dump {
 /// The tenant or the index are none, or the broker cannot be worked with.
 pub async fn run(config: &Config, dump: Dump) -> Result<ExitCode, Error> {
     let keys = Keys::of(config, &dump.tenant)?;
-    let rows = dump.index.as_deref().map(|path| Rows::open(path, keys.zone())).transpose()?;
+    let rows = dump.from.open(keys.zone())?;
     let order = dump.order();
     let sink = match dump.dry_run {
         true => Sink::Show(BufWriter::new(io::stdout())),
@@ -164,14 +162,31 @@ impl Dealer<'_> {
             }
             self.progress.at(self.dealt, entry.read);
         }
+        let is_list = rows.is_list();
         self.read = rows.end().await;
         let mut calls = spool.sorted().map_err(Error::Spool)?;
+        if is_list {
+            return self.deal_once(calls).await;
+        }
         loop {
             let call = calls.call().map_err(Error::Spool)?;
             let Some(first) = call.first() else { return Ok(()) };
             let wanted = first.call().expect("it has a call id, or was refused");
             self.deal(&first.at(), Ok(wanted)).await?;
         }
+    }
+
+    /// Asks for each call of a list once, however often it stands there.
+    async fn deal_once(&mut self, mut calls: Sorted) -> Result<(), Error> {
+        let mut repeats = 0;
+        while let Some((call, times)) = calls.once().map_err(Error::Spool)? {
+            repeats += times - 1;
+            self.deal(&call.at(), Ok(call.wanted())).await?;
+        }
+        if repeats > 0 {
+            self.progress.say(&repeated(repeats));
+        }
+        Ok(())
     }
 
     /// Asks for a recording, or shows its key; what is no recording is reported and counted.

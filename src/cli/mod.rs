@@ -87,19 +87,21 @@ enum Command {
     /// calls. An index may be of any size, in UTF-8 or GBK; its times are those of the tenant's
     /// time zone. A row that cannot be used is reported on stderr with its line. A dump may be
     /// repeated, also after it was killed: what is stored is not fetched again. Exit 0 when all was
-    /// asked for, 1 when not, 2 for wrong usage or configuration.
+    /// asked for, 1 when not or when there is no row, 2 for wrong usage or configuration.
     #[command(after_help = "Examples:
   callvault dump --tenant acme --call-id 1777093663-792075
   callvault dump --tenant acme --index package.zip --dry-run
-  callvault dump --tenant acme --index package.zip --request-id audit-2026")]
+  callvault dump --tenant acme --index package.zip --request-id audit-2026
+  callvault dump --tenant acme --call-ids missing.txt")]
     Dump(dump::Dump),
-    /// Compare a recording index with the bucket: what is missing, what is empty.
+    /// Compare an index or a list of calls with the bucket: what is missing, what is empty.
     ///
     /// Lists the days of the index instead of asking for each recording. One is present if any key
     /// of its day is its own: by call id, by file name or by both, whatever the extension. Rows
     /// that cannot be used are reported on stderr. With --enqueue what is missing is asked for; an
     /// empty object is in the way of another, until callvault dump --force. Needs s3:ListBucket.
-    /// Exit 0 when all is there, 1 when not, 2 for wrong usage or configuration.
+    /// Exit 0 when all is there, 1 when not or when there is no row, 2 for wrong usage or
+    /// configuration.
     #[command(after_help = "Examples:
   callvault reconcile --tenant acme --index package.zip
   callvault reconcile --tenant acme --index package.zip --enqueue
@@ -182,8 +184,12 @@ pub enum Error {
     NotReady(#[from] healthcheck::NotReady),
     #[error(transparent)]
     Requests(#[from] RequestError),
-    #[error("--index {0}: {1}")]
-    Index(PathBuf, IndexError),
+    #[error("{0}: {1}")]
+    Index(String, IndexError),
+    #[error(
+        "{0}: has no row; name the right file, or say --allow-empty if there was nothing to archive"
+    )]
+    NoRows(String),
     #[error("a temporary file: {0}; make room, or set TMPDIR to where there is")]
     Spool(io::Error),
     #[error("{0}; the report is not whole")]
@@ -210,6 +216,7 @@ impl Error {
             | Self::Pages { .. }
             | Self::Requests(_)
             | Self::Index(..)
+            | Self::NoRows(_)
             | Self::BadRows(_)
             | Self::Spool(_)
             | Self::Store(_)

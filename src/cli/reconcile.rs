@@ -8,17 +8,16 @@ mod report;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::Error;
 use super::ask::{Asker, Order, any_request_id};
 use super::keys::Keys;
 use super::progress::Progress;
-use super::rows::Rows;
-use super::spool::{Sorted, Spool, Waiting};
+use super::rows::{From, Rows};
+use super::spool::{Sorted, Spool, Waiting, repeated};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::index::{By, Entry};
@@ -32,18 +31,18 @@ use report::{Counts, Report};
 const ROWS: usize = 20_000;
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("what").args(["index", "list"]).required(true)))]
 pub struct Reconcile {
     /// Whose recordings; a tenant of the configuration.
     #[arg(long, value_name = "ID", value_parser = |text: &str| TenantId::new(text))]
     tenant: TenantId,
-    /// A recording index: its CSV, the ZIP package it comes in, or - for either on standard input.
-    #[arg(long, value_name = "FILE")]
-    index: PathBuf,
+    #[command(flatten)]
+    from: From,
     /// Ask for what is missing or partial, as callvault dump does.
     #[arg(long)]
     enqueue: bool,
     /// The name that missing recordings are asked for by.
-    #[arg(long, value_enum, default_value_t, requires = "enqueue")]
+    #[arg(long, value_enum, default_value_t, requires = "enqueue", conflicts_with = "list")]
     by: By,
     /// Report as JSON.
     #[arg(long)]
@@ -63,7 +62,7 @@ pub async fn run(config: &Config, told: Reconcile) -> Result<ExitCode, Error> {
         true => Some(Asker::connect(config, order(&told)).await?),
         false => None,
     };
-    let rows = Rows::open(&told.index, keys.zone())?;
+    let rows = told.from.open(keys.zone())?.expect("clap wants the one or the other");
 
     let (sorted, counts) = sort(rows, &keys).await?;
     let report = Report::begin(told.json, &told.tenant, store.bucket())?;
@@ -99,26 +98,49 @@ async fn sort(mut rows: Rows, keys: &Keys<'_>) -> Result<(Sorted, Counts), Error
             }
         }
     }
+    let is_list = rows.is_list();
     rows.end().await?;
     progress.end();
-    Ok((by_day(spool, keys).map_err(Error::Spool)?, counts))
+    let calls = spool.sorted().map_err(Error::Spool)?;
+    if is_list {
+        let (sorted, repeats) = by_day_once(calls, keys).map_err(Error::Spool)?;
+        counts.rows -= repeats;
+        if repeats > 0 {
+            eprintln!("{}", repeated(repeats));
+        }
+        return Ok((sorted, counts));
+    }
+    Ok((by_day(calls, keys).map_err(Error::Spool)?, counts))
 }
 
 /// Rows that know their calls, in the order of days.
-fn by_day(calls: Spool, keys: &Keys<'_>) -> io::Result<Sorted> {
-    let mut calls = calls.sorted()?;
+fn by_day(mut calls: Sorted, keys: &Keys<'_>) -> io::Result<Sorted> {
     let mut days = Spool::new()?;
     loop {
         let call = calls.call()?;
         if call.is_empty() {
             return days.sorted();
         }
-        for mut row in call {
-            let prefixes = prefixes(keys, &row);
-            row.prefix = prefixes.into_iter().next().expect("a row has one day at least");
-            days.push(row)?;
+        for row in call {
+            days.push(on_its_day(row, keys))?;
         }
     }
+}
+
+/// The calls of a list in the same order, once each, and how many lines repeated one.
+fn by_day_once(mut calls: Sorted, keys: &Keys<'_>) -> io::Result<(Sorted, u64)> {
+    let (mut days, mut repeats) = (Spool::new()?, 0);
+    while let Some((row, times)) = calls.once()? {
+        days.push(on_its_day(row, keys))?;
+        repeats += times - 1;
+    }
+    Ok((days.sorted()?, repeats))
+}
+
+fn on_its_day(mut row: Waiting, keys: &Keys<'_>) -> Waiting {
+    let prefixes = prefixes(keys, &row);
+    row.prefix = prefixes.into_iter().next().expect("a row has one day at least");
+    row
 }
 
 /// What the keys of a row's days begin with.

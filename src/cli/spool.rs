@@ -225,6 +225,23 @@ impl Sorted {
         Ok(rows)
     }
 
+    /// The next call, of which the list says no more than its id, and how often it stands there;
+    /// none at the end.
+    ///
+    /// # Errors
+    /// The temporary file cannot be read.
+    pub fn once(&mut self) -> io::Result<Option<(Waiting, u64)>> {
+        let rows = self.call()?;
+        let mut times = rows.len() as u64;
+        let Some(first) = rows.into_iter().next() else { return Ok(None) };
+        // One that stands there too often to come at once.
+        while self.next.peek().is_some_and(|Reverse((row, _))| row.is_sibling(&first)) {
+            times += self.call()?.len() as u64;
+        }
+        let call = Call { rows: 1, ..first.call };
+        Ok(Some((Waiting { call, ..first }, times)))
+    }
+
     /// The next rows that belong to the first of them, at most `most`.
     fn batch(
         &mut self,
@@ -243,6 +260,12 @@ impl Sorted {
         }
         Ok(batch)
     }
+}
+
+/// What is said of calls that stand in a list more than once.
+pub fn repeated(repeats: u64) -> String {
+    let (lines, repeat) = if repeats == 1 { ("line", "repeats") } else { ("lines", "repeat") };
+    format!("{repeats} {lines} {repeat} a call id; it counts once")
 }
 
 fn read_row(run: &mut BufReader<Run>) -> io::Result<Option<Waiting>> {
@@ -348,5 +371,19 @@ mod tests {
             (vec![1007], of("c1", None, None)),
         ];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_call_of_a_list_comes_once_however_often_it_stands_there() {
+        let mut spool = Spool::new().unwrap();
+        let calls = ["b", "a", "b"].into_iter().chain(std::iter::repeat_n("c", 2500));
+        for (line, call) in calls.enumerate() {
+            let row = Wanted { call_id: CallId::new(call).ok(), ..Wanted::default() };
+            spool.push(Waiting::new(&Position { file: None, line: line as u64 }, row)).unwrap();
+        }
+        let mut sorted = spool.sorted().unwrap();
+        let once = std::iter::from_fn(|| sorted.once().unwrap());
+        let told: Vec<_> = once.map(|(row, times)| (row.line, times, row.has_siblings())).collect();
+        assert_eq!(told, [(1, 1, false), (0, 2, false), (3, 2500, false)]);
     }
 }

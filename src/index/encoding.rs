@@ -10,6 +10,10 @@ use encoding_rs::GBK;
 
 use super::BadRow;
 
+/// What a file of that encoding may begin with.
+pub(super) const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(super) const UTF16_MARKS: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
+
 /// What a file is written in, as far as is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {

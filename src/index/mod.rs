@@ -2,11 +2,13 @@
 //!
 //! One CSV of 13 columns or more without a header, or the ZIP package it comes in, of any size: a row is in
 //! memory, never the file. A row that cannot be used is handed out with its line and the reason,
-//! never skipped; the reason quotes nothing of the row, which holds phone numbers. What becomes of
-//! the rows is not known here.
+//! never skipped; the reason quotes nothing of the row, which holds phone numbers. A plain list of
+//! call ids is read as an index that says no more. What becomes of the rows is not known here.
 
 mod cell;
 mod encoding;
+mod error;
+mod list;
 mod row;
 mod source;
 mod table;
@@ -17,8 +19,9 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
+pub use error::IndexError;
 pub use row::{By, Row};
-pub use source::{Index, IndexError};
+pub use source::Index;
 
 /// A row, or why it is none.
 #[derive(Clone, Debug, PartialEq)]

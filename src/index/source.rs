@@ -8,34 +8,15 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use zip::ZipArchive;
-use zip::result::ZipError;
 
-use super::encoding::Encoding;
+use super::encoding::{Encoding, UTF8_MARK, UTF16_MARKS};
+use super::error::IndexError;
 use super::row::{COLUMNS, Row};
 use super::table::Table;
-use super::{Entry, Position};
+use super::{Entry, Position, list};
 
 /// What a ZIP begins with (PKWARE APPNOTE 4.3.7); an index begins with letters.
 const ZIP: &[u8] = b"PK\x03\x04";
-const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
-const UTF16_MARKS: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
-
-/// Why an index cannot be read, or not to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum IndexError {
-    #[error("cannot be opened: {0}; name a readable file, or - for standard input")]
-    Open(io::Error),
-    #[error("cannot be kept in a temporary file: {0}; make room, or set TMPDIR to where there is")]
-    Spool(io::Error),
-    #[error("{0}: cannot be read on: {1}")]
-    Read(Position, io::Error),
-    #[error("is no good ZIP: {0}; fetch the package anew")]
-    Package(ZipError),
-    #[error("has no …_record_N.csv in it; give the package as CC-FS made it, or the CSV itself")]
-    NoRecords,
-    #[error("{0}: is UTF-16; save it as UTF-8 or GBK")]
-    Utf16(Position),
-}
 
 trait Seekable: Read + Seek + Send {}
 impl<T: Read + Seek + Send> Seekable for T {}
@@ -48,6 +29,8 @@ pub struct Index {
 
 enum Source {
     Table(Box<dyn Read + Send>),
+    /// Of call ids alone.
+    List(Box<dyn Read + Send>),
     /// With the places in it of what is to be read.
     Package(ZipArchive<Box<dyn Seekable>>, Vec<usize>),
 }
@@ -61,13 +44,23 @@ impl Index {
         if path == Path::new("-") {
             return Self::stream(io::stdin());
         }
-        let file = File::open(path).map_err(IndexError::Open)?;
-        let metadata = file.metadata().map_err(IndexError::Open)?;
-        match metadata.is_file() {
-            true => Self::seekable(file),
+        match open(path)? {
+            (file, Some(_)) => Self::seekable(file),
             // A pipe; and who reads a folder is told that it is one.
-            false => Self::stream(file),
+            (file, None) => Self::stream(file),
         }
+    }
+
+    /// Opens a plain list of call ids, or one on standard input for `-`.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn open_list(path: &Path) -> Result<Self, IndexError> {
+        if path == Path::new("-") {
+            return Ok(Self { source: Source::List(Box::new(io::stdin())), size: None });
+        }
+        let (file, size) = open(path)?;
+        Ok(Self { source: Source::List(Box::new(file)), size })
     }
 
     /// An index that can be read once only. A ZIP has its table of contents at its end, so that one
@@ -132,6 +125,7 @@ impl Index {
     ) -> Result<(), IndexError> {
         let (mut package, files) = match self.source {
             Source::Table(table) => return read_table(table, None, 0, zone, &mut visit).map(drop),
+            Source::List(list) => return list::read(list, &mut visit),
             Source::Package(package, files) => (package, files),
         };
         let mut before = 0;
@@ -147,6 +141,13 @@ impl Index {
         }
         Ok(())
     }
+}
+
+/// A file, and its size if it has one.
+fn open(path: &Path) -> Result<(File, Option<u64>), IndexError> {
+    let file = File::open(path).map_err(IndexError::Open)?;
+    let metadata = file.metadata().map_err(IndexError::Open)?;
+    Ok((file, metadata.is_file().then_some(metadata.len())))
 }
 
 /// `…_record_N.csv`; `…_call_N.csv` beside it is of calls.

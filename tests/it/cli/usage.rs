@@ -17,7 +17,7 @@ fn help_says_what_there_is() {
       check        Try broker, CC-FS and store as the worker would, and say what to do about what fails
       config       Print the effective configuration with its sources, secrets masked
       dump         Ask for recordings: by name, or all of a recording index
-      reconcile    Compare a recording index with the bucket: what is missing, what is empty
+      reconcile    Compare an index or a list of calls with the bucket: what is missing, what is empty
       healthcheck  Ask a running worker whether it is ready; for images without a shell
       topology     Print what makes the exchanges, queues and bindings that a worker needs
       dead         Look at what failed for good; put it back, drop it, or carry it elsewhere
@@ -88,10 +88,10 @@ fn help_says_what_there_is() {
     Publishes requests of at most a thousand recordings, which workers archive behind live calls. An
     index may be of any size, in UTF-8 or GBK; its times are those of the tenant's time zone. A row that
     cannot be used is reported on stderr with its line. A dump may be repeated, also after it was
-    killed: what is stored is not fetched again. Exit 0 when all was asked for, 1 when not, 2 for wrong
-    usage or configuration.
+    killed: what is stored is not fetched again. Exit 0 when all was asked for, 1 when not or when there
+    is no row, 2 for wrong usage or configuration.
 
-    Usage: callvault dump [OPTIONS] --tenant <ID> <--call-id <ID>...|--file-name <NAME>...|--index <FILE>>
+    Usage: callvault dump [OPTIONS] --tenant <ID> <--call-id <ID>...|--file-name <NAME>...|--index <FILE>|--call-ids <FILE>>
 
     Options:
           --tenant <ID>
@@ -105,6 +105,13 @@ fn help_says_what_there_is() {
 
           --index <FILE>
               A recording index: its CSV, the ZIP package it comes in, or - for either on standard input
+
+          --call-ids <FILE>
+              A plain list of call ids, one a line, or - for one on standard input; the epoch seconds
+              that an id begins with give the day
+
+          --allow-empty
+              Take an index or a list without a row for an answer: there was nothing to archive
 
           --by <BY>
               The name that rows of the index are asked for by; live calls have keys by call id. The
@@ -134,17 +141,18 @@ fn help_says_what_there_is() {
       callvault dump --tenant acme --call-id 1777093663-792075
       callvault dump --tenant acme --index package.zip --dry-run
       callvault dump --tenant acme --index package.zip --request-id audit-2026
+      callvault dump --tenant acme --call-ids missing.txt
     ");
     assert_snapshot!(desk.printed("reconcile --help", &[]), @r"
-    Compare a recording index with the bucket: what is missing, what is empty.
+    Compare an index or a list of calls with the bucket: what is missing, what is empty.
 
     Lists the days of the index instead of asking for each recording. One is present if any key of its
     day is its own: by call id, by file name or by both, whatever the extension. Rows that cannot be
     used are reported on stderr. With --enqueue what is missing is asked for; an empty object is in the
     way of another, until callvault dump --force. Needs s3:ListBucket. Exit 0 when all is there, 1 when
-    not, 2 for wrong usage or configuration.
+    not or when there is no row, 2 for wrong usage or configuration.
 
-    Usage: callvault reconcile [OPTIONS] --tenant <ID> --index <FILE>
+    Usage: callvault reconcile [OPTIONS] --tenant <ID> <--index <FILE>|--call-ids <FILE>>
 
     Options:
           --tenant <ID>
@@ -152,6 +160,13 @@ fn help_says_what_there_is() {
 
           --index <FILE>
               A recording index: its CSV, the ZIP package it comes in, or - for either on standard input
+
+          --call-ids <FILE>
+              A plain list of call ids, one a line, or - for one on standard input; the epoch seconds
+              that an id begins with give the day
+
+          --allow-empty
+              Take an index or a list without a row for an answer: there was nothing to archive
 
           --enqueue
               Ask for what is missing or partial, as callvault dump does
