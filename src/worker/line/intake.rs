@@ -164,6 +164,10 @@ impl Intake {
                 };
                 (Some(place), Work::Archive(Box::new(job)))
             }
+            // The only one of its dump.
+            Err(failure) if message_type == MessageType::DumpRequested => {
+                (None, Work::Reject(placed(0, failure)))
+            }
             Err(failure) => (None, Work::Reject(failure)),
         };
         Self { message_type, tenant, lane, echo, place, force, work }
@@ -201,12 +205,18 @@ fn none_invalid(located: impl Iterator<Item = Result<(), Failure>>) -> Result<()
         if let Err(failure) = located
             && failure.reason == Reason::MESSAGE_INVALID
         {
-            let mut own = Mistakes::default();
-            own.add(Mistake::new(failure.detail));
-            mistakes.of_recording(index, own);
+            mistakes.add(Mistake::new(placed(index, failure).detail));
         }
     }
     mistakes.unless_any(Some(()))
+}
+
+/// What is wrong with a recording of a dump, with its place in it.
+fn placed(index: usize, mut failure: Failure) -> Failure {
+    if failure.reason == Reason::MESSAGE_INVALID {
+        failure.detail = format!("recordings[{index}]: {}", failure.detail);
+    }
+    failure
 }
 
 /// Redelivered, retried and redriven messages and dumps may ask for what is already stored

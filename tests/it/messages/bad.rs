@@ -293,6 +293,12 @@ fn of_the_clock() -> Vec<Bad> {
             "recordings[1]: the time that callId begins with is more than",
         ),
         dump(
+            "a dump of one callId of 2062",
+            "recordings",
+            json!([{ "callId": call }]),
+            "recordings[0]: the time that callId begins with is more than",
+        ),
+        dump(
             "one fileName of 2062",
             "recordings",
             recordings(json!({ "fileName": file })),

@@ -105,6 +105,48 @@ fn what_is_beyond_a_schema_is_refused_all_the_same() {
     }
 }
 
+/// Those of the contract, with what it writes as dots.
+#[test]
+fn the_contract_s_examples_are_good() {
+    let call = json!({
+        "type": "call.completed", "tenant": "acme", "callId": "1777093663-792075",
+        "fileName": "X:/4/0/20260425/512/1629533.V3", "ccId": "1",
+        "callBegin": "2026-04-25T05:07:43Z", "callEnd": "2026-04-25T05:12:44Z",
+        "metadata": { "agentId": "512" }
+    });
+    let dump = json!({
+        "type": "recording.dump-requested", "tenant": "acme", "requestId": "audit-2026-04",
+        "force": false,
+        "recordings": [
+            { "callId": "1777093663-792075", "callEnd": "2026-04-25T05:12:44Z" },
+            { "fileName": "X:/4/0/20260425/512/1629533.V3" },
+        ]
+    });
+    for (message, name) in [call, dump].into_iter().zip(IN) {
+        Schema::of(name).must_take(&message);
+        assert_eq!(good(&message), Some(name));
+    }
+    let event = json!({
+        "specversion": "1.0", "type": "recording.archived", "source": "callvault",
+        "id": "529c04fe-a5da-8221-823d-591735a642e6", "time": "2026-04-25T05:14:02.318Z",
+        "subject": "acme/1777093663-792075", "datacontenttype": "application/json",
+        "data": {
+            "tenant": "acme", "callId": "1777093663-792075",
+            "fileName": "X:/4/0/20260425/512/1629533.V3", "ccId": "1", "requestId": "audit-2026-04",
+            "metadata": { "agentId": "512" },
+            "objects": [{
+                "bucket": "recordings", "key": "acme/2026/04/25/1777093663-792075.wav",
+                "size": 2_408_044, "sha256": "ab".repeat(32), "etag": "e", "versionId": "v",
+                "contentType": "audio/wav",
+                "audio": { "codec": "pcm_alaw", "sampleRate": 8000, "channels": 1, "durationMs": 301_000 }
+            }],
+            "alreadyArchived": false, "attempts": 1, "callEnd": "2026-04-25T05:12:44Z",
+            "archivedAt": "2026-04-25T05:14:02.318Z"
+        }
+    });
+    Schema::of("recording.archived").must_take(&event);
+}
+
 /// Values that stand in for those of a field, good in some and bad in others.
 fn odd_values() -> Vec<Value> {
     let times = [

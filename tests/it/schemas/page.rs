@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use super::{IN, OUT, Schema, text};
+use crate::cli::{Desk, LEAST};
 
 fn page() -> String {
     text("docs/MESSAGES.md")
@@ -149,9 +150,19 @@ fn routing_keys_and_bindings_are_those_of_the_code() {
         listed.insert(name);
     }
     assert_eq!(listed, IN.into_iter().chain(OUT).map(str::to_owned).collect());
-    for name in IN {
-        assert!(MessageType::ALL.iter().any(|known| known.as_str() == name), "{name}");
-        assert!(section("## Sending").contains(&format!("`{name}.#`")), "{name}");
+    // What the exchange `calls` gives to our queue.
+    let topology = Desk::new(LEAST).printed("topology --definitions --config callvault.toml", &[]);
+    let topology: Value = serde_json::from_str(&topology).expect("JSON");
+    let bindings = topology["bindings"].as_array().expect("bindings");
+    let ours = bindings.iter().filter(|binding| binding["source"] == "calls");
+    let bound: BTreeSet<_> = ours.filter_map(|binding| binding["routing_key"].as_str()).collect();
+    let sending = section("## Sending");
+    let told: BTreeSet<_> = sending.split('`').filter(|span| span.ends_with(".#")).collect();
+    assert_eq!(told, bound);
+    for key in IN.iter().copied().chain(["call.completed.acme"]) {
+        let key: Vec<_> = key.split('.').collect();
+        let reaches = |binding: &&str| fits(&binding.split('.').collect::<Vec<_>>(), &key);
+        assert!(bound.iter().any(reaches), "{key:?}");
     }
 
     // That the code says them under `{type}.{tenant}` is held by the events' own test.
