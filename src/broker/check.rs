@@ -58,7 +58,7 @@ pub async fn check(settings: &config::Broker, delays: &[Duration]) -> Vec<Findin
     let consumed = [plan.names.jobs.clone(), plan.names.bulk.clone(), plan.names.suspect.clone()];
     let written = plan.exchanges_written_to();
     let topology = Topology::new(plan, settings.declare);
-    let grant = link.door().grant(settings);
+    let grant = link.door().grant(topology.names());
     let there = look(&topology, &link, &grant, &mut findings).await;
     if there {
         for queue in consumed {

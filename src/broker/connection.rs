@@ -78,6 +78,11 @@ impl Fault {
         self.remedy.as_ref().map_or(&[], |remedy| &remedy.commands)
     }
 
+    /// The same, met with this.
+    pub(super) fn about(self, what: &dyn fmt::Display) -> Self {
+        Self { why: format!("{what}: {}", self.why), ..self }
+    }
+
     /// What was met, without what to do about it.
     pub(super) fn why(&self) -> &str {
         &self.why

@@ -17,10 +17,10 @@ use tokio::time::Instant;
 use super::connection::{Backoff, Fault, Link, PULSE, rpc};
 use super::epoch::{Epoch, Member};
 use super::guard::Flaws;
+use super::names::Names;
 use super::settle::Delivery;
 use super::status::{Consumer as Standing, Side, Status, Wish};
 use super::supervisor::GOOD_AFTER;
-use super::topology::Names;
 use super::watchdog::{Ear, Watchdog};
 use super::{Prefetch, QueueName, Shared};
 
@@ -131,6 +131,7 @@ pub(super) async fn session(
         if !link.connected() {
             return Err(fault);
         }
+        let fault = shared.topology.advised(fault, link.door());
         let name = tap.queue.of(shared.topology.names());
         // A node that lets no queue be consumed is cut off from those that would; one queue that
         // cannot be consumed is left to itself, for the sake of the others.

@@ -5,6 +5,7 @@ use std::fmt;
 use lapin::uri::{AMQPScheme, AMQPUri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::names::Names;
 use crate::config;
 use crate::shell::{quoted, word};
 
@@ -43,10 +44,9 @@ impl Door {
     }
 
     /// The permissions of a worker, as `rabbitmqctl` grants them to this user.
-    pub(super) fn grant(&self, settings: &config::Broker) -> String {
-        let config::Broker { queue_prefix, calls_exchange, events_exchange, .. } = settings;
-        let names = [queue_prefix, calls_exchange, events_exchange];
-        let [queues, calls, events] = names.map(|name| literal(name));
+    pub(super) fn grant(&self, names: &Names) -> String {
+        let Names { prefix, calls, events, .. } = names;
+        let [queues, calls, events] = [prefix, calls, events].map(|name| literal(name));
         let configure = format!(r"^({queues}\..*|{calls}|{events})$");
         let write = format!(r"^({queues}\..*|{calls}|{events}|amq\.default)$");
         let read = format!(r"^({queues}\..*|{calls})$");
@@ -79,7 +79,7 @@ mod tests {
     fn what_is_granted_is_what_the_first_setup_grants() {
         let uri: AMQPUri = "amqp://callvault:p@h/%2f".parse().unwrap();
         let settings = config::Broker { queue_prefix: "callvault".into(), ..settings() };
-        let granted = Door::of(&uri).grant(&settings).replace(" -p /", "");
+        let granted = Door::of(&uri).grant(&Names::new(&settings)).replace(" -p /", "");
         let page = include_str!("../../docs/OPERATIONS.md");
         assert!(page.contains(&granted), "{granted}");
     }
@@ -88,7 +88,7 @@ mod tests {
     fn a_name_is_granted_to_the_letter() {
         let uri: AMQPUri = "amqp://it%27s:p@h/a%20b".parse().unwrap();
         let settings = config::Broker { calls_exchange: "calls+1".into(), ..settings() };
-        let granted = Door::of(&uri).grant(&settings);
+        let granted = Door::of(&uri).grant(&Names::new(&settings));
         assert!(
             granted.starts_with(r"rabbitmqctl set_permissions -p 'a b' 'it'\''s' "),
             "{granted}"

@@ -23,8 +23,9 @@ use tokio::time::Instant;
 
 use super::connection::{Fault, Link, rpc};
 use super::dial::Dialer;
+use super::names::Names;
 use super::publisher::{is_not_found, short};
-use super::topology::{Item, Names, retry_queue};
+use super::topology::{Item, retry_queue};
 use crate::config;
 
 pub use intake::Intake;

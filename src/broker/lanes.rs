@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::connection::{Fault, Link, PULSE, rpc};
 use super::dial::FRAME_MAX;
+use super::door::Door;
 use super::status::{Side, Wish};
 use super::topology::Topology;
 
@@ -175,6 +176,10 @@ impl Lane {
 
     pub(super) fn is_connected(&self) -> bool {
         self.link.connected()
+    }
+
+    pub(super) fn door(&self) -> &Door {
+        self.link.door()
     }
 
     /// An alarm of the broker blocks it.

@@ -18,6 +18,7 @@ mod held;
 mod kit;
 mod lanes;
 mod moment;
+mod names;
 mod publisher;
 mod refused;
 mod requests;

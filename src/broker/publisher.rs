@@ -228,7 +228,7 @@ impl Publisher {
                 Err(fault) => {
                     mend = is_not_found(&fault);
                     why = if lane.is_connected() { Unconfirmed::Closed } else { Unconfirmed::Lost };
-                    fault
+                    self.shared.topology.advised(fault, lane.door())
                 }
             };
             refused += u32::from(matches!(why, Unconfirmed::Refused | Unconfirmed::Silence));

@@ -6,6 +6,7 @@ use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 
 use super::connection::{Fault, describe};
 use super::door::Door;
+use super::names::Names;
 use crate::config;
 use crate::shell::word;
 use crate::trust;
@@ -99,7 +100,7 @@ fn login(door: &Door) -> String {
 
 /// `said` is what the broker says of the virtual host.
 fn vhost(said: &str, door: &Door, settings: &config::Broker) -> String {
-    let (name, grant) = (word(&door.vhost), door.grant(settings));
+    let (name, grant) = (word(&door.vhost), door.grant(&Names::new(settings)));
     if said.contains("not found") {
         return format!(
             "correct the virtual host {name} at the end of broker.url (%2f stands for a slash in \

@@ -6,7 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 use lapin::types::{AMQPValue, FieldTable};
 
-use super::topology::Names;
+use super::names::Names;
 use crate::failure::{Came, Reason, Unproven};
 
 /// More tries, steps or crashes than this say nothing more, and adding one never overflows.

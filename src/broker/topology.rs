@@ -17,9 +17,12 @@ use lapin::{Channel, ErrorKind};
 
 pub(super) use differing::{Differing, Grade};
 pub use made::Admin;
-pub(super) use plan::{Item, Names, Plan, passage, retry_queue};
+pub(super) use plan::{Item, Plan, passage, retry_queue};
 
 use super::connection::{Fault, Link, rpc};
+use super::door::Door;
+use super::names::Names;
+use super::refused::is_refusal;
 use differing::Difference;
 
 /// Arguments that a queue may have, and a few more than that.
@@ -57,10 +60,20 @@ impl Topology {
     /// # Errors
     /// It is not, or one of the exchanges is of a type with which messages would go astray.
     pub(super) async fn ensure(&self, link: &Link) -> Result<(), Fault> {
-        self.see(link).await?;
+        let seen = self.see(link).await;
+        seen.map_err(|fault| self.advised(fault, link.door()))?;
         let unusable = self.differing().into_iter().filter(|it| it.grade == Grade::Unusable);
         let faults: Vec<_> = unusable.map(|it| Fault::new(it.seen).advising(it.advice)).collect();
         if faults.is_empty() { Ok(()) } else { Err(Fault::of_all(&faults)) }
+    }
+
+    /// Where the broker lets this user not do something: with the command that lets it.
+    pub(super) fn advised(&self, fault: Fault, door: &Door) -> Fault {
+        if fault.advice().is_some() || !fault.cause().is_some_and(is_refusal) {
+            return fault;
+        }
+        let grant = door.grant(&self.plan.names);
+        fault.advising(format!("grant the user of broker.url what a worker needs: `{grant}`"))
     }
 
     /// The same, whatever is wrong with what exists: that is in [`Topology::differing`].
@@ -192,7 +205,7 @@ async fn differences(link: &Link, item: &Item, said: &str) -> Vec<Difference> {
         }
         let Ok(channel) = link.channel().await else { break };
         match declare_queue(&channel, item.name(), &arguments, durable).await {
-            Err(Refusal { kind: Kind::Differs, text }) => said = text,
+            Err(Refusal { kind: Kind::Differs, text, .. }) => said = text,
             Err(_) => break,
             Ok(()) => {
                 close(&channel).await;
@@ -216,6 +229,7 @@ async fn close(channel: &Channel) {
 struct Refusal {
     kind: Kind,
     text: String,
+    fault: Fault,
 }
 
 enum Kind {
@@ -227,13 +241,13 @@ enum Kind {
 
 impl Refusal {
     fn of(fault: Fault) -> Self {
-        Self { kind: kind_of(fault.cause()), text: fault.to_string() }
+        Self { kind: kind_of(fault.cause()), text: fault.to_string(), fault }
     }
 
     fn into_fault(self, item: &Item) -> Fault {
         match self.kind {
             Kind::Missing => Fault::new(format!("topology missing: {item}")),
-            _ => Fault::new(format!("{item}: {}", self.text)),
+            _ => self.fault.about(item),
         }
     }
 }

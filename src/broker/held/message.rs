@@ -9,8 +9,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::broker::headers::is_of_delivery;
+use crate::broker::names::Names;
 use crate::broker::state::{Past, State};
-use crate::broker::topology::Names;
 use crate::broker::{copy, moment};
 use crate::clock;
 

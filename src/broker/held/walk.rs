@@ -26,8 +26,9 @@ use tokio::time::{Instant, timeout};
 
 use super::{AGAIN, HeldError, HeldMessage, RETURN_TIMEOUT, Shelf, WINDOW, ready};
 use crate::broker::connection::{Fault, Link, rpc};
+use crate::broker::names::Names;
 use crate::broker::publisher::short;
-use crate::broker::topology::{Item, Names};
+use crate::broker::topology::Item;
 use crate::crash::{self, Point};
 
 /// What the broker has taken out of the queue to send may take this long: it is slow to write headers

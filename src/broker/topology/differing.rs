@@ -76,7 +76,8 @@ impl fmt::Display for Difference {
             None => "none".to_owned(),
         };
         let current = match (self.argument.as_str(), &self.current) {
-            ("x-queue-type", None) => "none, so classic".to_owned(),
+            // As RabbitMQ 3 has it.
+            ("x-queue-type", None) => "\"classic\"".to_owned(),
             (_, current) => shown(current),
         };
         write!(f, "{} is {current}, not {}", self.argument, shown(&self.wanted))

@@ -7,43 +7,12 @@ use lapin::ExchangeKind;
 use lapin::types::{AMQPValue, FieldTable, LongString};
 use serde_json::Value;
 
-use crate::config::{self, show_duration};
+use crate::broker::names::Names;
+use crate::config;
 
 /// Where nothing may be dropped for having been delivered too often: as good as no limit, and
 /// explicit, since brokers from 4.0 on set 20 otherwise.
 const NO_DELIVERY_LIMIT: i32 = 1_000_000_000;
-
-/// The names of all queues and exchanges.
-#[derive(Clone, Debug)]
-pub(in crate::broker) struct Names {
-    pub jobs: String,
-    pub bulk: String,
-    pub suspect: String,
-    pub dead: String,
-    pub events: String,
-    pub calls: String,
-    retry: String,
-}
-
-impl Names {
-    pub(in crate::broker) fn new(settings: &config::Broker) -> Self {
-        let queue = |suffix: &str| format!("{}.{suffix}", settings.queue_prefix);
-        Self {
-            jobs: queue("jobs"),
-            bulk: queue("bulk"),
-            suspect: queue("suspect"),
-            dead: queue("dead"),
-            events: settings.events_exchange.clone(),
-            calls: settings.calls_exchange.clone(),
-            retry: queue("retry"),
-        }
-    }
-
-    /// The retry queue of this delay, and the exchange before it.
-    pub(in crate::broker) fn retry(&self, delay: Duration) -> String {
-        format!("{}.{}", self.retry, show_duration(delay))
-    }
-}
 
 /// One thing that the broker must have.
 #[derive(Clone, Debug)]

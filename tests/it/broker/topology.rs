@@ -82,7 +82,7 @@ async fn an_exchange_of_another_type_is_not_worked_with_until_it_is_made_anew() 
         client.exchange(&settings.events_exchange, ExchangeKind::Direct).await;
         let rig = Rig::launch(config::Broker { declare, ..settings.clone() });
         let fits = |status: &Status| {
-            status.reason.as_deref().is_some_and(|reason| reason.contains("direct exchange"))
+            status.reason.as_deref().is_some_and(|reason| reason.contains("is of type direct"))
         };
         let status = rig.until(fits).await;
         assert!(!status.consuming && status.reason.unwrap().contains(&settings.events_exchange));

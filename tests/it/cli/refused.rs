@@ -5,8 +5,9 @@ use insta::assert_snapshot;
 use super::{Desk, LEAST};
 use crate::support::broker::node;
 use crate::support::eventually;
+use crate::support::unique;
 use crate::support::worker::Worker;
-use crate::support::world::SOON;
+use crate::support::world::{SOON, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_virtual_host_that_is_not_there_is_named_with_its_command_everywhere() {
@@ -38,4 +39,46 @@ async fn a_virtual_host_that_is_not_there_is_named_with_its_command_everywhere()
         assert_snapshot!(log.trim(), @r"broker, connection to SIDE: login refused by 127.0.0.1:PORT: NOT_ALLOWED - vhost nowhere not found; correct the virtual host nowhere at the end of broker.url (%2f stands for a slash in it), or make it: `rabbitmqctl add_vhost nowhere`, then `rabbitmqctl set_permissions -p nowhere guest '^(callvault\..*|calls|recordings)$' '^(callvault\..*|calls|recordings|amq\.default)$' '^(callvault\..*|calls)$'`; trying until it works");
         assert_snapshot!(reason, @r"login refused by 127.0.0.1:PORT: NOT_ALLOWED - vhost nowhere not found; correct the virtual host nowhere at the end of broker.url (%2f stands for a slash in it), or make it: `rabbitmqctl add_vhost nowhere`, then `rabbitmqctl set_permissions -p nowhere guest '^(callvault\..*|calls|recordings)$' '^(callvault\..*|calls|recordings|amq\.default)$' '^(callvault\..*|calls)$'`");
     });
+}
+
+/// Everybody may log in, and may do nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_permission_that_is_missing_is_told_with_its_command_in_the_log() {
+    let world = World::new().await;
+    world.worker(&[]).await.stop().await;
+    let (node, user) = (node().await, unique("nobody"));
+    node.ctl(&["add_user", &user, "hunter2"]).await;
+    let amqp = world.amqp.replace("guest:guest", &format!("{user}:hunter2"));
+    let config = |keys: &[(&str, &str)]| {
+        world.config_at(&amqp, &world.ccfs.url(), world.store.s3().endpoint(), keys)
+    };
+    let all = format!("^{}", world.prefix);
+    let mut told = Vec::new();
+    for (permissions, declare, seen) in [
+        (["^$"; 3], "declare = true", "exchange.declare"),
+        ([&all, &all, "^$"], "declare = false", "no queue can be consumed"),
+    ] {
+        let [configure, write, read] = permissions;
+        node.ctl(&["set_permissions", &user, configure, write, read]).await;
+        let worker = Worker::start(&config(&[("broker", declare)]));
+        let reason = eventually("it says why", SOON, || async {
+            let (_, ready) = worker.get("/readyz").await;
+            let ready: serde_json::Value = serde_json::from_str(&ready).ok()?;
+            let reason = ready["reason"].as_str().filter(|reason| reason.contains(seen));
+            reason.map(str::to_owned)
+        })
+        .await;
+        let log = worker.stop().await;
+        assert!(log.contains("rabbitmqctl set_permissions"), "{log}");
+        assert!(!log.contains("hunter2"), "{log}");
+        told.push(reason);
+    }
+    node.ctl(&["delete_user", &user]).await;
+    insta::with_settings!({ filters => vec![
+        (world.prefix.as_str(), "callvault"), (user.as_str(), "USER"),
+        ("callvault.(jobs|bulk|suspect)(:|')", "callvault.QUEUE$2"),
+    ] }, { assert_snapshot!(told.join("\n"), @r"
+    exchange callvault-calls: exchange.declare: ACCESS_REFUSED - access to exchange 'callvault-calls' in vhost '/' refused for user 'USER'; grant the user of broker.url what a worker needs: `rabbitmqctl set_permissions -p / USER '^(callvault\..*|callvault-calls|callvault-events)$' '^(callvault\..*|callvault-calls|callvault-events|amq\.default)$' '^(callvault\..*|callvault-calls)$'`
+    no queue can be consumed; callvault.QUEUE: basic.consume: ACCESS_REFUSED - access to queue 'callvault.QUEUE' in vhost '/' refused for user 'USER'; grant the user of broker.url what a worker needs: `rabbitmqctl set_permissions -p / USER '^(callvault\..*|callvault-calls|callvault-events)$' '^(callvault\..*|callvault-calls|callvault-events|amq\.default)$' '^(callvault\..*|callvault-calls)$'`
+    "); });
 }
