@@ -99,7 +99,8 @@ pub enum Dead {
     /// Each with its message_id, its headers and its ID, and confirmed by the broker. What is in the
     /// queue already is passed over, so that it can be stopped or killed and run again. A line that
     /// is no message is reported with its number; the others are put in all the same, and it ends
-    /// with 1. Nothing is worked on until `callvault dead redrive`.
+    /// with 1. Run one at a time: two would put in the same twice. Nothing is worked on until
+    /// `callvault dead redrive`.
     #[command(after_help = "Examples:
   callvault dead import dead.jsonl
   zcat dead.jsonl.gz | callvault dead import -")]

@@ -22,8 +22,8 @@ pub struct Filter {
     /// Only with this reason code, or one of its family: store is every store.….
     #[arg(long, value_name = "CODE", value_parser = reason)]
     reason: Option<String>,
-    /// Only with this text in its ID, message_id, tenant, call, file, request, reason or detail, in
-    /// small or capital letters.
+    /// Only with this text somewhere in its ID, message_id, tenant, call, file, request, reason or
+    /// detail; capitals do not matter.
     #[arg(long)]
     text: Option<String>,
     /// At most so many, those nearest to the head of the queue.

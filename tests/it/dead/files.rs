@@ -10,6 +10,7 @@ use lapin::types::{AMQPValue, ByteArray, DecimalValue, FieldTable};
 use serde_json::Value;
 
 use super::{CONFIG, Dead, bury_many, done, plain, quiet};
+use crate::cli::{Desk, LEAST};
 use crate::ends::by_call;
 use crate::support::broker::client::{table, text};
 use crate::support::child::GuardedChild;
@@ -89,7 +90,9 @@ async fn what_is_exported_dropped_and_imported_is_as_it_was() {
     assert_snapshot!(plain(&world, &done(&desk, "import dead.jsonl").stderr), @"0 put into cv.dead, 5 were there already");
     let after = taken(&world, 5).await;
     assert_eq!(after, before);
-    let kept = before[2].1.headers().clone().unwrap();
+    // Brokers that know priorities give it first.
+    let odd = before.iter().find(|(body, _)| body.starts_with(b"\xff")).expect("it is there");
+    let kept = odd.1.headers().clone().unwrap();
     assert_eq!(kept.inner().len(), every_kind().inner().len());
 
     // By a pipe it is the same; some of them are there again.
@@ -104,6 +107,81 @@ async fn what_is_exported_dropped_and_imported_is_as_it_was() {
     let output = command.stdin(from).output().expect("it starts");
     assert_snapshot!(plain(&world, &String::from_utf8_lossy(&output.stderr)), @"1 put into cv.dead, 4 were there already");
     assert_eq!(done(&desk, "export -").stdout.as_bytes(), file);
+}
+
+#[test]
+fn help_says_what_is_in_the_file_and_what_a_second_import_does() {
+    let desk = Desk::new(LEAST);
+    assert_snapshot!(desk.printed("dead export --help", &[]), @r"
+    Write dead messages to a file, whole: properties, headers and body, a line of JSON each.
+
+    The messages stay where they are. The file holds what the senders wrote, personal data included;
+    only its owner may read it. It is there whole or not at all, and one that is there already is never
+    replaced.
+
+    Usage: callvault dead export [OPTIONS] <FILE>
+
+    Arguments:
+      <FILE>
+              Where to: a file that is not there yet, or - for standard output
+
+    Options:
+          --tenant <ID>
+              Only of this tenant, whether it is configured or not
+
+          --reason <CODE>
+              Only with this reason code, or one of its family: store is every store.…
+
+          --text <TEXT>
+              Only with this text somewhere in its ID, message_id, tenant, call, file, request, reason
+              or detail; capitals do not matter
+
+          --limit <N>
+              At most so many, those nearest to the head of the queue
+
+          --older-than <AGE>
+              Only what died longer ago, such as 90m or 7d
+
+          --config <FILE>
+              The configuration, a TOML file
+
+              [env: CALLVAULT_CONFIG=]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Examples:
+      callvault dead export dead.jsonl
+      callvault dead export --reason store.AccessDenied denied.jsonl
+      callvault dead export - | gzip > dead.jsonl.gz
+    ");
+    assert_snapshot!(desk.printed("dead import --help", &[]), @r"
+    Put messages of a file into the dead queue, as `callvault dead export` wrote them.
+
+    Each with its message_id, its headers and its ID, and confirmed by the broker. What is in the queue
+    already is passed over, so that it can be stopped or killed and run again. A line that is no message
+    is reported with its number; the others are put in all the same, and it ends with 1. Run one at a
+    time: two would put in the same twice. Nothing is worked on until `callvault dead redrive`.
+
+    Usage: callvault dead import [OPTIONS] <FILE>
+
+    Arguments:
+      <FILE>
+              The file, or - for standard input
+
+    Options:
+          --config <FILE>
+              The configuration, a TOML file
+
+              [env: CALLVAULT_CONFIG=]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Examples:
+      callvault dead import dead.jsonl
+      zcat dead.jsonl.gz | callvault dead import -
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]

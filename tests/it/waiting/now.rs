@@ -141,12 +141,12 @@ async fn killed_between_two_steps_it_loses_and_doubles_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_ten_times_it_loses_and_doubles_nothing() {
-    const CALLS: usize = 300;
+async fn killed_five_times_it_loses_and_doubles_nothing() {
+    const CALLS: usize = 200;
     let (world, desk) = quiet().await;
     park_many(&world, CALLS).await;
     let mut random = fastrand::Rng::with_seed(20_260_425);
-    for _ in 0..10 {
+    for _ in 0..5 {
         let before = world.depth("jobs").await;
         let mut command = desk.command(&format!("waiting now --rate 200 {CONFIG}"), &[]);
         let said = File::create(desk.folder().join("said")).unwrap();
