@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::connection::{Backoff, Fault, Link, PULSE, rpc};
+use super::depths;
 use super::epoch::{Epoch, Member};
 use super::guard::Flaws;
 use super::names::Names;
@@ -115,12 +116,15 @@ pub(super) async fn session(
     }
     let mut vain = 0;
     let mut telling = std::pin::pin!(tell(shared, link));
+    // This connection and not the other: an alarm of the broker does not make it silent.
+    let mut counting = std::pin::pin!(depths::ask(shared, link));
     loop {
         let ended = tokio::select! {
             biased;
             fault = &mut lost => return Err(fault),
             ended = tasks.join_next() => ended,
             _never = &mut telling => continue,
+            _never = &mut counting => continue,
         };
         let (mut tap, fault) = match ended {
             None => return Ok(()),

@@ -9,6 +9,7 @@ mod check;
 mod connection;
 mod consumer;
 mod copy;
+mod depths;
 mod dial;
 mod door;
 mod epoch;
@@ -45,6 +46,7 @@ use topology::{Plan, Topology};
 
 pub use check::check;
 pub use consumer::Deliveries;
+pub use depths::Depths;
 pub use held::{BadRecord, HeldError, HeldMessage, Intake, Record, Shelf, Turn, Walk};
 pub use publisher::{PublishError, Publisher, Unconfirmed};
 pub use requests::{RequestError, Requests};
@@ -110,6 +112,7 @@ struct Shared {
     board: Board,
     wish: watch::Sender<Wish>,
     lanes: Lanes,
+    depths: watch::Sender<Depths>,
     events_mandatory: bool,
     on_unsettled: OnUnsettled,
     started: Instant,
@@ -159,6 +162,7 @@ impl Broker {
             board: Board::new(),
             wish: watch::Sender::new(Wish::Consume),
             lanes: Lanes::default(),
+            depths: watch::Sender::default(),
             events_mandatory: settings.events_mandatory,
             on_unsettled,
             started: Instant::now(),
@@ -179,6 +183,11 @@ impl Broker {
 
     pub fn status(&self) -> watch::Receiver<Status> {
         self.shared.board.subscribe()
+    }
+
+    /// How many messages wait in each of our queues.
+    pub fn depths(&self) -> watch::Receiver<Depths> {
+        self.shared.depths.subscribe()
     }
 
     /// Cancels the consumers; what was already sent to us still comes out of [`Deliveries::next`].

@@ -60,6 +60,7 @@ impl Requests {
             board: Board::new(),
             wish: watch::Sender::new(Wish::Consume),
             lanes: Lanes::default(),
+            depths: watch::Sender::default(),
             events_mandatory: settings.events_mandatory,
             on_unsettled: Arc::new(|| {}),
         });

@@ -45,6 +45,12 @@ impl Topology {
         &self.plan.names
     }
 
+    /// The names of the queues.
+    pub(super) fn queues(&self) -> impl Iterator<Item = &str> {
+        let queues = self.plan.items.iter().filter(|item| matches!(item, Item::Queue { .. }));
+        queues.map(Item::name)
+    }
+
     /// The exchange before the retry queue whose delay is nearest to this one.
     pub(super) fn retry(&self, delay: Duration) -> String {
         self.plan.retry(delay)

@@ -98,6 +98,7 @@ async fn serve(config: Config) -> Result<ExitCode, Error> {
     let seen = (Arc::clone(&metrics), Arc::clone(&health));
     let worker = Worker::new(tenants, publisher, seen.0, seen.1, identifiers, window, &config);
     let watching = tokio::spawn(watch(broker.status(), Arc::clone(&metrics), Arc::clone(&health)));
+    let counting = tokio::spawn(count(broker.depths(), Arc::clone(&metrics)));
     // Last, so that the first scrape already sees every limit.
     let (stop_http, http_stopped) = oneshot::channel::<()>();
     let http = tokio::spawn(server.serve(Arc::clone(&metrics), Arc::clone(&health), async {
@@ -112,6 +113,7 @@ async fn serve(config: Config) -> Result<ExitCode, Error> {
         }
     };
     watching.abort();
+    counting.abort();
     let _ = stop_http.send(());
     let _ = http.await;
     tracing::info!("callvault ends");
@@ -157,6 +159,24 @@ async fn watch(
             (None, None) => State::Consuming,
         });
         if status.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Tells the metrics what waits in the queues.
+async fn count(mut depths: tokio::sync::watch::Receiver<broker::Depths>, metrics: Arc<Metrics>) {
+    let mut shown = broker::Depths::new();
+    loop {
+        let now = depths.borrow_and_update().clone();
+        for gone in shown.keys().filter(|queue| !now.contains_key(*queue)) {
+            metrics.queue_messages(gone, None);
+        }
+        for (queue, messages) in &now {
+            metrics.queue_messages(queue, Some(*messages));
+        }
+        shown = now;
+        if depths.changed().await.is_err() {
             return;
         }
     }

@@ -58,6 +58,7 @@ pub(super) struct Definitions {
     pub broker_reconnects: IntCounter,
     pub concurrency_limit: IntGaugeVec,
     pub breaker_open: IntGaugeVec,
+    pub queue_messages: IntGaugeVec,
     build_info: IntGaugeVec,
 }
 
@@ -144,6 +145,11 @@ impl Definitions {
                 "breaker_open",
                 "1 while the circuit breaker of a server is open and its messages are parked.",
                 &["target"],
+            ),
+            queue_messages: define.gauges(
+                "queue_messages",
+                "Messages ready in a queue of ours, as the broker tells it.",
+                &["queue"],
             ),
             build_info: define.gauges(
                 "build_info",

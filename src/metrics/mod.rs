@@ -207,6 +207,16 @@ impl Metrics {
         self.series.breaker_open.with_label_values(&[&target]).set(i64::from(open));
     }
 
+    /// How many messages wait in a queue of ours; without a number its series goes.
+    pub fn queue_messages(&self, queue: &str, messages: Option<u32>) {
+        let depth = &self.series.queue_messages;
+        match messages {
+            Some(messages) => depth.with_label_values(&[queue]).set(messages.into()),
+            // It is not there where it was not known before.
+            None => _ = depth.remove_label_values(&[queue]),
+        }
+    }
+
     /// All series in the text format of Prometheus ([`CONTENT_TYPE`]).
     pub fn render(&self) -> String {
         TextEncoder::new()

@@ -1,6 +1,6 @@
 //! What a worker process shows over HTTP (contract 7), from its first moment on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use serde_json::Value;
@@ -220,6 +220,56 @@ async fn a_fresh_worker_shows_every_series_of_the_contract() {
     for process in ["process_cpu_seconds_total", "process_resident_memory_bytes"] {
         assert!(text.contains(&format!("\n{process} ")), "no {process}");
     }
+}
+
+/// What `/metrics` says of the queues, by their name without the prefix.
+async fn depths(worker: &Worker, world: &World) -> BTreeMap<String, u32> {
+    let (_, text) = worker.get("/metrics").await;
+    let before = format!("callvault_queue_messages{{queue=\"{}.", world.prefix);
+    let lines = text.lines().filter_map(|line| line.strip_prefix(&before)?.split_once("\"} "));
+    lines.map(|(queue, depth)| (queue.to_owned(), depth.parse().expect("a number"))).collect()
+}
+
+#[tokio::test]
+async fn what_waits_in_each_queue_is_shown_while_the_broker_tells_it() {
+    let world = World::new().await;
+    let (worker, mut link) = without_a_broker(&world).await;
+    assert_eq!(depths(&worker, &world).await, BTreeMap::new(), "nobody knows");
+    link.restore().await;
+    let worker = worker.ready().await;
+    let queues = ["bulk", "dead", "jobs", "retry.100ms", "retry.200ms", "suspect"];
+    let first = eventually("it has asked", SOON, || async {
+        let depths = depths(&worker, &world).await;
+        (!depths.is_empty()).then_some(depths)
+    })
+    .await;
+    assert_eq!(first.keys().collect::<Vec<_>>(), queues);
+    assert!(first.values().all(|depth| *depth == 0), "{first:?}");
+
+    for _ in 0..3 {
+        world.rabbit.send(&world.queue("dead"), "{}").await;
+    }
+    let dead = async |wanted: Option<u32>| {
+        eventually("it has asked again", SOON, || async {
+            (depths(&worker, &world).await.get("dead").copied() == wanted).then_some(())
+        })
+        .await;
+    };
+    dead(Some(3)).await;
+    // A queue that is gone takes neither the others' numbers nor the consumers along.
+    world.rabbit.delete(&world.queue("dead")).await;
+    dead(None).await;
+    assert_eq!(depths(&worker, &world).await.len(), queues.len() - 1);
+    assert!(worker.is_ready().await);
+    assert_eq!(worker.metric("callvault_broker_reconnects_total", &[]).await, 0.0);
+
+    link.close().await;
+    eventually("nobody knows any more", SOON, || async {
+        depths(&worker, &world).await.is_empty().then_some(())
+    })
+    .await;
+    link.restore().await;
+    worker.ready().await.stop().await;
 }
 
 #[tokio::test]

@@ -73,7 +73,9 @@ fn reasons() -> BTreeSet<String> {
     let families =
         ["ccfs.http_{status}", "store.http_{status}", "ccfs.{resultCode}", "store.{code}"];
     let store = store.map(|code| format!("store.{code}"));
-    fixed.chain(ccfs).chain(store).chain(families.map(str::to_owned)).collect()
+    // What a label of the metrics says of a code in no table.
+    let others = ["ccfs.other", "store.other", "other"].map(str::to_owned);
+    fixed.chain(ccfs).chain(store).chain(others).chain(families.map(str::to_owned)).collect()
 }
 
 #[test]

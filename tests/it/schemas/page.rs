@@ -263,8 +263,9 @@ fn the_table_of_metrics_is_that_of_the_code() {
     let tenant = TenantId::new("acme").expect("a good id");
     let metrics =
         Metrics::new(std::slice::from_ref(&tenant), &["0300012".to_owned()], &["s3/b".to_owned()]);
-    // The one that is not there until it counts.
+    // Those that are not there until there is something to tell.
     metrics.unproven(metrics.tenant(Some(&tenant)), &Reason::CCFS_TRUNCATED);
+    metrics.queue_messages("callvault.dead", Some(1));
     let shown = metrics.render();
     let kinds = shown.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     let kinds: BTreeMap<_, _> = kinds.collect();
