@@ -1,7 +1,7 @@
-//! What `deploy/` says agrees with the program: alerts name series that exist, grace periods are
-//! longer than the drain.
+//! What `deploy/` says agrees with the program and with itself: alerts name series that exist, grace
+//! periods are longer than the drain, and what is applied to an empty cluster finds what it needs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use callvault::config::Config;
@@ -134,7 +134,7 @@ fn orchestrators_wait_longer_than_the_drain() {
         let digits: String = value.trim_start().chars().take_while(char::is_ascii_digit).collect();
         digits.parse().unwrap_or_else(|_| panic!("{key} is no number of seconds"))
     };
-    let settings: toml::Table = file("deploy/kubernetes/callvault.toml").parse().unwrap();
+    let settings: toml::Table = file("deploy/kubernetes/settings/callvault.toml").parse().unwrap();
     let drain = settings["worker"]["drain_timeout"].as_str().unwrap().trim_end_matches('s');
     let drain: u64 = drain.parse().unwrap();
     let pod = file("deploy/kubernetes/deployment.yaml");
@@ -168,11 +168,13 @@ fn the_configurations_are_without_mistakes() {
         std::fs::write(folder.path().join(name), value).unwrap();
         assert!(file("deploy/kubernetes/secret.example.yaml").contains(&format!("  {name}: ")));
         let item = format!("key: {name}, path: secrets/{name} ");
-        assert!(file("deploy/kubernetes/deployment.yaml").contains(&item), "no {item}");
+        for pod in ["deployment.yaml", "preflight/job.yaml"] {
+            assert!(file(&format!("deploy/kubernetes/{pod}")).contains(&item), "{pod}: no {item}");
+        }
     }
     // What the image sets.
     let image = [("CALLVAULT__HTTP__LISTEN", "0.0.0.0:9464"), ("CALLVAULT__LOG__FORMAT", "json")];
-    loaded("deploy/kubernetes/callvault.toml", folder.path(), &image);
+    loaded("deploy/kubernetes/settings/callvault.toml", folder.path(), &image);
 
     let compose = [
         ("CALLVAULT__BROKER__URL", "amqp://callvault:password@rabbitmq:5672/%2f"),
@@ -186,4 +188,156 @@ fn the_configurations_are_without_mistakes() {
     let all: Vec<_> = image.into_iter().chain(compose).collect();
     let config = loaded("deploy/compose/callvault.toml", folder.path(), &all);
     assert_eq!(config.http.listen.port(), 9464);
+}
+
+/// What `deploy/kubernetes` holds, by its path there.
+fn manifests() -> BTreeMap<String, String> {
+    let mut manifests = BTreeMap::new();
+    for folder in ["", "settings/", "preflight/"] {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes").join(folder);
+        for entry in std::fs::read_dir(here).expect("a folder of the repository") {
+            let name = entry.expect("an entry of it").file_name().into_string().expect("UTF-8");
+            if name.ends_with(".yaml") {
+                let path = format!("{folder}{name}");
+                manifests.insert(path.clone(), file(&format!("deploy/kubernetes/{path}")));
+            }
+        }
+    }
+    manifests
+}
+
+/// The first value of a key, wherever it stands.
+fn value<'a>(text: &'a str, key: &str) -> &'a str {
+    let mut lines = text.lines().map(|line| line.trim_start().trim_start_matches("- "));
+    let found = lines.find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
+    found.unwrap_or_else(|| panic!("no {key} in\n{text}"))
+}
+
+/// The items of a list of plain words.
+fn list<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
+    let (_, after) = text.split_once(&format!("{key}:\n")).unwrap_or((text, ""));
+    let items = after.lines().map_while(|line| line.trim_start().strip_prefix("- "));
+    items.collect()
+}
+
+#[test]
+fn the_kustomizations_name_files_that_are_there_and_all_of_them() {
+    let manifests = manifests();
+    let mut named = BTreeSet::new();
+    for (folder, kustomization) in [
+        ("", "kustomization.yaml"),
+        ("settings/", "settings/kustomization.yaml"),
+        ("preflight/", "preflight/kustomization.yaml"),
+    ] {
+        let text = &manifests[kustomization];
+        for resource in list(text, "resources") {
+            let path = format!("{folder}{resource}");
+            assert!(manifests.contains_key(&path), "{kustomization}: there is no {path}");
+            named.insert(path);
+        }
+        for component in list(text, "components") {
+            let path =
+                format!("{folder}{component}/kustomization.yaml").replace("preflight/../", "");
+            assert!(manifests.contains_key(&path), "{kustomization}: there is no {path}");
+        }
+    }
+    // Applied by hand, at their step: before the others, or where the operator is.
+    let by_hand = ["podmonitor.yaml", "secret.example.yaml"];
+    named.extend(by_hand.map(str::to_owned));
+    named.extend(manifests.keys().filter(|path| path.ends_with("kustomization.yaml")).cloned());
+    assert_eq!(named, manifests.keys().cloned().collect());
+    assert_eq!(list(&manifests["settings/kustomization.yaml"], "files"), ["callvault.toml"]);
+}
+
+#[test]
+fn what_is_applied_to_an_empty_cluster_finds_what_it_needs() {
+    let manifests = manifests();
+    let namespace = value(&manifests["namespace.yaml"], "name");
+    assert_eq!(value(&manifests["secret.example.yaml"], "namespace"), namespace);
+    assert_eq!(value(&manifests["podmonitor.yaml"], "namespace"), namespace);
+    assert_eq!(value(&manifests["settings/kustomization.yaml"], "namespace"), namespace);
+    // The steps: the namespace, what is in it, the check, the workers; each in the namespace.
+    let steps = file("deploy/kubernetes/README.md");
+    let places = [
+        "kubectl apply -f deploy/kubernetes/namespace.yaml",
+        "kubectl apply -f ../callvault-secret.yaml",
+        "create secret docker-registry callvault-registry",
+        "create configmap callvault-ca --from-file=ca.crt",
+        "kubectl apply -k deploy/kubernetes/preflight",
+        "kubectl apply -k deploy/kubernetes\n",
+        "kubectl apply -f deploy/kubernetes/podmonitor.yaml",
+    ]
+    .map(|step| steps.find(step).unwrap_or_else(|| panic!("no step {step}")));
+    assert!(places.is_sorted(), "{places:?}");
+    let asked = steps.lines().map(str::trim).filter(|line| line.contains("kubectl "));
+    for line in asked.filter(|line| !line.contains(" apply -") && !line.starts_with('`')) {
+        assert!(line.contains(&format!("kubectl -n {namespace} ")), "{line}");
+    }
+}
+
+#[test]
+fn the_check_before_a_rollout_sees_what_the_workers_see() {
+    let manifests = manifests();
+    let [workers, check] = ["deployment.yaml", "preflight/job.yaml"].map(|path| &manifests[path]);
+    let part = |text: &str, from: &str, to: &str| -> Vec<String> {
+        let (_, text) = text.split_once(from).unwrap_or_else(|| panic!("no {from}"));
+        let text = text.split(to).next().unwrap_or_default();
+        let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+        lines.map(str::to_owned).collect()
+    };
+    for (from, to) in [
+        ("\n      volumes:\n", "\n---"),
+        ("\n          volumeMounts:\n", "\n      volumes:\n"),
+        ("\n      imagePullSecrets:\n", "\n      securityContext:\n"),
+        ("\n      securityContext:\n", "\n      containers:\n"),
+        ("\n          securityContext:\n", "\n          volumeMounts:\n"),
+    ] {
+        let [mut workers, check] = [workers, check].map(|text| part(text, from, to));
+        // Between its pod's context and its containers a Deployment says where pods go.
+        workers.truncate(check.len());
+        assert_eq!(workers, check, "{from}");
+    }
+    for (text, command) in [(workers, "run"), (check, "check")] {
+        assert_eq!(value(text, "args"), format!("[{command}]"));
+        assert_eq!(value(text, "image"), value(&manifests["settings/kustomization.yaml"], "name"));
+    }
+}
+
+#[test]
+fn what_chooses_pods_chooses_those_that_are_meant() {
+    let manifests = manifests();
+    let label = "app.kubernetes.io/name";
+    let [worker, check] = ["deployment.yaml", "preflight/job.yaml"].map(|path| {
+        let (_, pod) = manifests[path].split_once("\n  template:\n").expect("a pod's template");
+        value(pod, label)
+    });
+    assert_ne!(worker, check, "a budget or a scrape of workers is none of the check's");
+    for path in ["deployment.yaml", "poddisruptionbudget.yaml", "podmonitor.yaml"] {
+        let (_, selector) = manifests[path].split_once("\n  selector:\n").expect("a selector");
+        assert_eq!(value(selector, label), worker, "{path}");
+    }
+    let policy = &manifests["settings/networkpolicy.yaml"];
+    assert_eq!(value(policy, "key"), label);
+    assert_eq!(value(policy, "values"), format!("[{worker}, {check}]"));
+    // The ports of the configuration, of the Secret and of the container.
+    let settings = file("deploy/kubernetes/settings/callvault.toml");
+    assert!(settings.contains(":28443\"") && policy.contains("port: 28443 }"));
+    assert!(manifests["secret.example.yaml"].contains(":5671/") && policy.contains("port: 5671 }"));
+    assert!(policy.contains("port: 53 }") && policy.contains("port: 443 }"));
+    assert!(
+        manifests["deployment.yaml"].contains("- name: http\n              containerPort: 9464")
+    );
+    assert!(policy.contains("port: http }") && manifests["podmonitor.yaml"].contains("port: http"));
+}
+
+#[test]
+fn the_ca_is_mounted_where_the_configuration_looks_for_it() {
+    let settings = file("deploy/kubernetes/settings/callvault.toml");
+    assert!(settings.contains("ca_file = \"/etc/callvault/ca/ca.crt\""));
+    for pod in ["deployment.yaml", "preflight/job.yaml"] {
+        let text = file(&format!("deploy/kubernetes/{pod}"));
+        assert!(text.contains("mountPath: /etc/callvault, readOnly"), "{pod}");
+        let source = "                  name: callvault-ca\n                  optional: true\n";
+        assert!(text.contains(source) && text.contains("path: ca/ca.crt }"), "{pod}");
+    }
 }

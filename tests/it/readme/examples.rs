@@ -65,6 +65,32 @@ fn the_readmes_configuration_loads_and_its_commands_run() {
 }
 
 #[test]
+fn the_readme_says_how_to_get_the_program_before_it_uses_it() {
+    let readme = text("README.md");
+    let commands = commands(&readme);
+    let place = |start: &str| {
+        let found = commands.iter().position(|line| line.starts_with(start));
+        found.unwrap_or_else(|| panic!("README has no command {start}"))
+    };
+    let build = place("cargo build ");
+    let install = place("install ");
+    assert!(build < install && install < place("callvault "), "{commands:#?}");
+    // A build is what it names: of release, in the folder of cargo, and where the image has it.
+    assert!(commands[build].contains(" --release"));
+    let words: Vec<_> = commands[install].split(' ').rev().take(2).collect();
+    assert_eq!(words, ["/usr/local/bin/callvault", "target/release/callvault"]);
+    assert!(text("Dockerfile").contains(&format!("/{} {}\n", words[1], words[0])));
+    place("make image");
+    assert!(
+        text("Makefile").contains("--tag callvault:dev ")
+            && readme.contains("docker run callvault:dev ")
+    );
+    let cargo: toml::Table = text("Cargo.toml").parse().expect("TOML");
+    let rust = cargo["package"]["rust-version"].as_str().expect("a version");
+    assert!(readme.contains(&format!("Rust {rust} or newer")));
+}
+
+#[test]
 fn the_commands_that_pages_name_exist() {
     let help = String::from_utf8(run_in(root(), "callvault --help").stdout).expect("UTF-8");
     let known = |name: &str| help.lines().any(|line| line.starts_with(&format!("  {name} ")));
