@@ -1,7 +1,14 @@
 //! How the process is told to stop: the one owner of signals.
 
+use std::time::Duration;
+
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+/// What follows the first signal within this time is the same one (contract 8): a supervisor and the
+/// terminal's process group both tell, and a person's finger bounces.
+const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
 /// Two stops: the first signal asks to drain, the second to leave at once.
 #[derive(Clone, Debug, Default)]
@@ -21,16 +28,30 @@ impl Lifecycle {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let stops = lifecycle.clone();
         tokio::spawn(async move {
-            for stop in [stops.drain, stops.leave] {
-                let name = tokio::select! {
+            let mut first = None;
+            while !stops.leave.is_cancelled() {
+                let signal = tokio::select! {
                     _ = terminate.recv() => "SIGTERM",
                     _ = interrupt.recv() => "SIGINT",
                 };
-                tracing::info!(signal = name, "asked to stop");
-                stop.cancel();
+                if let Some(stop) = stops.meant(&mut first, Instant::now()) {
+                    tracing::info!(signal, "asked to stop");
+                    stop.cancel();
+                }
             }
         });
         Ok(lifecycle)
+    }
+
+    /// The stop that a signal at `now` asks for; `None`: it belongs to the first.
+    fn meant(&self, first: &mut Option<Instant>, now: Instant) -> Option<&CancellationToken> {
+        match *first {
+            None => {
+                *first = Some(now);
+                Some(&self.drain)
+            }
+            Some(first) => (now - first >= SAME_SIGNAL).then_some(&self.leave),
+        }
     }
 
     /// Resolves when the worker should stop consuming and finish what is in flight.
@@ -46,5 +67,26 @@ impl Lifecycle {
     /// Resolves when the process should end at once.
     pub async fn leaving(&self) {
         self.leave.cancelled().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_signal_within_a_second_is_the_same_one() {
+        let lifecycle = Lifecycle::default();
+        let (mut first, start) = (None, Instant::now());
+        let mut told = |after| {
+            if let Some(stop) = lifecycle.meant(&mut first, start + Duration::from_millis(after)) {
+                stop.cancel();
+            }
+            (lifecycle.drain.is_cancelled(), lifecycle.leave.is_cancelled())
+        };
+        assert_eq!(told(0), (true, false));
+        assert_eq!(told(0), (true, false));
+        assert_eq!(told(999), (true, false));
+        assert_eq!(told(1000), (true, true));
     }
 }

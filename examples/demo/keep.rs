@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use crate::parts::{BUCKET, CALLS, DELAYS, EVENTS_EXCHANGE, PREFIX, Parts};
+use crate::parts::{BUCKET, CALLS, DELAYS, EVENTS_EXCHANGE, PREFIX, Parts, shown};
 use crate::screen::{Screen, Tone};
 use crate::support::s3::{ACCESS_KEY, REGION, SECRET_KEY};
+use crate::support::worker::binary;
 use crate::watch;
 
 /// Whether the environment says so.
@@ -34,6 +35,16 @@ pub fn explain(screen: &Screen, parts: &Parts) {
     }
     println!("\n  Ask for a recording of your own:\n");
     println!("{}", screen.paint(Tone::Bold, publish_command(&management)));
+    let config = shown(&parts.folder.join("callvault.toml"));
+    let callvault = shown(&binary());
+    println!("\n  What to look at next:\n");
+    for (command, said) in [
+        (format!("{callvault} dead list --config {config}"), "what failed for good, and why"),
+        (format!("{callvault} check --config {config}"), "whether each part works"),
+        (format!("curl -s {worker}/"), "the status page; better in a browser"),
+    ] {
+        println!("  # {said}\n{}", screen.paint(Tone::Bold, command));
+    }
     println!(
         "\n  How a call id ends tells CC-FS what to answer: -w64k a WAV, -nf.nf.w64k one that is \
          twice\n  not there yet, -z3x8k a ZIP, -cut a torn body, -c0300004 a result code. Events, \

@@ -11,7 +11,7 @@ use crate::screen::Screen;
 use crate::script::{NOT_READY_WINDOW, PART_SIZE, TENANTS};
 use crate::support::broker::client::{Rabbit, table};
 use crate::support::broker::{Node, programs};
-use crate::support::ccfs::Simulator;
+use crate::support::ccfs::{Reply, Simulator};
 use crate::support::s3::seaweed::{self, Seaweed};
 use crate::support::s3::{ACCESS_KEY, S3, SECRET_KEY};
 use crate::support::worker::{Options, Worker, binary};
@@ -118,6 +118,8 @@ async fn simulator() -> (Simulator, String) {
     for tenant in TENANTS {
         ccfs.account(&access_key(tenant), &secret_key(tenant));
     }
+    // Else any id is answered by a recording, so that a person can ask for one.
+    ccfs.script(callvault::ccfs::NO_CALL, [Reply::not_found()]);
     let said = format!("simulator on {}", ccfs.address());
     (ccfs, said)
 }

@@ -17,7 +17,7 @@ use crate::request::{CallId, CcId};
 use crate::trust;
 
 /// A call of 1970: the form is right, and no call centre can have had it.
-const NO_CALL: &str = "1-0";
+pub const NO_CALL: &str = "1-0";
 
 const SECRECY: &str = "secrecy";
 /// Of what is sent in the clear.

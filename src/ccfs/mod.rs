@@ -17,7 +17,7 @@ mod skew;
 mod status;
 mod transport;
 
-pub use check::Checked;
+pub use check::{Checked, NO_CALL};
 pub use client::{Ask, Client, SignedRequest};
 pub use codes::{Codes, known_codes};
 pub use connect::ClientError;

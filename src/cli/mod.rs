@@ -63,7 +63,8 @@ enum Command {
     /// The worker: archive until told to stop.
     ///
     /// SIGTERM or SIGINT: stop consuming, finish what is in flight within worker.drain_timeout,
-    /// give the rest back to the queue, exit 0. A second signal exits at once.
+    /// give the rest back to the queue, exit 0. A second signal, a second later or more, exits at
+    /// once.
     #[command(after_help = "Example:\n  callvault run --config /etc/callvault/callvault.toml")]
     Run,
     /// Try broker, CC-FS and store as the worker would, and say what to do about what fails.

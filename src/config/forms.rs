@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::effective::{MASK, Row, Source, quoted};
 use super::layers::{Kind, Node, Value};
 use super::mistake::Wrong;
-use super::secret::{Secret, SecretError};
+use super::secret::{Secret, SecretError, said};
 use super::section::{Layer, Origin, Section};
 
 /// A key that holds secrets.
@@ -235,7 +235,9 @@ impl Section<'_, '_> {
 /// Names no path: where a form is mistaken for another, that is the secret itself.
 fn not_in_file(error: &SecretError) -> Wrong {
     let what = match error {
-        SecretError::Unreadable { kind, .. } => format!("the file it names cannot be read: {kind}"),
+        SecretError::Unreadable { kind, .. } => {
+            format!("the file it names cannot be read: {}", said(*kind))
+        }
         SecretError::Empty { .. } => "the file it names is empty".into(),
     };
     Wrong::new(what, "name a file that holds the secret")

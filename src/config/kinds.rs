@@ -151,9 +151,11 @@ impl Section<'_, '_> {
         };
         let default = default.map(|texts| Value::List(texts.iter().map(node).collect()));
         self.value(key, Kind::List, default, |value| {
-            let values = strings(value)?.map(|text| text.and_then(&read));
-            let (values, shown): (Vec<_>, Vec<_>) =
-                values.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+            let (values, wrong) = apart(strings(value)?.map(|text| text.and_then(&read)));
+            if let Some(wrong) = Wrong::all(wrong) {
+                return Err(wrong);
+            }
+            let (values, shown): (Vec<_>, Vec<_>) = values.into_iter().unzip();
             if values.is_empty() {
                 return Err(Wrong::new("must not be empty", "name at least one"));
             }
@@ -270,6 +272,18 @@ impl Row {
     pub(super) fn of(key: &str, value: String, source: Source, default: Option<String>) -> Self {
         Self { key: key.to_owned(), value: Some(value), source, default }
     }
+}
+
+/// What was read, and what could not be.
+fn apart<T>(results: impl Iterator<Item = Result<T, Wrong>>) -> (Vec<T>, Vec<Wrong>) {
+    let (mut values, mut wrong) = (Vec::new(), Vec::new());
+    for result in results {
+        match result {
+            Ok(value) => values.push(value),
+            Err(error) => wrong.push(error),
+        }
+    }
+    (values, wrong)
 }
 
 fn none_if_empty<T>(

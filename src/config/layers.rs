@@ -61,6 +61,12 @@ pub(super) enum Kind {
     Table,
 }
 
+/// Nobody said which file to read.
+pub(super) fn no_file() -> Mistake {
+    let fix = "name it with --config FILE or CALLVAULT_CONFIG";
+    Mistake::new("", None, Wrong::new("no configuration file was named", fix))
+}
+
 /// Reads the configuration file.
 ///
 /// # Errors
@@ -88,10 +94,38 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Table, Mistakes> {
         let at = error.span().map_or(0, |span| span.start);
         let place = lines.place(at);
         // The message alone: the error's Display would quote the line, which may hold a secret.
-        let what = format!("column {}: {}", lines.column(at), error.message());
-        Mistake::new("", Some(place), Wrong::new(what, "the file must be valid TOML"))
+        let (what, fix) = match bare_value(lines.line(at)) {
+            Some(fix) => ("this value is not valid TOML", fix),
+            None => (error.message(), "the file must be valid TOML".to_owned()),
+        };
+        let what = format!("column {}: {what}", lines.column(at));
+        Mistake::new("", Some(place), Wrong::new(what, fix))
     };
     Err(Mistakes::new(errors.iter().map(mistake).collect()))
+}
+
+/// What to do about a line whose value has no quotes, or is none; `None` where that is not what is
+/// wrong.
+///
+/// TOML's own words are of no help there: `nc-recordings` is a float to it that should be `nan`.
+fn bare_value(line: &str) -> Option<String> {
+    let (key, value) = line.split_once('=')?;
+    let (key, value) = (key.trim(), value.split('#').next()?.trim());
+    if value.is_empty() {
+        return Some(format!("write a value after {key} ="));
+    }
+    if ["true", "false"].iter().any(|flag| value.eq_ignore_ascii_case(flag)) {
+        return Some("write true or false in small letters".to_owned());
+    }
+    match value.strip_prefix('[') {
+        Some(list) => bare(list.trim()).then(|| format!("put each in quotes: {key} = [\"…\"]")),
+        None => bare(value).then(|| format!("put text in quotes: {key} = \"…\"")),
+    }
+}
+
+/// Whether a value begins with what begins neither text nor a list or table.
+fn bare(value: &str) -> bool {
+    value.starts_with(|first: char| !"\"'[]{},".contains(first))
 }
 
 /// Turns byte offsets of a file into places.
@@ -108,6 +142,12 @@ impl Lines<'_> {
     fn place(&self, offset: usize) -> Place {
         let line = self.before(offset).matches('\n').count() + 1;
         Place::File { file: Arc::clone(&self.file), line }
+    }
+
+    /// The whole line that an offset is in.
+    fn line(&self, offset: usize) -> &str {
+        let start = self.before(offset).rfind('\n').map_or(0, |end| end + 1);
+        self.text[start..].lines().next().unwrap_or_default()
     }
 
     fn column(&self, offset: usize) -> usize {

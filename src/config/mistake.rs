@@ -32,6 +32,17 @@ impl Wrong {
     pub fn new(what: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { what: what.into(), fix: fix.into() }
     }
+
+    /// What is wrong with the elements of one value, as one; `None` if nothing is.
+    pub fn all(mut wrong: Vec<Self>) -> Option<Self> {
+        let unlike = |part: fn(&Self) -> &str| {
+            let mut parts: Vec<&str> = wrong.iter().map(part).collect();
+            parts.dedup();
+            parts.join(", ")
+        };
+        let all = Self::new(unlike(|one| &one.what), unlike(|one| &one.fix));
+        wrong.pop().map(|_| all)
+    }
 }
 
 /// One mistake.

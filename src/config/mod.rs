@@ -78,12 +78,13 @@ impl Config {
     /// those that `_env` forms name. The secret files and the CA files are looked at too.
     ///
     /// # Errors
-    /// All mistakes at once, but for a file that is not TOML: then every syntax error.
+    /// All mistakes at once, but for a file that is not TOML: then every syntax error. No file at all,
+    /// since a tenant can stand nowhere else.
     pub fn load(
         file: Option<&Path>,
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Loaded, Mistakes> {
-        let table = file.map_or_else(|| Ok(Table::new()), layers::read_file)?;
+        let table = layers::read_file(file.ok_or_else(layers::no_file)?)?;
         Self::read(&table, &Environment::new(environment))
     }
 

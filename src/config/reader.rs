@@ -178,9 +178,14 @@ impl<'a> Reader<'a> {
         let known: BTreeSet<&str> = self.books.known.iter().map(String::as_str).collect();
         let unknown = self.present.iter().filter(|(key, _)| !known.contains(key.as_str()));
         let mistake = |(key, place): &(String, Place)| {
-            let nearest = nearest::key(key, &self.books.known).unwrap_or_default();
-            let wrong = Wrong::new("is not known", format!("did you mean {nearest}?"));
-            Mistake::new(key, Some(place.clone()), wrong)
+            let fix = match nearest::key(key, &self.books.known) {
+                Some(nearest) => format!("did you mean {nearest}?"),
+                None => match nearest::choices(key, &self.books.known) {
+                    ("", names) => format!("there are {names}"),
+                    (section, names) => format!("{section} has {names}"),
+                },
+            };
+            Mistake::new(key, Some(place.clone()), Wrong::new("is not known", fix))
         };
         let mistakes: Vec<_> = unknown.map(mistake).collect();
         self.books.mistakes.extend(mistakes);
@@ -189,23 +194,21 @@ impl<'a> Reader<'a> {
     fn unknown_variables(&mut self) {
         for name in self.books.environment.names() {
             let place = Some(Place::Environment(name.into()));
-            let Some(path) = name.strip_prefix(PREFIX) else {
+            let Some(key) = key_of(name) else {
                 self.near_miss(name);
                 continue;
             };
             if self.books.used.contains(name) {
                 continue;
             }
-            let key = path.to_ascii_lowercase().replace("__", ".");
             let wrong = if key.split('.').next() == Some("tenants") {
                 Wrong::new(
                     "tenants are not set by environment",
                     "write them in the file; secret_key_env names a variable with the secret",
                 )
             } else {
-                let known = self.books.variables.iter().map(String::as_str);
-                let nearest = nearest::alike(&name.to_ascii_uppercase(), known).unwrap_or_default();
-                Wrong::new("is not known", format!("did you mean {nearest}?"))
+                let known = self.books.variables.iter().filter_map(|name| key_of(name));
+                Wrong::new("is not known", meant_variable(&key, &known.collect::<Vec<_>>()))
             };
             self.books.mistakes.push(Mistake::new("", place, wrong));
         }
@@ -221,4 +224,24 @@ impl<'a> Reader<'a> {
             self.books.warnings.push(warning);
         }
     }
+}
+
+/// The key that a variable of ours stands for: `CALLVAULT__STORE__BUCKET` for `store.bucket`.
+fn key_of(variable: &str) -> Option<String> {
+    let path = variable.strip_prefix(PREFIX)?;
+    Some(path.to_ascii_lowercase().replace("__", "."))
+}
+
+fn variable_of(key: &str) -> String {
+    format!("{PREFIX}{}", key.to_ascii_uppercase().replace('.', "__"))
+}
+
+/// What to do about a variable whose key is not known.
+fn meant_variable(key: &str, known: &[String]) -> String {
+    if let Some(nearest) = nearest::key(key, known) {
+        return format!("did you mean {}?", variable_of(nearest));
+    }
+    let (section, names) = nearest::choices(key, known);
+    let prefix = if section.is_empty() { PREFIX.to_owned() } else { variable_of(section) + "__" };
+    format!("after {prefix} can stand {}", names.to_ascii_uppercase())
 }

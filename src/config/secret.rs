@@ -44,10 +44,19 @@ struct State {
 /// Why a secret file gave no secret. Names the file, never what it holds.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
-    #[error("cannot read the secret file {}: {kind}", path.display())]
+    #[error("cannot read the secret file {}: {}", path.display(), said(*kind))]
     Unreadable { path: PathBuf, kind: io::ErrorKind },
     #[error("the secret file {} is empty", path.display())]
     Empty { path: PathBuf },
+}
+
+/// In the words of every other tool: Rust's own are "entity not found".
+pub(super) fn said(kind: io::ErrorKind) -> String {
+    match kind {
+        io::ErrorKind::NotFound => "no such file".to_owned(),
+        io::ErrorKind::InvalidData => "it is not UTF-8".to_owned(),
+        kind => kind.to_string(),
+    }
 }
 
 impl Secret {

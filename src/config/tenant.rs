@@ -45,7 +45,7 @@ pub(super) fn read_all(reader: &mut Reader<'_>) -> Vec<Tenant> {
     let nodes = reader.tenants();
     if nodes.as_ref().is_some_and(Vec::is_empty) {
         let what = "at least one tenant is required, and there is none";
-        let fix = "add a [[tenants]] section to the file named by --config or CALLVAULT_CONFIG";
+        let fix = "add a [[tenants]] section to the file";
         reader.mistake("tenants", None, Wrong::new(what, fix));
     }
     let mut ids = BTreeSet::new();
@@ -131,7 +131,11 @@ fn access_key(text: &str) -> Result<String, Wrong> {
 fn time_zone(text: &str) -> Result<TimeZone, Wrong> {
     TimeZone::get(text).map_err(|_| {
         let names: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
-        let fix = match nearest::alike(text, names.iter().map(String::as_str)) {
+        // `Berlin` is a slip of many letters, and clear all the same.
+        let city =
+            |name: &&str| name.rsplit('/').next().is_some_and(|c| c.eq_ignore_ascii_case(text));
+        let names = || names.iter().map(String::as_str);
+        let fix = match nearest::alike(text, names()).or_else(|| names().find(city)) {
             Some(name) => format!("did you mean {}?", quoted(name)),
             None => "write a name such as \"Europe/Moscow\"".into(),
         };

@@ -88,7 +88,7 @@ url = ""
       callvault.toml:34: tenants[acme].bucket: is not known; did you mean tenants[acme].store.bucket?
       callvault.toml:36: tenants[#2].id: must match [A-Za-z0-9][A-Za-z0-9_-]{0,63}; choose another id
       callvault.toml:37: tenants[#2].cc_id: must have 1 to 64 characters, has 0; write the call centre's id
-      callvault.toml:39: tenants[#2].secret_key_file: the file it names cannot be read: entity not found; name a file that holds the secret
+      callvault.toml:39: tenants[#2].secret_key_file: the file it names cannot be read: no such file; name a file that holds the secret
       callvault.toml:41: tenants[#2].store.sse_kms_key_id: is used with sse = "aws:kms" only; set that, or remove it
       callvault.toml:42: tenants[#2].store.bucket: "s3://b/c" is no name of a bucket; write the bare name, without s3:// and path
       callvault.toml:43: brokers: is not known; did you mean broker?
@@ -123,7 +123,7 @@ id = "beta"
     ");
     assert_snapshot!(mistakes("tenants = []", &[]), @"
     the configuration has a mistake:
-      tenants: at least one tenant is required, and there is none; add a [[tenants]] section to the file named by --config or CALLVAULT_CONFIG
+      tenants: at least one tenant is required, and there is none; add a [[tenants]] section to the file
     ");
     assert_snapshot!(mistakes("store = 3\n[tenants]\nid = \"acme\"", &[]), @"
     the configuration has 2 mistakes:
@@ -140,6 +140,66 @@ fn syntax_errors_have_line_and_column_and_show_no_secret() {
     the configuration has 2 mistakes:
       callvault.toml:2: column 28: unexpected key or value, expected newline, `#`; the file must be valid TOML
       callvault.toml:3: column 8: unclosed table, expected `]`; the file must be valid TOML
+    ");
+}
+
+#[test]
+fn a_value_without_quotes_is_told_so() {
+    let text = "[broker]\nurl = amqp://u:hunter2@h\n[store]\nbucket = nc-recordings # ours\n\
+                region = eu-west-1\npart_size = 8MiB\npath_style = True\nzip =\n\
+                tags = { a = b }\n[ccfs]\nendpoints = [https://ccfs]\n";
+    let told = mistakes(text, &[]);
+    assert!(!told.contains("hunter2"), "{told}");
+    assert_snapshot!(told, @r#"
+    the configuration has 8 mistakes:
+      callvault.toml:2: column 7: this value is not valid TOML; put text in quotes: url = "…"
+      callvault.toml:4: column 10: this value is not valid TOML; put text in quotes: bucket = "…"
+      callvault.toml:5: column 10: this value is not valid TOML; put text in quotes: region = "…"
+      callvault.toml:6: column 13: this value is not valid TOML; put text in quotes: part_size = "…"
+      callvault.toml:7: column 14: this value is not valid TOML; write true or false in small letters
+      callvault.toml:8: column 6: this value is not valid TOML; write a value after zip =
+      callvault.toml:9: column 14: string values must be quoted, expected literal string; the file must be valid TOML
+      callvault.toml:11: column 14: this value is not valid TOML; put each in quotes: endpoints = ["…"]
+    "#);
+}
+
+#[test]
+fn every_element_of_a_list_is_told() {
+    let told = mistakes("[retry]\ndelays = [\"5 sec\", \"1m\", \"30\", 7, \"1m\"]\n", &[]);
+    assert_snapshot!(told.lines().nth(1).unwrap(), @r#"  callvault.toml:2: retry.delays: "5 sec" is no duration, "30" is no duration, must be a list of strings, is an integer; write it as "30s", "2m" or "1h30m" (ms, s, m, h, d), put each in quotes"#);
+}
+
+#[test]
+fn what_is_no_slip_is_told_what_there_is() {
+    let text = "[http]\nfrobnicate = 1\n[shop]\nopen = true\n[[tenants]]\nid = \"acme\"\n\
+                time_zone = \"Mars\"\n[[tenants]]\nid = \"globex\"\ntime_zone = \"berlin\"\n";
+    let variables = [
+        ("CALLVAULT__FOO", "1"),
+        ("CALLVAULT__LOG__COLOUR", "1"),
+        ("CALLVAULT__SHOP__OPEN", "1"),
+        ("CALLVAULT__BUCKET", "b"),
+    ];
+    let told = mistakes(text, &variables);
+    let told: Vec<&str> = told.lines().filter(|line| !line.contains("is required")).collect();
+    assert_snapshot!(told.join("\n"), @r#"
+    the configuration has 14 mistakes:
+      callvault.toml:2: http.frobnicate: is not known; http has listen
+      callvault.toml:3: shop: is not known; there are broker, ccfs, http, log, retry, store, tenants, worker
+      callvault.toml:7: tenants[acme].time_zone: "Mars" is no IANA time zone; write a name such as "Europe/Moscow"
+      callvault.toml:10: tenants[globex].time_zone: "berlin" is no IANA time zone; did you mean "Europe/Berlin"?
+      CALLVAULT__BUCKET: is not known; did you mean CALLVAULT__STORE__BUCKET?
+      CALLVAULT__FOO: is not known; after CALLVAULT__ can stand BROKER, CCFS, HTTP, LOG, RETRY, STORE, WORKER
+      CALLVAULT__LOG__COLOUR: is not known; after CALLVAULT__LOG__ can stand FORMAT, IDENTIFIERS, LEVEL
+      CALLVAULT__SHOP__OPEN: is not known; after CALLVAULT__ can stand BROKER, CCFS, HTTP, LOG, RETRY, STORE, WORKER
+    "#);
+}
+
+#[test]
+fn who_names_no_file_is_told_how() {
+    let told = Config::load(None, std::iter::empty());
+    assert_snapshot!(told.map(|_| ()).unwrap_err(), @"
+    the configuration has a mistake:
+      no configuration file was named; name it with --config FILE or CALLVAULT_CONFIG
     ");
 }
 

@@ -86,7 +86,7 @@ fn mistakes_of_secret_forms() {
     ");
     assert_snapshot!(told("[broker]\nurl_file = \"hunter2\"\n", &[]), @"
     the configuration has a mistake:
-      callvault.toml:2: broker.url_file: the file it names cannot be read: entity not found; name a file that holds the secret
+      callvault.toml:2: broker.url_file: the file it names cannot be read: no such file; name a file that holds the secret
     ");
     assert_snapshot!(told("[broker]\nurl_env = \"hunter2\"\n", &[]), @"
     the configuration has a mistake:

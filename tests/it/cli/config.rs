@@ -53,7 +53,7 @@ fn the_environment_lies_over_the_file_and_is_named() {
     }
     // An empty CALLVAULT_CONFIG, as compose files hand on, is none at all.
     let told = desk.told("config", &[("CALLVAULT_CONFIG", "")], 2);
-    assert!(told.contains("add a [[tenants]] section to the file named by --config"), "{told}");
+    assert!(told.contains("no configuration file was named; name it with --config"), "{told}");
 }
 
 #[test]

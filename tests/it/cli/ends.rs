@@ -33,7 +33,7 @@ secret_key_file = "missing"
           callvault.toml:2: worker.concurency: is not known; did you mean worker.concurrency?
           callvault.toml:5: ccfs.read_timeout: "fast" is no duration; write it as "30s", "2m" or "1h30m" (ms, s, m, h, d)
           callvault.toml:7: store.buckets: is not known; did you mean store.bucket?
-          callvault.toml:11: tenants[acme].secret_key_file: the file it names cannot be read: entity not found; name a file that holds the secret
+          callvault.toml:11: tenants[acme].secret_key_file: the file it names cannot be read: no such file; name a file that holds the secret
           CALLVAULT__BROKER__DECLRAE: is not known; did you mean CALLVAULT__BROKER__DECLARE?
           store.bucket: is required, and missing for tenants[acme]; set it in [store] or in the tenant's [tenants.store]
         "#);

@@ -47,7 +47,7 @@ fn help_says_what_there_is() {
     The worker: archive until told to stop.
 
     SIGTERM or SIGINT: stop consuming, finish what is in flight within worker.drain_timeout, give the
-    rest back to the queue, exit 0. A second signal exits at once.
+    rest back to the queue, exit 0. A second signal, a second later or more, exits at once.
 
     Usage: callvault run [OPTIONS]
 
