@@ -1,8 +1,9 @@
 //! Told to stop: what is in flight is finished in time, the rest is given back, nothing is lost.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::support::broker::node;
 use crate::support::ccfs::Reply;

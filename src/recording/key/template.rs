@@ -120,11 +120,5 @@ fn field_named(name: &str) -> Result<Field, String> {
         return Ok(*field);
     }
     let known = Field::ALL.map(|(known, _)| format!("{{{known}}}")).join(" ");
-    let near = Field::ALL
-        .iter()
-        .map(|(known, _)| (strsim::jaro_winkler(known, &name.to_lowercase()), *known))
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .filter(|(likeness, _)| *likeness > 0.7);
-    let hint = near.map(|(_, known)| format!(", did you mean {{{known}}}?")).unwrap_or_default();
-    Err(format!("has the unknown placeholder {{{name}}}{hint} (known: {known})"))
+    Err(format!("has the unknown placeholder {{{name}}} (known: {known})"))
 }

@@ -208,7 +208,7 @@ fn templates_are_checked() {
     let cases = [
         (
             "{tenat}/{name}",
-            "has the unknown placeholder {tenat}, did you mean {tenant}? (known: {tenant} {yyyy} {mm} {dd} {hh} {call_id} {name} {cc_id} {ext})",
+            "has the unknown placeholder {tenat} (known: {tenant} {yyyy} {mm} {dd} {hh} {call_id} {name} {cc_id} {ext})",
         ),
         (
             "{tenant}/{zzz}/{name}",
