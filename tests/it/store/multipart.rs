@@ -12,6 +12,7 @@ use super::{
     sha256, signed_plainly, store, upload,
 };
 use crate::support::link::{Link, Weather};
+use crate::support::s3::sink::Sink;
 use crate::support::s3::{ALWAYS, Fault, LocalS3, Op, seaweed};
 
 #[tokio::test]
@@ -246,4 +247,15 @@ async fn a_store_that_lists_no_uploads_is_asked_once() {
         let asked = server.seen_of(Op::ListMultipart).len();
         assert_eq!(asked, 1, "{status}");
     }
+}
+
+/// What is measured must work: the benches run by hand only.
+#[tokio::test]
+async fn the_sink_of_the_benches_is_a_store() {
+    let sink = Sink::start(true).await;
+    let store = store(&settings_at(sink.endpoint(), "bench")).await;
+    let body = content(2 * PART + 1);
+    let stored = upload(&store, &new_object(), &body).await.unwrap();
+    assert_eq!((stored.size, stored.already_there), (body.len() as u64, false));
+    assert_eq!(sink.take(), (1, body.len() as u64));
 }
