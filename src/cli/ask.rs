@@ -27,11 +27,12 @@ pub struct Order {
     pub force: bool,
 }
 
-/// An id for requests that nobody has named.
+/// An id for requests that nobody has named. Of two commands in one second, too, each has its own:
+/// the ids of events are made of it.
 pub fn any_request_id(command: &str) -> RequestId {
     let now = clock::now().strftime("%Y%m%dT%H%M%SZ");
-    let id = RequestId::new(format!("{command}-{now}"));
-    id.expect("a command, a date and a time are few printable characters")
+    let id = RequestId::new(format!("{command}-{now}-{:08x}", fastrand::u32(..)));
+    id.expect("a command, a date, a time and eight digits are few printable characters")
 }
 
 /// What was asked for.
@@ -153,4 +154,14 @@ fn heard(
 /// The same for the same request, so that copies can be recognised.
 fn message_id(body: &[u8]) -> String {
     hex::encode(&Sha256::digest(body)[..16])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_commands_in_one_second_have_ids_of_their_own() {
+        assert_ne!(any_request_id("dump"), any_request_id("dump"));
+    }
 }

@@ -42,7 +42,7 @@ pub struct Dump {
     /// Print the keys the recordings would get, and ask for nothing; * is for what CC-FS sends.
     #[arg(long)]
     dry_run: bool,
-    /// What events say they belong to [default: dump- and the time].
+    /// What events say they belong to [default: dump-, the time and eight digits].
     #[arg(long, value_name = "ID", value_parser = request_id)]
     request_id: Option<RequestId>,
 }

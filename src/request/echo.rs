@@ -42,22 +42,29 @@ impl Echo {
 
     /// What is well formed in `data`, of the fields that its type has.
     pub(super) fn of_body(message_type: MessageType, data: &Map<String, Value>) -> Self {
-        let (one, many) = match message_type {
-            MessageType::CallCompleted => (true, false),
-            MessageType::DumpRequested => (false, true),
-            MessageType::DumpItem | MessageType::Invalid => (true, true),
+        let recording = match message_type {
+            MessageType::DumpRequested => sole_recording(data),
+            MessageType::CallCompleted | MessageType::DumpItem | MessageType::Invalid => Some(data),
         };
         let mut echo = Self { tenant: fields::tenant(data).ok().flatten(), ..Self::default() };
-        if one {
-            echo.call_id = fields::call_id(data).ok().flatten();
-            echo.file_name = fields::file_name(data).ok().flatten();
-            echo.metadata = fields::metadata(data).unwrap_or_default();
-            echo.call_end = fields::time(data, "callEnd").ok().flatten();
+        if let Some(recording) = recording {
+            echo.call_id = fields::call_id(recording).ok().flatten();
+            echo.file_name = fields::file_name(recording).ok().flatten();
+            echo.metadata = fields::metadata(recording).unwrap_or_default();
+            echo.call_end = fields::time(recording, "callEnd").ok().flatten();
         }
-        if many {
+        if !matches!(message_type, MessageType::CallCompleted) {
             echo.request_id = fields::request_id(data).ok().flatten();
         }
         echo
+    }
+}
+
+/// What a dump of one asks for, which is done in its place.
+fn sole_recording(dump: &Map<String, Value>) -> Option<&Map<String, Value>> {
+    match &fields::list(dump, "recordings").ok()??[..] {
+        [one] => fields::object(one).ok(),
+        _ => None,
     }
 }
 

@@ -334,5 +334,18 @@ fn a_rejected_message_echoes_what_is_well_formed() {
     let rejected = parse_json(&message).unwrap_err();
     assert_eq!(rejected.message_type, MessageType::DumpRequested);
     let request_id = Some(RequestId::new("r").unwrap());
-    assert_eq!(rejected.echo, Echo { tenant: wanted.tenant, request_id, ..Echo::default() });
+    let of_all = Echo { tenant: wanted.tenant, request_id, ..Echo::default() };
+    assert_eq!(rejected.echo, of_all);
+
+    // A dump of one is that recording's message; of more than one none is named.
+    let dump = |recordings: Value| {
+        let body = json!({ "type": "recording.dump-requested", "tenant": "acme", "requestId": "r",
+                           "recordings": recordings });
+        Echo::read(body.to_string().as_bytes(), NO_HINTS)
+    };
+    let one = json!({ "callId": "C1", "metadata": { "a": "b" }, "fileName": 5 });
+    let named = Echo { call_id: wanted.call_id, metadata: wanted.metadata, ..of_all.clone() };
+    assert_eq!(dump(json!([one])), named);
+    assert_eq!(dump(json!([one, one])), of_all);
+    assert_eq!(dump(json!(["C1"])), of_all);
 }

@@ -127,7 +127,7 @@ fn help_says_what_there_is() {
               Print the keys the recordings would get, and ask for nothing; * is for what CC-FS sends
 
           --request-id <ID>
-              What events say they belong to [default: dump- and the time]
+              What events say they belong to [default: dump-, the time and eight digits]
 
           --config <FILE>
               The configuration, a TOML file
