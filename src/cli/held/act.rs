@@ -117,21 +117,18 @@ impl Place<'_> {
                 continue;
             }
             pace.tick().await;
-            match deed {
-                Deed::Redrive | Deed::SendOn => {
-                    let target = format!("to {}", message.target);
-                    match deed {
-                        Deed::SendOn => walk.send_on(message).await?,
-                        _ => walk.redrive(message).await?,
-                    }
-                    tally.add(&target);
-                }
+            let told = match deed {
+                Deed::Redrive | Deed::SendOn => format!("to {}", message.target),
                 Deed::Drop => {
-                    let reason = message.past.reason.clone();
-                    walk.drop_one(message).await?;
-                    tally.add(reason.as_deref().unwrap_or("without a reason"));
+                    message.past.reason.clone().unwrap_or_else(|| "without a reason".to_owned())
                 }
+            };
+            match deed {
+                Deed::Redrive => walk.redrive(message).await?,
+                Deed::SendOn => walk.send_on(message).await?,
+                Deed::Drop => walk.drop_one(message).await?,
             }
+            tally.add(&told);
             progress(tally);
         }
         Ok(())
