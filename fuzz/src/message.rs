@@ -60,8 +60,9 @@ pub fn comes_back_from_a_dump(request: &Request) {
     assert_eq!(dump.items().count(), dump.recordings.len());
     for (item, wanted) in dump.items().zip(&dump.recordings) {
         assert!(wanted.call_id.is_some() || wanted.file_name.is_some());
-        let again =
-            request::parse(&item, Hints::default(), NOW).expect("an item is a good message");
+        // A row's times are held against the clock by whoever makes a request of it.
+        let again = request::parse(&item, Hints::default(), Timestamp::MAX);
+        let again = again.expect("an item is a good message");
         let wanted = RecordingRequest {
             tenant: dump.tenant.clone(),
             wanted: wanted.clone(),
