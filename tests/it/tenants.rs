@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::support::ccfs::{Limit, Reply, Simulator};
 use crate::support::eventually;
+use crate::support::link::{Link, Weather};
 use crate::support::s3::LocalS3;
 use crate::support::world::{SOON, World, access_key, call, secret_key};
 
@@ -77,6 +78,42 @@ async fn one_that_does_not_answer_gives_back_the_places_that_others_want() {
     assert_eq!(worker.metric("callvault_retries_total", &labels).await, 10.0);
     let mut worker = worker;
     worker.kill();
+}
+
+/// It takes as long to be reached as others wait for an answer, and is no less willing for it.
+#[tokio::test]
+async fn the_time_that_a_connection_takes_is_not_held_against_a_tenant() {
+    let world = World::new().await;
+    let ccfs = Simulator::start_tls().await;
+    ccfs.account(&access_key("acme"), &secret_key("acme"));
+    let link = Link::to(ccfs.address()).await;
+    link.set(Weather::BlackHole);
+    let own = format!(
+        "[tenants.ccfs]\nendpoints = [\"https://localhost:{}\"]\nca_file = \"{}\"\n\
+         connect_timeout = \"5m\"\n",
+        link.address().port(),
+        ccfs.ca_file().display(),
+    );
+    // Sixteen places, of which acme would keep two; twenty in hand.
+    let keys = [("worker", "concurrency = 16"), ("acme", own.as_str())];
+    let worker = world.worker(&keys).await;
+    for n in 0..4 {
+        world.call(&format!("1777093663-far{n}")).await;
+    }
+    let connecting = || async { (link.connections() >= 4).then_some(()) };
+    eventually("acme holds four places", SOON, connecting).await;
+    world.ccfs.default_reply(Reply::wav(4096).after(Duration::from_secs(1)));
+    for n in 0..120 {
+        globex(&world, &format!("1777093664-near{n}")).await;
+    }
+    // The other has twelve places, and always more that wait: eight rounds are eight seconds.
+    let rounds = || async { (world.ccfs.requests().len() >= 8 * 12).then_some(()) };
+    eventually("others have wanted its places for long", SOON, rounds).await;
+    link.set(Weather::Fine);
+    world.events(124).await;
+    let labels = ["tenant=\"acme\"", "reason=\"job.no_place\""];
+    assert_eq!(worker.metric("callvault_retries_total", &labels).await, 0.0);
+    worker.stop().await;
 }
 
 #[tokio::test]
