@@ -57,8 +57,8 @@ pub fn comes_back_from_a_dump(request: &Request) {
         }
     };
     assert!((1..=request::MAX_RECORDINGS).contains(&dump.recordings.len()));
-    assert_eq!(dump.items().count(), dump.recordings.len());
-    for (item, wanted) in dump.items().zip(&dump.recordings) {
+    assert_eq!(dump.clone().into_items().count(), dump.recordings.len());
+    for (item, wanted) in dump.clone().into_items().zip(&dump.recordings) {
         assert!(wanted.call_id.is_some() || wanted.file_name.is_some());
         // A row's times are held against the clock by whoever makes a request of it.
         let again = request::parse(&item, Hints::default(), Timestamp::MAX);

@@ -80,24 +80,50 @@ pub(super) fn marked_headers(
     at: Timestamp,
     frame_max: usize,
 ) -> (FieldTable, bool) {
+    let mut ours = past(original, state, &[]);
+    ours.insert(SUSPECT.into(), words(&at.to_string()));
+    if let Some(origin) = &state.origin {
+        ours.insert(QUEUE.into(), words(origin));
+    }
+    let whole = keep_theirs(&mut ours, original, frame_max);
+    (ours, whole)
+}
+
+/// The headers of a copy that waits in another queue for its first try there: its past as it was,
+/// but for the queue, which the next delivery tells. What has a past does not age from `at` on.
+pub(super) fn forwarded_headers(
+    original: &FieldTable,
+    state: &State,
+    at: Timestamp,
+    frame_max: usize,
+) -> (FieldTable, bool) {
+    let mut ours = past(original, state, &[QUEUE, SUSPECT]);
+    if state.first_seen.is_some() {
+        ours.insert(IDLE_SINCE.into(), words(&at.to_string()));
+    }
+    let whole = keep_theirs(&mut ours, original, frame_max);
+    (ours, whole)
+}
+
+/// What a message carries about its past, but for some of it; its idle time is in the first-seen by
+/// now.
+fn past(original: &FieldTable, state: &State, but: &[&str]) -> FieldTable {
     // Ours are short; what is not was written by somebody else.
     let kept = |name: &str, value: &AMQPValue| {
-        is_ours(name) && name != IDLE_SINCE && bytes(value) <= 2 * MAX_DETAIL
+        is_ours(name)
+            && name != IDLE_SINCE
+            && !but.contains(&name)
+            && bytes(value) <= 2 * MAX_DETAIL
     };
     let mut ours = FieldTable::default();
     for (name, value) in original.inner().iter().filter(|(name, value)| kept(name.as_str(), value))
     {
         ours.insert(name.clone(), value.clone());
     }
-    ours.insert(SUSPECT.into(), words(&at.to_string()));
     if let Some(first_seen) = state.first_seen {
         ours.insert(FIRST_SEEN.into(), words(&first_seen.to_string()));
     }
-    if let Some(origin) = &state.origin {
-        ours.insert(QUEUE.into(), words(origin));
-    }
-    let whole = keep_theirs(&mut ours, original, frame_max);
-    (ours, whole)
+    ours
 }
 
 /// The headers of a message that starts anew: the original's, and of ours the redrive alone.

@@ -20,8 +20,13 @@ use super::door::Door;
 use super::status::{Side, Wish};
 use super::topology::Topology;
 
-/// Publishes under way at once, each on a channel of its own.
-const CHANNELS: usize = 16;
+/// Publishes under way at once, each on a channel of its own. A third of them is left to events and
+/// retries, whatever comes of dumps.
+const CHANNELS: usize = 24;
+/// How many of them may forward dumps that came on the live queue.
+const FORWARDS: usize = 8;
+/// How many of them may publish the items of dumps.
+const ITEMS: usize = 8;
 /// How many of them may have been sent before, in vain: a queue that does not confirm would else
 /// take the channels of all that do.
 const REPEATED: usize = 4;
@@ -32,6 +37,8 @@ const REPAIR_EVERY: Duration = Duration::from_secs(2);
 pub(super) struct Lanes {
     open: watch::Sender<Option<Arc<Lane>>>,
     places: Semaphore,
+    forwards: Semaphore,
+    items: Semaphore,
     repeated: Semaphore,
     repaired: tokio::sync::Mutex<Option<Instant>>,
     frame_max: AtomicUsize,
@@ -42,6 +49,8 @@ impl Default for Lanes {
         Self {
             open: watch::Sender::new(None),
             places: Semaphore::new(CHANNELS),
+            forwards: Semaphore::new(FORWARDS),
+            items: Semaphore::new(ITEMS),
             repeated: Semaphore::new(REPEATED),
             repaired: tokio::sync::Mutex::default(),
             frame_max: AtomicUsize::new(FRAME_MAX as usize),
@@ -49,9 +58,21 @@ impl Default for Lanes {
     }
 }
 
+/// Who publishes, as far as it matters to others who do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// What has just happened, and where its message goes.
+    Live,
+    /// A dump on its way to the bulk queue.
+    Forward,
+    /// What a dump asks for.
+    Item,
+}
+
 /// A place among those who publish.
 pub(super) struct Place<'a> {
     _among_all: SemaphorePermit<'a>,
+    _in_its_line: Option<SemaphorePermit<'a>>,
     _among_the_repeated: Option<SemaphorePermit<'a>>,
 }
 
@@ -132,15 +153,25 @@ impl Lanes {
     pub(super) async fn channel(
         &self,
         lane: &Lane,
+        line: Line,
         repeated: bool,
     ) -> Result<(Place<'_>, Channel), Fault> {
         let closed = |_| Fault::new("the pool of channels is closed");
+        let in_its_line = match line {
+            Line::Live => None,
+            Line::Forward => Some(self.forwards.acquire().await.map_err(closed)?),
+            Line::Item => Some(self.items.acquire().await.map_err(closed)?),
+        };
         let repeated = match repeated {
             true => Some(self.repeated.acquire().await.map_err(closed)?),
             false => None,
         };
         let among_all = self.places.acquire().await.map_err(closed)?;
-        let place = Place { _among_all: among_all, _among_the_repeated: repeated };
+        let place = Place {
+            _among_all: among_all,
+            _in_its_line: in_its_line,
+            _among_the_repeated: repeated,
+        };
         // What is published now would pile up in lapin's own queue.
         while lane.is_blocked() {
             tokio::time::sleep(PULSE).await;

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::Shared;
 use super::connection::{Backoff, Fault};
 use super::copy::PERSISTENT;
-use super::lanes::Lane;
+use super::lanes::{Lane, Line};
 use super::status::Wish;
 use crate::crash::{self, Point};
 use crate::event::Event;
@@ -81,6 +81,14 @@ pub(super) struct Route<'a> {
     pub mandatory: bool,
     /// Ends in a queue of our own topology: where it does not, the topology has a hole to mend.
     pub ours: bool,
+    pub line: Line,
+}
+
+impl<'a> Route<'a> {
+    /// To a queue of our own topology.
+    pub fn ours(exchange: &'a str, routing_key: &'a str) -> Self {
+        Self { exchange, routing_key, mandatory: true, ours: true, line: Line::Live }
+    }
 }
 
 /// When a message that is not confirmed is given up.
@@ -148,6 +156,7 @@ impl Publisher {
             routing_key: &event.routing_key,
             mandatory: self.shared.events_mandatory,
             ours: false,
+            line: Line::Live,
         };
         let limit = Limit::Copies(copies);
         self.publish(&Message { route, body: &event.body, properties }, limit).await?;
@@ -176,7 +185,7 @@ impl Publisher {
             properties = properties.with_timestamp(seconds);
         }
         let bulk = &self.shared.topology.names().bulk;
-        let route = Route { exchange: "", routing_key: bulk, mandatory: true, ours: true };
+        let route = Route { line: Line::Item, ..Route::ours("", bulk) };
         self.publish(&Message { route, body: &body, properties }, Limit::None).await
     }
 
@@ -200,12 +209,12 @@ impl Publisher {
     }
 
     async fn insist(&self, message: &Message<'_>, limit: Limit) -> Result<(), PublishError> {
-        let Route { exchange, routing_key, ours, .. } = message.route;
+        let Route { exchange, routing_key, ours, line, .. } = message.route;
         let mut backoff = Backoff::default();
         let (mut sent, mut refused) = (0, 0);
         loop {
             let lane = self.shared.lanes.lane().await;
-            let answer = match self.shared.lanes.channel(&lane, refused > 0).await {
+            let answer = match self.shared.lanes.channel(&lane, line, refused > 0).await {
                 Ok((_place, channel)) => {
                     sent += 1;
                     self.send(&lane, channel, message).await
@@ -255,7 +264,7 @@ impl Publisher {
         lane: &Lane,
         message: &Message<'_>,
     ) -> Result<Answer, Fault> {
-        let (_place, channel) = self.shared.lanes.channel(lane, false).await?;
+        let (_place, channel) = self.shared.lanes.channel(lane, message.route.line, false).await?;
         self.send(lane, channel, message).await
     }
 
@@ -296,7 +305,7 @@ pub(super) async fn confirmed(
     channel: &Channel,
     message: &Message<'_>,
 ) -> lapin::Result<Confirmation> {
-    let Route { exchange, routing_key, mandatory, ours } = message.route;
+    let Route { exchange, routing_key, mandatory, ours, .. } = message.route;
     let options = BasicPublishOptions { mandatory, immediate: false };
     let properties = message.properties.clone();
     let confirm = channel

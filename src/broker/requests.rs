@@ -90,7 +90,7 @@ impl Requests {
             .with_type(kind.into())
             .with_delivery_mode(PERSISTENT);
         let exchange = &self.shared.topology.names().calls;
-        let route = Route { exchange, routing_key: &key, mandatory: true, ours: true };
+        let route = Route::ours(exchange, &key);
         let message = Message { route, body, properties };
         let mut trouble = None;
         let taken = timeout(PATIENCE, self.insist(&message, &mut trouble)).await;

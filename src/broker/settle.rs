@@ -11,7 +11,8 @@ use lapin::types::{FieldTable, ShortString};
 
 use super::epoch::Member;
 use super::guard::Flaws;
-use super::headers::{End, Verdict, copied_headers, marked_headers};
+use super::headers::{End, Verdict, copied_headers, forwarded_headers, marked_headers};
+use super::lanes::Line;
 use super::publisher::{Message, PublishError, Route};
 use super::state::{State, mark_of, reason_of};
 use super::{Publisher, QueueName, Shared, copy, moment};
@@ -29,6 +30,8 @@ pub enum Disposition {
     /// A suspect that has just become one: to the end of its queue, with the mark. What happens to
     /// whoever gets it from there happens while it is at work alone.
     Mark { at: Timestamp },
+    /// To the end of the bulk queue as it is: that is where it belongs.
+    Forward { at: Timestamp },
     /// To the dead queue.
     Dead { state: State, reason: Reason, detail: String, at: Timestamp },
     /// Back to the queue at once, as it was; on drain only, since it counts as a delivery before
@@ -143,42 +146,46 @@ impl Delivery {
                 let verdict = Verdict { reason: &reason, detail: &detail, end };
                 // Back to where it came from: the retry queue leaves the routing key unchanged.
                 let queue = self.queue.of(self.shared.topology.names()).to_owned();
-                self.move_to(&exchange, &queue, self.copied_headers(state, &verdict)).await
+                let headers = self.copied_headers(state, &verdict);
+                self.move_to(Route::ours(&exchange, &queue), headers).await
             }
             Disposition::Mark { at } => {
                 let headers =
                     marked_headers(self.headers(), &self.state, at, self.shared.lanes.frame_max());
                 let suspect = self.shared.topology.names().suspect.clone();
-                self.move_to("", &suspect, headers).await
+                self.move_to(Route::ours("", &suspect), headers).await
+            }
+            Disposition::Forward { at } => {
+                let headers = forwarded_headers(
+                    self.headers(),
+                    &self.state,
+                    at,
+                    self.shared.lanes.frame_max(),
+                );
+                let bulk = self.shared.topology.names().bulk.clone();
+                let route = Route { line: Line::Forward, ..Route::ours("", &bulk) };
+                self.move_to(route, headers).await
             }
             Disposition::Dead { state, reason, detail, at } => {
                 let end = End::Dead(at);
                 let verdict = Verdict { reason: &reason, detail: &detail, end };
                 let dead = self.shared.topology.names().dead.clone();
-                self.move_to("", &dead, self.copied_headers(state, &verdict)).await
+                let headers = self.copied_headers(state, &verdict);
+                self.move_to(Route::ours("", &dead), headers).await
             }
         };
         self.settled = true;
         settled
     }
 
-    async fn move_to(
-        &self,
-        exchange: &str,
-        routing_key: &str,
-        (headers, whole): (FieldTable, bool),
-    ) -> Settled {
+    async fn move_to(&self, route: Route<'_>, (headers, whole): (FieldTable, bool)) -> Settled {
         if !whole {
             tracing::warn!(
                 "a message's own headers are too large for its copy; the largest are left out"
             );
         }
         let properties = copy::properties(&self.message.properties, self.body(), headers);
-        let message = Message {
-            route: Route { exchange, routing_key, mandatory: true, ours: true },
-            body: self.body(),
-            properties,
-        };
+        let message = Message { route, body: self.body(), properties };
         let publisher = Publisher::new(Arc::clone(&self.shared));
         let published = tokio::select! {
             biased;
@@ -190,8 +197,9 @@ impl Delivery {
             Ok(()) => self.ack().await,
             Err(PublishError::Stopping) => self.give_back().await,
             Err(unconfirmed) => {
+                let queue = route.routing_key;
                 tracing::error!(
-                    "{routing_key}: a message cannot be moved there and is given back to its \
+                    "{queue}: a message cannot be moved there and is given back to its \
                      queue: {unconfirmed}; raise the queue's limit, or empty it"
                 );
                 self.give_back().await

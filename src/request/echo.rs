@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::letter::{self, Letter};
 use super::{
-    CallId, DumpRequest, FileName, Hints, MessageType, RecordingRequest, Request, RequestId,
+    CallId, DumpRequest, FileName, Hints, Many, MessageType, RecordingRequest, Request, RequestId,
     TenantId, fields,
 };
 use crate::failure::Failure;
@@ -88,6 +88,13 @@ impl From<&DumpRequest> for Echo {
             request_id: Some(request.request_id.clone()),
             ..Self::default()
         }
+    }
+}
+
+impl From<Many> for Echo {
+    fn from(many: Many) -> Self {
+        let Many { tenant, request_id } = many;
+        Self { tenant: Some(tenant), request_id: Some(request_id), ..Self::default() }
     }
 }
 

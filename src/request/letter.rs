@@ -30,14 +30,19 @@ pub fn open(body: &[u8], hints: Hints<'_>) -> Letter {
     }
 }
 
-fn object(body: &[u8]) -> Result<Map<String, Value>, Mistake> {
+/// The text of a body.
+pub fn text(body: &[u8]) -> Result<&str, Mistake> {
     // RFC 8259, section 8.1: a parser may ignore a byte order mark rather than refuse it.
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let text = std::str::from_utf8(body).map_err(|error| {
         Mistake::new(format!("the body is not UTF-8 at byte {}", error.valid_up_to()))
     })?;
     // Some writers in C send the NUL that ends a string of theirs.
-    let text = surrogates::replaced(text.trim_end_matches('\0'));
+    Ok(text.trim_end_matches('\0'))
+}
+
+fn object(body: &[u8]) -> Result<Map<String, Value>, Mistake> {
+    let text = surrogates::replaced(text(body)?);
     let text = numbers::replaced(&text);
     match serde_json::from_str(&text).map_err(|error| Mistake::new(fault_of(&text, &error)))? {
         Value::Object(object) => Ok(object),
@@ -73,9 +78,13 @@ fn type_of(data: &Map<String, Value>, hints: Hints<'_>, mistakes: &mut Mistakes)
 }
 
 fn is_envelope(outer: &Map<String, Value>, hints: Hints<'_>) -> bool {
+    announces_envelope(hints) || outer.get("specversion").is_some_and(|version| !version.is_null())
+}
+
+/// Whether the AMQP properties say that the message is in an envelope.
+pub fn announces_envelope(hints: Hints<'_>) -> bool {
     let essence = hints.content_type.and_then(|value| value.split(';').next()).unwrap_or("");
     essence.trim().eq_ignore_ascii_case("application/cloudevents+json")
-        || outer.get("specversion").is_some_and(|version| !version.is_null())
 }
 
 /// Takes a message out of its CloudEvents 1.0 envelope (JSON event format, section 3).

@@ -6,6 +6,7 @@
 mod echo;
 mod fields;
 mod letter;
+mod look;
 mod mistakes;
 mod names;
 mod numbers;
@@ -24,6 +25,7 @@ use serde::Serialize;
 use crate::failure::{Failure, Reason};
 
 pub use echo::{Echo, Rejected};
+pub use look::{Many, look};
 pub use mistakes::{Mistake, Mistakes, SEPARATOR};
 pub use names::{BadName, CallId, CcId, FileName, RequestId, TenantId};
 pub use time::not_ahead;
@@ -165,15 +167,17 @@ impl DumpRequest {
         })
     }
 
-    /// One flat `recording.dump-item` body a recording, in the dump's order.
-    pub fn items(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
-        self.recordings.iter().map(|wanted| {
+    /// One flat `recording.dump-item` body a recording, in the dump's order; each recording is
+    /// dropped once its item is made.
+    pub fn into_items(self) -> impl Iterator<Item = Vec<u8>> {
+        let Self { tenant, request_id, force, recordings } = self;
+        recordings.into_iter().map(move |wanted| {
             let item = Item {
                 r#type: MessageType::DumpItem.as_str(),
-                tenant: &self.tenant,
-                request_id: &self.request_id,
-                force: self.force,
-                recording: wanted.into(),
+                tenant: &tenant,
+                request_id: &request_id,
+                force,
+                recording: (&wanted).into(),
             };
             serde_json::to_vec(&item).expect("strings, a number and a bool always serialise")
         })

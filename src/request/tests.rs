@@ -1,4 +1,5 @@
 mod dumps;
+mod look;
 mod mistakes;
 mod properties;
 

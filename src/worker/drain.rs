@@ -7,7 +7,7 @@ use tokio::time::{self, Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
-use super::fairness::{Jobs, Waiting};
+use super::fairness::{Dumps, Jobs, Place, Waiting};
 use super::line::{Outcome, Received};
 use crate::broker::{Broker, Deliveries};
 
@@ -20,7 +20,7 @@ impl Worker {
         self: &Arc<Self>,
         broker: &Broker,
         mut deliveries: Deliveries,
-        mut waiting: Waiting<Received>,
+        (mut waiting, mut dumps): (Waiting<Received>, Dumps<(Place, Received)>),
         mut jobs: Jobs,
         stop: CancellationToken,
     ) {
@@ -33,7 +33,7 @@ impl Worker {
         // A broker that does not answer ends this as late as the jobs, and no later.
         let rest = async {
             while let Some(delivery) = deliveries.next().await {
-                self.receive(delivery, &mut waiting, &mut jobs, &stop);
+                self.receive(delivery, &mut waiting, &mut dumps, &mut jobs, &stop);
             }
         };
         if time::timeout_at(finished_by, rest).await.is_err() {
@@ -41,6 +41,9 @@ impl Worker {
         }
         for received in waiting.drain() {
             self.end(None, received, Outcome::Stopped, &mut jobs, &stop);
+        }
+        for (place, received) in dumps.drain() {
+            self.end(Some(place), received, Outcome::Stopped, &mut jobs, &stop);
         }
         if time::timeout_at(finished_by, jobs.all()).await.is_err() {
             tracing::warn!(jobs = jobs.len(), "not finished in time, giving them back");

@@ -16,12 +16,12 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::{FutureExt, future};
-use tokio::task::Id;
+use tokio::task::{self, Id};
 use tokio::time::{self, Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-use self::fairness::{Asking, Jobs, Learnt, Place, Waiting};
-use self::line::{Concluder, Done, Intake, Outcome, Policy, Received, Tools, Work};
+use self::fairness::{Asking, Dumps, Jobs, Learnt, Place, Turn, Waiting};
+use self::line::{Concluder, Done, Intake, Outcome, Policy, Received, Tools, Work, dump};
 use self::outages::{For, Gate, Party, Pauses, Server, Threshold};
 pub use self::tenant::{SetupError, Tenant, Tenants};
 use self::transfer::Budget;
@@ -89,6 +89,7 @@ impl Worker {
         lifecycle: &Lifecycle,
     ) {
         let mut waiting = self.nobody_waits();
+        let mut dumps = Dumps::new(self.window);
         let mut jobs = Jobs::default();
         let stop = CancellationToken::new();
         let mut tick = time::interval(TICK);
@@ -107,7 +108,7 @@ impl Worker {
                 _never = &mut chores => {}
                 () = lifecycle.draining() => break,
                 Some(delivery) = deliveries.next() => {
-                    self.receive(delivery, &mut waiting, &mut jobs, &stop);
+                    self.receive(delivery, &mut waiting, &mut dumps, &mut jobs, &stop);
                 }
                 Some(ended) = jobs.next() => if ended.leave(&mut waiting) {
                     self.show_limits(&waiting);
@@ -119,6 +120,9 @@ impl Worker {
                     while let Some(late) = waiting.expired(Instant::now()) {
                         self.park(late, &mut jobs, &stop);
                     }
+                    for leaver in dumps.leavers(Instant::now()) {
+                        self.park(leaver, &mut jobs, &stop);
+                    }
                     jobs.cut_short(&waiting, Instant::now());
                 }
             }
@@ -126,11 +130,14 @@ impl Worker {
             while let Some((place, received)) = waiting.admit(now) {
                 self.start((place, received), &mut jobs, &stop);
             }
+            while let Some((turn, (place, dump))) = dumps.next() {
+                self.expand((place, dump), turn, &mut jobs, &stop);
+            }
             while let Some(in_the_way) = waiting.make_way(now) {
                 self.park(in_the_way, &mut jobs, &stop);
             }
         }
-        self.drain(broker, deliveries, waiting, jobs, stop).await;
+        self.drain(broker, deliveries, (waiting, dumps), jobs, stop).await;
     }
 
     fn show_limits(&self, waiting: &Waiting<Received>) {
@@ -139,11 +146,13 @@ impl Worker {
         }
     }
 
-    /// Reads a delivery, which waits for a place from now on; a new suspect has no work to wait for.
+    /// Reads a delivery, which waits for a place from now on, or a dump for its turn; a new suspect
+    /// and what belongs on another queue have no work to wait for.
     fn receive(
         self: &Arc<Self>,
         delivery: Delivery,
         waiting: &mut Waiting<Received>,
+        dumps: &mut Dumps<(Place, Received)>,
         jobs: &mut Jobs,
         stop: &CancellationToken,
     ) {
@@ -159,9 +168,34 @@ impl Worker {
         let received = Received { delivery, ticket, intake, crashed, since };
         if received.delivery.is_new_suspect() {
             self.end(None, received, Outcome::NewSuspect, jobs, stop);
-        } else {
-            waiting.arrive(tenant, lane, since, received);
+            return;
         }
+        match received.intake.work {
+            Work::Forward => {
+                let place = waiting.hold(lane);
+                self.end(Some(place), received, Outcome::Forwarded, jobs, stop);
+            }
+            Work::Expand(_) => dumps.arrive(tenant, since, (waiting.hold(lane), received)),
+            Work::Archive(_) | Work::Reject(_) => waiting.arrive(tenant, lane, since, received),
+        }
+    }
+
+    /// Starts to expand a dump, whose `turn` is over when it has ended.
+    fn expand(
+        self: &Arc<Self>,
+        (place, received): (Place, Received),
+        turn: Turn,
+        jobs: &mut Jobs,
+        stop: &CancellationToken,
+    ) {
+        let message = crash::Job::of(received.delivery.body());
+        let job = Arc::clone(self).work(received, CancellationToken::new(), stop.clone());
+        let job = message.during(job);
+        jobs.start(Some(place), async move {
+            let learnt = job.await;
+            drop(turn);
+            learnt
+        });
     }
 
     /// Starts the job of a delivery that has got its place.
@@ -288,12 +322,15 @@ impl Worker {
         crash::point(Point::Received);
         match &received.intake.work {
             Work::Archive(job) => job.run(&self.tools).await.map(Done::Archived),
-            Work::Expand(dump) => {
-                let sent_at = received.delivery.sent_at();
-                let items_are_out = received.delivery.state().expanded;
-                let expanded = line::expand(dump, sent_at, items_are_out, &self.tools).await;
-                expanded.map(Done::Expanded)
+            Work::Expand(tenant) => {
+                let delivery = &received.delivery;
+                // Megabytes take their time.
+                let dump = task::block_in_place(|| dump::read(delivery, tenant))?;
+                let items_are_out = delivery.state().expanded;
+                let expanded = dump::expand(dump, delivery.sent_at(), items_are_out, &self.tools);
+                expanded.await.map(Done::Expanded)
             }
+            Work::Forward => unreachable!("a dump on the live queue is forwarded before any work"),
             Work::Reject(failure) => Err(failure.clone()),
         }
     }

@@ -1,5 +1,7 @@
 //! Dumps: one done in place, many expanded, repeated, forced; live calls before bulk.
 
+mod many;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -102,7 +104,8 @@ async fn a_dump_of_many_is_expanded_into_flat_items() {
     assert_eq!(events[0]["data"]["requestId"], "audit-7");
     assert_eq!(events[0]["data"]["tenant"], "acme");
     assert_eq!(events[0]["id"], events[1]["id"], "the event id is stable");
-    worker.metric_reaches("callvault_messages_settled_total", &["how=\"acked\""], 2.0).await;
+    // Each of them on the live and on the bulk queue.
+    worker.metric_reaches("callvault_messages_settled_total", &["how=\"acked\""], 4.0).await;
 
     // Nothing answers the worker, so its death gives the items back for us to see.
     worker.kill();

@@ -28,7 +28,7 @@ impl Intake {
     pub async fn put(&self, record: &Record) -> Result<(), HeldError> {
         let queue = &self.queue;
         let message = Message {
-            route: Route { exchange: "", routing_key: queue, mandatory: true, ours: true },
+            route: Route::ours("", queue),
             body: &record.body,
             properties: record.properties(),
         };

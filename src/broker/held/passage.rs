@@ -154,7 +154,7 @@ fn copy_for<'a>(passage: &'a str, message: &'a HeldMessage, frame_max: usize) ->
     let headers =
         redriven_headers(original.headers().as_ref().unwrap_or(&none), &message.id, frame_max);
     Message {
-        route: Route { exchange: "", routing_key: passage, mandatory: true, ours: true },
+        route: Route::ours("", passage),
         body: message.body(),
         properties: copy::properties(original, message.body(), headers),
     }

@@ -206,6 +206,37 @@ fn a_marked_copy_keeps_its_past_and_says_where_its_story_began() {
 }
 
 #[test]
+fn a_forwarded_copy_keeps_its_past_but_for_the_queue_and_does_not_age_while_it_waits() {
+    let original = table(&[
+        ("x-delivery-count", AMQPValue::LongInt(3)),
+        ("CC", words("elsewhere")),
+        (ATTEMPTS, AMQPValue::LongLongInt(2)),
+        (STEP, AMQPValue::LongLongInt(4)),
+        (REDRIVE, words("r1")),
+        (FIRST_SEEN, words("2026-04-25T03:00:00Z")),
+        (IDLE_SINCE, words("2026-04-25T04:12:44Z")),
+        (QUEUE, words("cv.jobs")),
+        (EXPANDED, words("true")),
+        (SUSPECT, words("2020-01-01T00:00:00Z")),
+        ("trace", words("kept")),
+    ]);
+    let before = parse(&original);
+    let (headers, whole) = forwarded_headers(&original, &before, now(), FRAME_MAX);
+    let found: Vec<_> = headers.inner().keys().map(|name| name.as_str().to_owned()).collect();
+    let wanted = [ATTEMPTS, EXPANDED, FIRST_SEEN, IDLE_SINCE, REDRIVE, STEP, "trace"];
+    assert!(whole && found == wanted, "{found:?}");
+    let hour = SignedDuration::from_hours(1);
+    let after = State::parse(&headers, "cv.bulk", &names(), now() + hour);
+    let aged = before.first_seen.map(|first| first + hour);
+    assert_eq!(after, State { first_seen: aged, origin: Some("cv.bulk".into()), ..before });
+
+    // What comes for the first time has no past.
+    let fresh = table(&[("trace", words("kept"))]);
+    let (headers, _) = forwarded_headers(&fresh, &parse(&fresh), now(), FRAME_MAX);
+    assert_eq!(headers, fresh);
+}
+
+#[test]
 fn of_headers_too_large_for_a_frame_the_largest_are_left_out_and_a_detail_is_cut_between_characters()
  {
     let detail = "é".repeat(MAX_DETAIL);

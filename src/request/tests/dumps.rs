@@ -20,7 +20,8 @@ fn a_dump_is_expanded_into_items_that_say_the_same() {
     ]));
     let dump = dump(parse_json(&message).unwrap()).into_single().unwrap_err();
     let items: Vec<RecordingRequest> = dump
-        .items()
+        .clone()
+        .into_items()
         .map(|body| recording(parse(&body, NO_HINTS, NOW).expect("an item is a good message")))
         .collect();
     assert_eq!(items.len(), 2);
@@ -31,7 +32,8 @@ fn a_dump_is_expanded_into_items_that_say_the_same() {
         assert!(item.force);
         assert_eq!(&item.wanted, wanted);
     }
-    let first = dump.items().next().map(|body| String::from_utf8(body).unwrap()).unwrap();
+    let first =
+        dump.clone().into_items().next().map(|body| String::from_utf8(body).unwrap()).unwrap();
     insta::assert_snapshot!(first, @r#"{"type":"recording.dump-item","tenant":"acme","requestId":"audit","force":true,"callId":"A","callEnd":"2026-04-25T03:12:44.25Z","expected":3,"metadata":{"k":"v"}}"#);
 }
 
@@ -126,5 +128,5 @@ fn a_bad_dump_is_refused_whole() {
                   none: leave it out";
     assert_eq!(parse_json(&message).unwrap_err().failure.detail, detail);
     let most = dump(parse_json(&dump_of(json!(vec![good; MAX_RECORDINGS]))).unwrap());
-    assert_eq!(most.items().count(), MAX_RECORDINGS);
+    assert_eq!(most.into_items().count(), MAX_RECORDINGS);
 }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::dumps::dump_of;
+use super::look::agrees;
 use super::*;
 
 /// JSON in which every string and number is a phone number of a kind that no detail can have.
@@ -47,8 +48,11 @@ prop_compose! {
 proptest! {
     #[test]
     fn an_item_says_what_its_dump_did(list in prop::collection::vec(recordings(), 2..4)) {
-        let dump = dump(parse_json(&dump_of(json!(list))).unwrap());
-        for ((item, wanted), value) in dump.items().zip(&dump.recordings).zip(&list) {
+        let message = dump_of(json!(list));
+        let dump = dump(parse_json(&message).unwrap());
+        let told = look(message.to_string().as_bytes(), NO_HINTS);
+        prop_assert_eq!(told, Some(dump.clone().into()));
+        for ((item, wanted), value) in dump.clone().into_items().zip(&dump.recordings).zip(&list) {
             let item = recording(parse(&item, NO_HINTS, NOW).unwrap());
             prop_assert_eq!(&item.wanted, wanted);
             prop_assert_eq!(&json!(item.wanted.call_id), &value["callId"]);
@@ -79,6 +83,7 @@ proptest! {
         ends.push(whole.len());
         let cut = ends[cut.index(ends.len())];
         for body in [&whole, &whole[..cut]] {
+            agrees(body.as_bytes(), NO_HINTS)?;
             let Err(rejected) = parse(body.as_bytes(), NO_HINTS, NOW) else { continue };
             let told = format!("{}", rejected.failure);
             prop_assert!(!told.contains("1555") && !told.contains("915550123"), "{told}");

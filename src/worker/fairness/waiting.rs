@@ -51,7 +51,7 @@ struct Hand {
     in_flight: usize,
     /// Being parked.
     leaving: usize,
-    /// Of jobs that have ended and cannot be settled.
+    /// Of dumps, and of jobs that have ended and cannot be settled.
     aside: usize,
 }
 
@@ -100,7 +100,7 @@ enum Held {
     Job(usize),
     /// Being parked: in hand and no more.
     Leaving,
-    /// The same, and nobody knows for how long.
+    /// In hand and no more: a dump, or what waits to be settled, nobody knows for how long.
     Aside,
 }
 
@@ -223,13 +223,18 @@ impl<T> Waiting<T> {
         self.tenants[tenant].in_flight.saturating_sub(self.silent_places()).min(wanted)
     }
 
+    /// A delivery that is in hand and needs no place of a job.
+    pub fn hold(&mut self, lane: Lane) -> Place {
+        self.hand(lane).aside += 1;
+        Place { lane, held: Held::Aside }
+    }
+
     /// A job that has ended and cannot be settled yet gives its place to others; its delivery stays
     /// in hand.
     pub fn step_aside(&mut self, place: Place) -> Place {
         let lane = place.lane;
         self.leave(place);
-        self.hand(lane).aside += 1;
-        Place { lane, held: Held::Aside }
+        self.hold(lane)
     }
 
     pub fn leave(&mut self, place: Place) {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::ended::{Done, Outcome};
 use super::policy::{Policy, Try, Verdict};
 use super::received::Received;
-use super::report::{Again, Report};
+use super::report::{self, Again, Report};
 use super::tools::Tools;
 use crate::broker::{Delivery, Disposition, QueueName, Settled};
 use crate::clock;
@@ -96,6 +96,9 @@ impl Concluder {
         }
         let done = matches!(outcome, Outcome::Done(_));
         ticket.settled(settled.into());
+        if matches!(outcome, Outcome::Forwarded) && settled == Settled::Acked {
+            report::forwarded(&intake.echo, since.elapsed());
+        }
         // What was archived is archived, even if its message comes once more; a retry or a death
         // whose delivery was lost meanwhile has not happened.
         if let Some(ended) = ended.filter(|_| done || settled == Settled::Acked) {
@@ -123,7 +126,10 @@ impl Concluder {
             Outcome::Stopped => self.stopped(received, now),
             Outcome::Done(done) => Conclusion::done(done),
             Outcome::NoPlace => {
-                let failure = no_place("its tenant has all in flight that it may have");
+                let failure = no_place(match received.intake.is_dump() {
+                    true => "other dumps are expanded before it",
+                    false => "its tenant has all in flight that it may have",
+                });
                 self.judge(received, failure, now)
             }
             Outcome::CutShort => {
@@ -134,6 +140,7 @@ impl Concluder {
                 self.apply(received, verdict.clone(), Policy::crashed(verdict), now)
             }
             Outcome::NewSuspect => Conclusion::quiet(Disposition::Mark { at: now }),
+            Outcome::Forwarded => Conclusion::quiet(Disposition::Forward { at: now }),
             Outcome::Failed(failure) => self.judge(received, failure.clone(), now),
         }
     }

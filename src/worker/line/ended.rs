@@ -21,6 +21,8 @@ pub enum Outcome {
     Suspect(Verdict),
     /// A suspect that has just become one.
     NewSuspect,
+    /// A dump that belongs on the bulk queue.
+    Forwarded,
     /// It gets no place: its patience was over, or it stood in the way of others.
     NoPlace,
     /// CC-FS did not answer it, and others wanted its place.

@@ -11,9 +11,7 @@ use super::policy;
 use crate::broker::{Delivery, QueueName};
 use crate::failure::{Failure, Reason};
 use crate::recording::{self, Place};
-use crate::request::{
-    self, DumpRequest, Echo, Hints, MessageType, Mistake, Mistakes, RecordingRequest, Request,
-};
+use crate::request::{self, Echo, Hints, Many, MessageType, RecordingRequest, Request};
 use crate::worker::fairness::{Lane, Question};
 use crate::worker::outages::{Gate, Party, Waits};
 use crate::worker::tenant::{Tenant, Tenants};
@@ -36,7 +34,10 @@ pub struct Intake {
 /// What there is to do.
 pub enum Work {
     Archive(Box<Job>),
-    Expand(DumpRequest),
+    /// A dump of more than one of this tenant, which is read when it is its turn.
+    Expand(Arc<Tenant>),
+    /// Such a dump on the live queue: it goes to the bulk queue as it is.
+    Forward,
     /// It cannot be read, or can never succeed.
     Reject(Failure),
 }
@@ -65,16 +66,17 @@ impl Intake {
     }
 
     fn read(delivery: &Delivery, tenants: &Tenants, lane: Lane, now: Timestamp) -> Self {
-        let hints =
-            Hints { message_type: delivery.message_type(), content_type: delivery.content_type() };
-        let request = match request::parse(delivery.body(), hints, now) {
+        let (body, hints) = (delivery.body(), hints(delivery));
+        // What cannot be told by a look is parsed, which says all that is wrong with it.
+        if let Some(many) = request::look(body, hints)
+            && tenants.find(&many.tenant).is_ok()
+        {
+            return Self::dump(many, delivery, tenants, lane);
+        }
+        let request = match request::parse(body, hints, now) {
             Ok(Request::Recording(request)) => Ok(request),
             Ok(Request::Dump(dump)) => dump.into_single(),
-            Err(mut rejected) => {
-                if !delivery.flaws().is_empty() {
-                    let flaws = format!("; of its AMQP properties: {}", delivery.flaws());
-                    rejected.failure.detail += &flaws;
-                }
+            Err(rejected) => {
                 let tenant = rejected.echo.tenant.as_ref().and_then(|id| tenants.index_of(id));
                 return Self {
                     message_type: rejected.message_type,
@@ -83,13 +85,13 @@ impl Intake {
                     echo: rejected.echo,
                     place: None,
                     force: false,
-                    work: Work::Reject(rejected.failure),
+                    work: Work::Reject(refused(rejected.failure, delivery)),
                 };
             }
         };
         match request {
             Ok(request) => Self::recording(request, delivery, tenants, lane, now),
-            Err(dump) => Self::dump(dump, delivery, tenants, lane, now),
+            Err(dump) => Self::dump(dump.into(), delivery, tenants, lane),
         }
     }
 
@@ -173,46 +175,39 @@ impl Intake {
         Self { message_type, tenant, lane, echo, place, force, work }
     }
 
-    fn dump(
-        dump: DumpRequest,
-        delivery: &Delivery,
-        tenants: &Tenants,
-        lane: Lane,
-        now: Timestamp,
-    ) -> Self {
-        let echo = Echo::from(&dump);
-        let tenant = tenants.index_of(&dump.tenant);
-        let force = dump.force;
-        let judged = tenants.find(&dump.tenant).and_then(|tenant| {
-            let located = dump.recordings.iter().map(|wanted| {
-                recording::locate(wanted, &tenant.zone, delivery.sent_at(), now).map(drop)
-            });
-            none_invalid(located)
-        });
-        let work = match judged {
-            Ok(()) => Work::Expand(dump),
+    fn dump(many: Many, delivery: &Delivery, tenants: &Tenants, lane: Lane) -> Self {
+        let work = match tenants.find(&many.tenant) {
+            Ok(_) if delivery.queue == QueueName::Jobs => Work::Forward,
+            Ok(tenant) => Work::Expand(Arc::clone(tenant)),
             Err(failure) => Work::Reject(failure),
         };
-        let message_type = MessageType::DumpRequested;
-        Self { message_type, tenant, lane, echo, place: None, force, work }
+        Self {
+            message_type: MessageType::DumpRequested,
+            tenant: tenants.index_of(&many.tenant),
+            lane,
+            echo: many.into(),
+            place: None,
+            force: false,
+            work,
+        }
     }
 }
 
-/// One bad recording makes the whole dump invalid; one without a date is dead by itself.
-fn none_invalid(located: impl Iterator<Item = Result<(), Failure>>) -> Result<(), Failure> {
-    let mut mistakes = Mistakes::default();
-    for (index, located) in located.enumerate() {
-        if let Err(failure) = located
-            && failure.reason == Reason::MESSAGE_INVALID
-        {
-            mistakes.add(Mistake::new(placed(index, failure).detail));
-        }
+/// What the AMQP properties of a delivery tell.
+pub fn hints(delivery: &Delivery) -> Hints<'_> {
+    Hints { message_type: delivery.message_type(), content_type: delivery.content_type() }
+}
+
+/// Why a message cannot be read, with what of its AMQP properties may be the cause.
+pub fn refused(mut failure: Failure, delivery: &Delivery) -> Failure {
+    if !delivery.flaws().is_empty() {
+        failure.detail += &format!("; of its AMQP properties: {}", delivery.flaws());
     }
-    mistakes.unless_any(Some(()))
+    failure
 }
 
 /// What is wrong with a recording of a dump, with its place in it.
-fn placed(index: usize, mut failure: Failure) -> Failure {
+pub fn placed(index: usize, mut failure: Failure) -> Failure {
     if failure.reason == Reason::MESSAGE_INVALID {
         failure.detail = format!("recordings[{index}]: {}", failure.detail);
     }

@@ -3,7 +3,7 @@
 //! [`intake`] → [`job`], the line → [`ended`] → [`policy`], the table → [`conclude`] → [`report`].
 
 mod conclude;
-mod dump;
+pub mod dump;
 mod ended;
 mod intake;
 mod job;
@@ -14,7 +14,6 @@ mod say;
 mod tools;
 
 pub use conclude::Concluder;
-pub use dump::expand;
 pub use ended::{Done, Outcome, panicked};
 pub use intake::{Intake, Work};
 pub use policy::Policy;

@@ -14,6 +14,7 @@ use crate::config::show_duration;
 use crate::failure::{Class, Failure, Reason};
 use crate::identifiers::Identifiers;
 use crate::metrics::{BreakerTarget, JobOutcome, TenantLabel};
+use crate::request::Echo;
 
 /// One line a job: who it was for, how it ended, then what else there is to say. A macro, since
 /// tracing wants level and names as constants.
@@ -28,7 +29,7 @@ macro_rules! line {
             attempt = $report.attempt,
             outcome = $ended.as_str(),
             $($more)+,
-            ms = $report.milliseconds(),
+            ms = milliseconds($report.duration),
             $message
         )
     }};
@@ -161,10 +162,20 @@ impl Report<'_> {
     fn shown<'b>(&self, identifier: &'b str) -> Cow<'b, str> {
         self.identifiers.shown(self.intake.echo.tenant.as_ref(), identifier)
     }
+}
 
-    fn milliseconds(&self) -> u64 {
-        u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX)
-    }
+/// A dump went to the bulk queue as it is: nothing has ended, so nothing is counted.
+pub fn forwarded(echo: &Echo, took: Duration) {
+    tracing::info!(
+        tenant = echo.tenant.as_ref().map(display),
+        request = echo.request_id.as_ref().map(display),
+        ms = milliseconds(took),
+        "dump request moved to the bulk queue"
+    );
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The time since `instant`; `None` where a clock says that it has not come yet.
