@@ -127,7 +127,7 @@ mod tests {
         let health = Arc::new(Health::new());
         let server = Server::bind("0.0.0.0:0".parse().unwrap()).await.unwrap();
         let listen = server.address();
-        let metrics = Metrics::new(&[], &[], &[]);
+        let metrics = Metrics::new();
         tokio::spawn(server.serve(metrics, Arc::clone(&health), std::future::pending()));
         let probe = async || tokio::task::spawn_blocking(move || run(listen)).await.unwrap();
 

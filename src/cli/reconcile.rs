@@ -56,7 +56,7 @@ pub struct Reconcile {
 pub async fn run(config: &Config, told: Reconcile) -> Result<ExitCode, Error> {
     let keys = Keys::of(config, &told.tenant)?;
     let settings = &keys.tenant.store;
-    let store = Store::new(settings, Metrics::new(&[], &[], &[]));
+    let store = Store::new(settings, Metrics::new());
     let store = store.map_err(|error| Error::Setup(error.to_string()))?;
     let asker = match told.enqueue {
         true => Some(Asker::connect(config, order(&told)).await?),

@@ -1,5 +1,6 @@
 //! `callvault run`: what the worker is built of, in the order it is built and taken down.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::identifiers::Identifiers;
 use crate::lifecycle::Lifecycle;
 use crate::logging::{self, LoggingError};
 use crate::machine;
-use crate::metrics::{Metrics, REVISION, VERSION};
+use crate::metrics::{BreakerTarget, Configured, Metrics, REVISION, VERSION};
 use crate::worker::{SetupError, Tenants, Worker};
 
 /// Why the worker did not start, or not end well.
@@ -183,11 +184,21 @@ async fn count(mut depths: tokio::sync::watch::Receiver<broker::Depths>, metrics
 }
 
 pub(super) fn metrics(config: &Config) -> Arc<Metrics> {
-    let ids: Vec<_> = config.tenants.iter().map(|tenant| tenant.id.clone()).collect();
-    let codes: Vec<_> =
-        config.tenants.iter().flat_map(|tenant| ccfs::known_codes(&tenant.ccfs)).collect();
-    let stores: Vec<_> = config.tenants.iter().map(|tenant| tenant.store.place()).collect();
-    Metrics::new(&ids, &codes, &stores)
+    let metrics = Metrics::new();
+    metrics.adopt(&configured(config));
+    metrics
+}
+
+/// What the labels show of a configuration.
+fn configured(config: &Config) -> Configured {
+    let (mut ccfs_codes, mut servers) = (BTreeSet::new(), BTreeSet::new());
+    for tenant in &config.tenants {
+        ccfs_codes.extend(ccfs::known_codes(&tenant.ccfs));
+        servers.insert(BreakerTarget::Ccfs(tenant.id.as_str()).to_string());
+        servers.insert(BreakerTarget::Store(&tenant.store.place()).to_string());
+    }
+    let ids = config.tenants.iter().map(|tenant| tenant.id.clone());
+    Configured { tenants: (1..).zip(ids).collect(), ccfs_codes, servers }
 }
 
 /// A little more than the jobs in flight, so that the next is at hand when one ends.

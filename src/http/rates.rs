@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Totals};
 
 const PERIOD: Duration = Duration::from_secs(5);
 /// A minute of samples and the one it is measured against.
@@ -19,8 +19,7 @@ pub(super) struct Rates(Mutex<VecDeque<Sample>>);
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     at: Instant,
-    archived: u64,
-    stored_bytes: u64,
+    done: Totals,
 }
 
 /// Averages over at most the last minute.
@@ -57,8 +56,8 @@ fn rate(first: &Sample, last: &Sample) -> Rate {
     let per_second = |before: u64, after: u64| after.saturating_sub(before) as f64 / seconds;
     Rate {
         window_seconds: seconds,
-        archived_per_second: per_second(first.archived, last.archived),
-        stored_bytes_per_second: per_second(first.stored_bytes, last.stored_bytes),
+        archived_per_second: per_second(first.done.archived, last.done.archived),
+        stored_bytes_per_second: per_second(first.done.stored_bytes, last.done.stored_bytes),
     }
 }
 
@@ -68,9 +67,7 @@ pub(super) async fn sample(rates: &Rates, metrics: &Metrics) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let at = ticks.tick().await;
-        let snapshot = metrics.snapshot();
-        let (archived, stored_bytes) = (snapshot.archived(), snapshot.stored_bytes());
-        rates.add(Sample { at, archived, stored_bytes });
+        rates.add(Sample { at, done: metrics.totals() });
     }
 }
 
@@ -85,7 +82,7 @@ mod tests {
         let start = Instant::now();
         for n in 0..100_u64 {
             let at = start + PERIOD * u32::try_from(n).unwrap();
-            rates.add(Sample { at, archived: n * n, stored_bytes: n * 1000 });
+            rates.add(Sample { at, done: Totals { archived: n * n, stored_bytes: n * 1000 } });
         }
         let rate = rates.now();
         assert!((rate.window_seconds - 60.0).abs() < 1e-6);

@@ -1,6 +1,6 @@
 use super::*;
 use crate::failure::Reason;
-use crate::metrics::JobOutcome;
+use crate::metrics::{Configured, JobOutcome};
 use crate::request::{MessageType, TenantId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -14,7 +14,9 @@ struct Running {
 }
 
 async fn running() -> Running {
-    let metrics = Metrics::new(&[TenantId::new("acme").unwrap()], &[], &["recordings".into()]);
+    let metrics = Metrics::new();
+    let tenants = vec![(1, TenantId::new("acme").unwrap())];
+    metrics.adopt(&Configured { tenants, ..Configured::default() });
     let health = Arc::new(Health::new());
     let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = server.address();

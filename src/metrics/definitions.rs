@@ -6,9 +6,8 @@ use prometheus::{
     Registry,
 };
 
-use super::labels::{BreakerTarget, Codes, OF_UNKNOWN_TENANTS, StoreOperation};
+use super::labels::{BreakerTarget, Codes, Reload, StoreOperation};
 use super::{REVISION, VERSION};
-use crate::request::TenantId;
 
 const KIB: f64 = 1024.0;
 const MIB: f64 = 1024.0 * KIB;
@@ -19,11 +18,6 @@ const JOB_SECONDS: &[f64] =
     &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 1800.0];
 const STAGE_SECONDS: &[f64] =
     &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0];
-/// CC-FS has a recording minutes to hours after the call; `retry.max_age` is days.
-const LAG_SECONDS: &[f64] = &[
-    10.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 86400.0, 172_800.0,
-    604_800.0,
-];
 /// From seconds of A-law to the default `ccfs.max_size`.
 const SIZE_BYTES: &[f64] = &[
     16.0 * KIB,
@@ -38,25 +32,18 @@ const SIZE_BYTES: &[f64] = &[
     5.0 * GIB,
 ];
 
-/// What is defined here; the ledger defines its own.
+/// What is defined here; the ledger, and what is counted for each tenant, define their own.
 pub(super) struct Definitions {
-    pub jobs: IntCounterVec,
-    pub retries: IntCounterVec,
-    pub dead: IntCounterVec,
-    pub unproven: IntCounterVec,
     pub job_duration: HistogramVec,
     pub stage_duration: HistogramVec,
-    pub archive_lag: HistogramVec,
-    pub downloaded: IntCounterVec,
-    pub stored: IntCounterVec,
     pub recording_size: Histogram,
-    pub ccfs_responses: IntCounterVec,
     pub store_requests: IntCounterVec,
     pub buffer: IntGauge,
     pub buffer_limit: IntGauge,
     pub broker_connected: IntGauge,
     pub broker_reconnects: IntCounter,
-    pub concurrency_limit: IntGaugeVec,
+    pub tenants: IntGauge,
+    pub config_reloads: IntCounterVec,
     pub breaker_open: IntGaugeVec,
     pub queue_messages: IntGaugeVec,
     build_info: IntGaugeVec,
@@ -66,22 +53,6 @@ impl Definitions {
     pub(super) fn new(registry: &Registry) -> Self {
         let define = Define(registry);
         Self {
-            jobs: define.counters("jobs_total", "Jobs by how they ended.", &["tenant", "outcome"]),
-            retries: define.counters(
-                "retries_total",
-                "Messages published to a retry queue, parked ones included.",
-                &["tenant", "reason"],
-            ),
-            dead: define.counters(
-                "dead_total",
-                "Messages published to the dead queue.",
-                &["tenant", "reason"],
-            ),
-            unproven: define.counters(
-                "unproven_total",
-                "Objects stored as CC-FS has them though their content contradicts itself.",
-                &["tenant", "reason"],
-            ),
             job_duration: define.histograms(
                 "job_duration_seconds",
                 "From the delivery of a message to the end of its job.",
@@ -94,31 +65,10 @@ impl Definitions {
                 STAGE_SECONDS,
                 &["stage", "result"],
             ),
-            archive_lag: define.histograms(
-                "archive_lag_seconds",
-                "From the end of the call to its recording being archived.",
-                LAG_SECONDS,
-                &["tenant"],
-            ),
-            downloaded: define.counters(
-                "downloaded_bytes_total",
-                "Bytes of recordings read from CC-FS.",
-                &["tenant"],
-            ),
-            stored: define.counters(
-                "stored_bytes_total",
-                "Bytes of recordings stored.",
-                &["tenant"],
-            ),
             recording_size: define.histogram(
                 "recording_size_bytes",
                 "Sizes of archived recordings.",
                 SIZE_BYTES,
-            ),
-            ccfs_responses: define.counters(
-                "ccfs_responses_total",
-                "Answers of CC-FS by code (ok: a file), timeouts and failed connections.",
-                &["tenant", "code"],
             ),
             store_requests: define.counters(
                 "store_requests_total",
@@ -136,10 +86,11 @@ impl Definitions {
                 "broker_reconnects_total",
                 "Times the connections to the broker were rebuilt after a loss.",
             ),
-            concurrency_limit: define.gauges(
-                "tenant_concurrency_limit",
-                "Jobs a tenant may have in flight now.",
-                &["tenant"],
+            tenants: define.gauge("tenants", "Tenants that are configured."),
+            config_reloads: define.counters(
+                "config_reloads_total",
+                "Times the configuration was read again; error: the one before it stays in force.",
+                &["result"],
             ),
             breaker_open: define.gauges(
                 "breaker_open",
@@ -160,27 +111,11 @@ impl Definitions {
     }
 
     /// Creates the series that can be known, so that the first event is an increase.
-    pub(super) fn at_zero(&self, codes: &Codes, tenants: &[TenantId], stores: &[String]) {
+    pub(super) fn at_zero(&self, codes: &Codes) {
         self.build_info.with_label_values(&[VERSION, REVISION]).set(1);
-        for reason in OF_UNKNOWN_TENANTS {
-            self.dead.with_label_values(&[TenantId::UNKNOWN, reason.as_str()]);
-        }
-        for tenant in tenants.iter().map(TenantId::as_str) {
-            for reason in codes.dead() {
-                self.dead.with_label_values(&[tenant, reason]);
-            }
-            for reason in codes.retried() {
-                self.retries.with_label_values(&[tenant, reason]);
-            }
-            for code in codes.responses() {
-                self.ccfs_responses.with_label_values(&[tenant, code]);
-            }
-            self.concurrency_limit.with_label_values(&[tenant]);
-            self.breaker_open.with_label_values(&[&BreakerTarget::Ccfs(tenant).to_string()]);
-        }
         self.breaker_open.with_label_values(&[&BreakerTarget::Events.to_string()]);
-        for place in stores {
-            self.breaker_open.with_label_values(&[&BreakerTarget::Store(place).to_string()]);
+        for result in Reload::ALL {
+            self.config_reloads.with_label_values(&[result.as_str()]);
         }
         for operation in StoreOperation::ALL {
             for result in codes.results() {

@@ -82,6 +82,15 @@ label!(
     }
 );
 
+label!(
+    /// What came of reading the configuration again, `result` of `callvault_config_reloads_total`.
+    Reload {
+        Ok => "ok",
+        /// The one before it stays in force.
+        Error => "error",
+    }
+);
+
 /// What has a circuit breaker, `target` of `callvault_breaker_open`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BreakerTarget<'a> {
@@ -181,25 +190,6 @@ const S3_CODES: &[&str] = &[
     "XMinioStorageFull",
 ];
 
-/// Reasons that are dead at first sight (contract 5, permanent), so that no retry carries them.
-const NEVER_RETRIED: &[Reason] = &[
-    Reason::MESSAGE_INVALID,
-    Reason::MESSAGE_NO_DATE,
-    Reason::MESSAGE_TOO_LARGE,
-    Reason::TENANT_UNKNOWN,
-    Reason::CCFS_TOO_LARGE,
-    Reason::STORE_CONFLICT,
-];
-
-/// The reasons of messages whose tenant cannot be told or is not configured.
-pub(super) const OF_UNKNOWN_TENANTS: &[Reason] = &[
-    Reason::MESSAGE_INVALID,
-    Reason::MESSAGE_NO_DATE,
-    Reason::MESSAGE_TOO_LARGE,
-    Reason::TENANT_UNKNOWN,
-    Reason::JOB_CRASHED,
-];
-
 /// The codes that have a label value of their own; all others share one a family.
 #[derive(Debug)]
 pub(super) struct Codes {
@@ -210,7 +200,7 @@ pub(super) struct Codes {
 
 impl Codes {
     /// `ccfs_codes`: the result codes of the vendor's table and of the configuration.
-    pub(super) fn new(ccfs_codes: &[String]) -> Self {
+    pub(super) fn new(ccfs_codes: &BTreeSet<String>) -> Self {
         let statuses = || HTTP_STATUSES.iter().map(|status| format!("http_{status}"));
         let fixed = |family: &'static str| {
             Reason::FIXED.iter().filter_map(move |reason| family_code(reason.as_str(), family))
@@ -231,21 +221,6 @@ impl Codes {
             codes.into_iter().chain([OK, OTHER].map(str::to_owned)).collect()
         };
         Self { reasons, responses: and_ends(ccfs), results: and_ends(store) }
-    }
-
-    /// Every value of `reason` a message can die of.
-    pub(super) fn dead(&self) -> impl Iterator<Item = &str> {
-        self.reasons.iter().map(String::as_str)
-    }
-
-    /// Every value of `reason` a message can be retried for.
-    pub(super) fn retried(&self) -> impl Iterator<Item = &str> {
-        self.dead().filter(|value| NEVER_RETRIED.iter().all(|never| never.as_str() != *value))
-    }
-
-    /// Every value of `code` of `callvault_ccfs_responses_total`.
-    pub(super) fn responses(&self) -> impl Iterator<Item = &str> {
-        self.responses.iter().map(String::as_str)
     }
 
     /// Every value of `result` of `callvault_store_requests_total`.
@@ -290,7 +265,7 @@ mod tests {
     use super::*;
 
     fn codes() -> Codes {
-        Codes::new(&["0300012".to_owned()])
+        Codes::new(&["0300012".to_owned()].into())
     }
 
     #[test]
@@ -316,13 +291,5 @@ mod tests {
         assert_eq!(codes.result("store.timeout"), "timeout");
         assert_eq!(codes.result("AccessDenied"), "AccessDenied");
         assert_eq!(codes.result("+79001234567"), "other");
-    }
-
-    #[test]
-    fn what_is_permanent_is_never_counted_as_retried() {
-        let codes = codes();
-        assert!(codes.dead().any(|value| value == "message.invalid"));
-        assert!(!codes.retried().any(|value| value == "message.invalid"));
-        assert!(codes.retried().any(|value| value == "ccfs.unauthorized"));
     }
 }

@@ -5,46 +5,38 @@
 //! has left one column and not reached the other. Knows no broker: whoever holds a delivery holds
 //! its [`Ticket`].
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
-
 use super::TenantLabel;
 use super::labels::Settled;
+use super::tenants::Tenants;
+use super::text::Family;
 use crate::request::MessageType;
 
 /// The message types, each at its own index.
 const TYPES: [MessageType; 4] = MessageType::ALL;
 
-struct Series {
-    name: &'static str,
-    help: &'static str,
-    label: Option<&'static str>,
-}
-
-const RECEIVED: Series = Series {
+const RECEIVED: Family = Family {
     name: "callvault_messages_received_total",
     help: "Messages delivered by the broker, redeliveries included.",
-    label: Some("type"),
+    kind: "counter",
 };
-const SETTLED: Series = Series {
+const SETTLED: Family = Family {
     name: "callvault_messages_settled_total",
     help: "Deliveries acknowledged, or given back to their queue.",
-    label: Some("how"),
+    kind: "counter",
 };
-const IN_FLIGHT: Series = Series {
+const IN_FLIGHT: Family = Family {
     name: "callvault_jobs_in_flight",
     help: "Deliveries that are neither acknowledged nor given back.",
-    label: Some("tenant"),
+    kind: "gauge",
 };
-const UNSETTLED: Series = Series {
+const UNSETTLED: Family = Family {
     name: "callvault_deliveries_unsettled_total",
     help: "Deliveries dropped without being settled while not draining (counted as given back); \
            a fault of callvault.",
-    label: None,
+    kind: "counter",
 };
 
 /// The one book of deliveries; cheap to clone.
@@ -52,17 +44,17 @@ const UNSETTLED: Series = Series {
 pub struct Ledger(Arc<Shared>);
 
 struct Shared {
-    /// The values of the label `tenant`, by [`TenantLabel`].
-    tenants: Vec<String>,
+    /// For their names.
+    tenants: Arc<Tenants>,
     book: Mutex<Book>,
     draining: AtomicBool,
-    descs: Vec<Desc>,
 }
 
 #[derive(Clone, Debug)]
 struct Book {
     received: [u64; TYPES.len()],
     settled: [u64; Settled::ALL.len()],
+    /// By [`TenantLabel`], as far as any had one.
     in_flight: Vec<u64>,
     unsettled: u64,
 }
@@ -73,8 +65,15 @@ pub struct Balance {
     pub received: u64,
     pub acked: u64,
     pub given_back: u64,
-    /// By [`TenantLabel`].
+    /// By [`TenantLabel`], as far as any had one; [`Balance::of`].
     pub in_flight: Vec<u64>,
+}
+
+impl Balance {
+    /// What a tenant has in flight.
+    pub fn of(&self, tenant: TenantLabel) -> u64 {
+        self.in_flight.get(tenant.0).copied().unwrap_or_default()
+    }
 }
 
 /// A delivery in flight. Dropped without [`Ticket::settled`] it counts as given back.
@@ -87,21 +86,22 @@ pub struct Ticket {
 }
 
 impl Ledger {
-    pub(super) fn new(tenants: Vec<String>) -> Self {
+    pub(super) fn new(tenants: Arc<Tenants>) -> Self {
         let book = Book {
             received: Default::default(),
             settled: Default::default(),
-            in_flight: vec![0; tenants.len()],
+            in_flight: Vec::new(),
             unsettled: 0,
         };
-        let descs = [RECEIVED, SETTLED, IN_FLIGHT, UNSETTLED].map(|series| series.desc()).into();
-        let book = Mutex::new(book);
-        Self(Arc::new(Shared { tenants, book, draining: AtomicBool::new(false), descs }))
+        Self(Arc::new(Shared { tenants, book: Mutex::new(book), draining: AtomicBool::new(false) }))
     }
 
     /// Enters a delivery. Its type and tenant are those of its parsed body.
     pub fn receive(&self, message_type: MessageType, tenant: TenantLabel) -> Ticket {
         let mut book = self.book();
+        if tenant.0 >= book.in_flight.len() {
+            book.in_flight.resize(tenant.0 + 1, 0);
+        }
         book.received[message_type as usize] += 1;
         book.in_flight[tenant.0] += 1;
         drop(book);
@@ -123,6 +123,32 @@ impl Ledger {
         }
     }
 
+    /// All series of the book, as it stands at one instant. A tenant that is not configured any more
+    /// is shown until nothing of it is in flight.
+    pub(super) fn write(&self, text: &mut String) {
+        let book = self.book().clone();
+        RECEIVED.open(text);
+        for message_type in TYPES {
+            let count = book.received[message_type as usize];
+            RECEIVED.series(text, &[("type", message_type.as_str())], count);
+        }
+        SETTLED.open(text);
+        for how in Settled::ALL {
+            SETTLED.series(text, &[("how", how.as_str())], book.settled[*how as usize]);
+        }
+        IN_FLIGHT.open(text);
+        let roster = self.0.tenants.roster();
+        for tenant in roster.labels() {
+            let count = book.in_flight.get(tenant.0).copied().unwrap_or_default();
+            if count > 0 || roster.is_configured(tenant) {
+                IN_FLIGHT.series(text, &[("tenant", roster.id(tenant))], count);
+            }
+        }
+        drop(roster);
+        UNSETTLED.open(text);
+        UNSETTLED.series(text, &[], book.unsettled);
+    }
+
     fn settle(&self, tenant: TenantLabel, how: Settled, faulty: bool) {
         let mut book = self.book();
         book.in_flight[tenant.0] -= 1;
@@ -137,6 +163,11 @@ impl Ledger {
 }
 
 impl Ticket {
+    /// For whom it was received.
+    pub fn tenant(&self) -> TenantLabel {
+        self.tenant
+    }
+
     /// Closes the entry with what became of the delivery.
     pub fn settled(mut self, how: Settled) {
         self.open = false;
@@ -152,9 +183,9 @@ impl Drop for Ticket {
         let faulty = !self.ledger.0.draining.load(Ordering::Relaxed);
         self.ledger.settle(self.tenant, Settled::GivenBack, faulty);
         if faulty {
-            let tenant = self.ledger.0.tenants[self.tenant.0].as_str();
+            let roster = self.ledger.0.tenants.roster();
             tracing::error!(
-                tenant,
+                tenant = roster.id(self.tenant),
                 "a delivery was dropped unsettled; the broker delivers it again"
             );
         }
@@ -167,76 +198,33 @@ impl std::fmt::Debug for Ledger {
     }
 }
 
-impl Collector for Ledger {
-    fn desc(&self) -> Vec<&Desc> {
-        self.0.descs.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let book = self.book().clone();
-        let types = TYPES.iter().map(|&t| (t.as_str(), book.received[t as usize]));
-        let hows = Settled::ALL.iter().map(|&how| (how.as_str(), book.settled[how as usize]));
-        let tenants = self.0.tenants.iter().map(String::as_str).zip(book.in_flight);
-        vec![
-            RECEIVED.family(MetricType::COUNTER, types),
-            SETTLED.family(MetricType::COUNTER, hows),
-            IN_FLIGHT.family(MetricType::GAUGE, tenants),
-            UNSETTLED.family(MetricType::COUNTER, [("", book.unsettled)]),
-        ]
-    }
-}
-
-impl Series {
-    fn desc(&self) -> Desc {
-        let labels = self.label.iter().map(|&label| label.to_owned()).collect();
-        Desc::new(self.name.to_owned(), self.help.to_owned(), labels, HashMap::new())
-            .expect("the names and labels above are valid")
-    }
-
-    fn family<'a>(
-        &self,
-        kind: MetricType,
-        values: impl IntoIterator<Item = (&'a str, u64)>,
-    ) -> MetricFamily {
-        let metric = |(value, count): (&str, u64)| {
-            let label = |name: &str| {
-                let mut pair = LabelPair::default();
-                pair.set_name(name.to_owned());
-                pair.set_value(value.to_owned());
-                pair
-            };
-            let mut metric = Metric::from_label(self.label.into_iter().map(label).collect());
-            set(&mut metric, kind, count);
-            metric
-        };
-        let mut family = MetricFamily::default();
-        family.set_name(self.name.to_owned());
-        family.set_help(self.help.to_owned());
-        family.set_field_type(kind);
-        family.set_metric(values.into_iter().map(metric).collect());
-        family
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "Prometheus counts in f64, exact up to 2^53")]
-fn set(metric: &mut Metric, kind: MetricType, count: u64) {
-    if kind == MetricType::GAUGE {
-        let mut gauge = Gauge::default();
-        gauge.set_value(count as f64);
-        metric.set_gauge(gauge);
-    } else {
-        let mut counter = Counter::default();
-        counter.set_value(count as f64);
-        metric.set_counter(counter);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::TenantId;
+
+    const ACME: TenantLabel = TenantLabel::of_slot(1);
+
+    fn acme() -> [(usize, TenantId); 1] {
+        [(1, TenantId::new("acme").unwrap())]
+    }
 
     fn ledger() -> Ledger {
-        Ledger::new(vec!["unknown".into(), "acme".into()])
+        let tenants = Tenants::new();
+        tenants.adopt(&acme());
+        Ledger::new(Arc::new(tenants))
+    }
+
+    fn written(ledger: &Ledger) -> String {
+        let mut text = String::new();
+        ledger.write(&mut text);
+        text
+    }
+
+    /// The sum of a family's series.
+    fn sum(text: &str, family: &Family) -> u64 {
+        let series = text.lines().filter(|line| line.starts_with(family.name));
+        series.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
     }
 
     #[test]
@@ -249,8 +237,8 @@ mod tests {
     #[test]
     fn every_entry_ends_in_one_column() {
         let ledger = ledger();
-        let acked = ledger.receive(MessageType::CallCompleted, TenantLabel(1));
-        let given_back = ledger.receive(MessageType::DumpItem, TenantLabel(1));
+        let acked = ledger.receive(MessageType::CallCompleted, ACME);
+        let given_back = ledger.receive(MessageType::DumpItem, ACME);
         let kept = ledger.receive(MessageType::Invalid, TenantLabel::UNKNOWN);
         acked.settled(Settled::Acked);
         given_back.settled(Settled::GivenBack);
@@ -263,13 +251,25 @@ mod tests {
     #[test]
     fn a_dropped_ticket_is_given_back_and_a_fault_unless_draining() {
         let ledger = ledger();
-        drop(ledger.receive(MessageType::CallCompleted, TenantLabel(1)));
+        drop(ledger.receive(MessageType::CallCompleted, ACME));
         assert_eq!(ledger.balance().given_back, 1);
         assert_eq!(ledger.book().unsettled, 1);
         ledger.draining();
-        drop(ledger.receive(MessageType::CallCompleted, TenantLabel(1)));
+        drop(ledger.receive(MessageType::CallCompleted, ACME));
         assert_eq!(ledger.balance().given_back, 2);
         assert_eq!(ledger.book().unsettled, 1);
+    }
+
+    #[test]
+    fn one_that_went_is_shown_until_nothing_of_it_is_in_flight() {
+        let ledger = ledger();
+        let acme = "callvault_jobs_in_flight{tenant=\"acme\"} ";
+        assert!(written(&ledger).contains(&format!("{acme}0\n")));
+        let ticket = ledger.receive(MessageType::CallCompleted, ACME);
+        ledger.0.tenants.adopt(&[]);
+        assert!(written(&ledger).contains(&format!("{acme}1\n")));
+        ticket.settled(Settled::Acked);
+        assert!(!written(&ledger).contains(acme));
     }
 
     #[test]
@@ -281,7 +281,7 @@ mod tests {
                 .map(|_| {
                     scope.spawn(|| {
                         for n in 0..5_000 {
-                            let tenant = TenantLabel(n % 2);
+                            let tenant = TenantLabel::of_slot(n % 2);
                             let ticket = ledger.receive(MessageType::CallCompleted, tenant);
                             ticket.settled(Settled::ALL[n / 2 % 2]);
                         }
@@ -289,10 +289,15 @@ mod tests {
                 })
                 .collect();
             let scraper = scope.spawn(|| {
+                let of_acme = acme();
                 let mut scrapes = 0;
                 while !done.load(Ordering::Relaxed) || scrapes == 0 {
-                    let sums: Vec<f64> = ledger.collect()[..3].iter().map(sum).collect();
-                    assert!((sums[0] - sums[1] - sums[2]).abs() < 0.5, "{sums:?}");
+                    let text = written(&ledger);
+                    let settled = sum(&text, &SETTLED) + sum(&text, &IN_FLIGHT);
+                    assert_eq!(sum(&text, &RECEIVED), settled, "{text}");
+                    // It goes and comes back, with what it has in flight.
+                    let there = scrapes % 2 == 0;
+                    ledger.0.tenants.adopt(if there { &[] } else { &of_acme });
                     scrapes += 1;
                 }
             });
@@ -301,11 +306,5 @@ mod tests {
             scraper.join().expect("every scrape adds up");
         });
         assert_eq!(ledger.balance().received, 20_000);
-    }
-
-    fn sum(family: &MetricFamily) -> f64 {
-        let value =
-            |metric: &Metric| metric.get_counter().get_value() + metric.get_gauge().get_value();
-        family.get_metric().iter().map(value).sum()
     }
 }

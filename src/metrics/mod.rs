@@ -7,22 +7,27 @@ mod labels;
 mod ledger;
 mod process;
 mod snapshot;
+mod tenants;
+mod text;
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use prometheus::core::Collector;
-use prometheus::{Histogram, IntCounter, Registry, TextEncoder};
+use prometheus::{Histogram, Registry, TextEncoder};
 
 use crate::failure::Reason;
 use crate::request::TenantId;
 use definitions::Definitions;
 use labels::Codes;
 use process::Process;
+use tenants::{ByCode, Tenants};
 
-pub use labels::{BreakerTarget, JobOutcome, OK, Settled, Stage, StageResult, StoreOperation};
+pub use labels::{
+    BreakerTarget, JobOutcome, OK, Reload, Settled, Stage, StageResult, StoreOperation,
+};
 pub use ledger::{Balance, Ledger, Ticket};
-pub use snapshot::{Snapshot, TenantSnapshot};
+pub use snapshot::{Snapshot, TenantSnapshot, Totals};
 
 /// The version of the crate.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -31,61 +36,60 @@ pub const REVISION: &str = env!("CALLVAULT_REVISION");
 /// The Content-Type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
-/// A configured tenant, or [`TenantLabel::UNKNOWN`]; [`Metrics::tenant`] finds it.
+/// A tenant by its slot, which is its own for the life of the process; [`Metrics::tenant`] finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TenantLabel(usize);
 
 impl TenantLabel {
-    /// No tenant, or one that is not configured.
+    /// No tenant, or one that is not configured: slot 0.
     pub const UNKNOWN: Self = Self(0);
+
+    pub const fn of_slot(slot: usize) -> Self {
+        Self(slot)
+    }
+}
+
+/// What is configured, as far as labels show it.
+#[derive(Clone, Debug, Default)]
+pub struct Configured {
+    /// Each tenant with its slot: not 0, and as small as can be.
+    pub tenants: Vec<(usize, TenantId)>,
+    /// The result codes of the vendor's table and of every tenant's configuration.
+    pub ccfs_codes: BTreeSet<String>,
+    /// The [`BreakerTarget`]s of the servers that the tenants use.
+    pub servers: BTreeSet<String>,
 }
 
 /// All series of a worker. The counters of the line are found by index, not by name.
 pub struct Metrics {
     registry: Registry,
-    codes: Codes,
+    known: RwLock<Known>,
     series: Definitions,
     ledger: Ledger,
-    /// By [`TenantLabel`]; the first is `unknown`.
-    tenants: Vec<TenantSeries>,
+    tenants: Arc<Tenants>,
     /// By [`JobOutcome`].
     job_duration: Vec<Histogram>,
     /// By [`Stage`], then by [`StageResult`].
     stage_duration: Vec<Vec<Histogram>>,
 }
 
-struct TenantSeries {
-    id: String,
-    /// By [`JobOutcome`].
-    jobs: Vec<IntCounter>,
-    archive_lag: Histogram,
-    downloaded: IntCounter,
-    stored: IntCounter,
+/// The label values of what is configured.
+struct Known {
+    codes: Codes,
+    servers: BTreeSet<String>,
 }
 
 impl Metrics {
-    /// All series that can be known, at zero.
-    ///
-    /// `ccfs_codes`: the result codes of the vendor's table and of every tenant's configuration;
-    /// `stores`: the place of every tenant's. Repeats are welcome.
+    /// All series that are known without a configuration, at zero.
     ///
     /// # Panics
-    /// If two tenants share an id or a series is defined twice: both are faults of the program.
-    pub fn new(tenants: &[TenantId], ccfs_codes: &[String], stores: &[String]) -> Arc<Self> {
-        let ids: Vec<String> = std::iter::once(TenantId::UNKNOWN)
-            .chain(tenants.iter().map(TenantId::as_str))
-            .map(str::to_owned)
-            .collect();
+    /// If a series is defined twice, which is a fault of the program.
+    pub fn new() -> Arc<Self> {
         let registry = Registry::new();
         let series = Definitions::new(&registry);
-        let ledger = Ledger::new(ids.clone());
-        for collector in [Box::new(ledger.clone()) as Box<dyn Collector>, Box::new(Process::new())]
-        {
-            registry.register(collector).expect("every series is named once");
-        }
-        let codes = Codes::new(ccfs_codes);
-        series.at_zero(&codes, tenants, stores);
-        let tenants = ids.into_iter().map(|id| TenantSeries::new(id, &series)).collect();
+        registry.register(Box::new(Process::new())).expect("every series is named once");
+        let codes = Codes::new(&BTreeSet::new());
+        series.at_zero(&codes);
         let of_outcome =
             |outcome: &JobOutcome| series.job_duration.with_label_values(&[outcome.as_str()]);
         let of_stage = |stage: &Stage| {
@@ -95,13 +99,39 @@ impl Metrics {
         };
         let job_duration = JobOutcome::ALL.iter().map(of_outcome).collect();
         let stage_duration = Stage::ALL.iter().map(of_stage).collect();
-        Arc::new(Self { registry, codes, series, ledger, tenants, job_duration, stage_duration })
+        let tenants = Arc::new(Tenants::new());
+        let ledger = Ledger::new(Arc::clone(&tenants));
+        let known = RwLock::new(Known { codes, servers: BTreeSet::new() });
+        Arc::new(Self { registry, known, series, ledger, tenants, job_duration, stage_duration })
+    }
+
+    /// Shows what is configured from now on. The series of tenants and servers that are not any more
+    /// go; a tenant that comes back goes on where it was.
+    pub fn adopt(&self, configured: &Configured) {
+        self.tenants.adopt(&configured.tenants);
+        let tenants = i64::try_from(configured.tenants.len()).unwrap_or(i64::MAX);
+        self.series.tenants.set(tenants);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.codes = Codes::new(&configured.ccfs_codes);
+        let open = &self.series.breaker_open;
+        for gone in known.servers.difference(&configured.servers) {
+            // It is there since it was adopted.
+            _ = open.remove_label_values(&[gone]);
+        }
+        for server in &configured.servers {
+            open.with_label_values(&[server]);
+        }
+        known.servers.clone_from(&configured.servers);
+    }
+
+    /// The configuration was read again.
+    pub fn config_reloaded(&self, result: Reload) {
+        self.series.config_reloads.with_label_values(&[result.as_str()]).inc();
     }
 
     /// The label of a tenant; `unknown` if it is none of the configured ones.
     pub fn tenant(&self, tenant: Option<&TenantId>) -> TenantLabel {
-        let configured = |id: &TenantId| self.tenants.iter().position(|t| t.id == id.as_str());
-        tenant.and_then(configured).map_or(TenantLabel::UNKNOWN, TenantLabel)
+        tenant.map_or(TenantLabel::UNKNOWN, |id| self.tenants.roster().find(id))
     }
 
     /// The ledger of deliveries.
@@ -111,26 +141,23 @@ impl Metrics {
 
     /// A job ended; `duration` from the delivery to the settlement of its message.
     pub fn job_finished(&self, tenant: TenantLabel, outcome: JobOutcome, duration: Duration) {
-        self.tenants[tenant.0].jobs[outcome as usize].inc();
+        self.tenants.count(tenant, |numbers| numbers.job(outcome));
         self.job_duration[outcome as usize].observe(duration.as_secs_f64());
     }
 
     /// A message went to a retry queue.
     pub fn retried(&self, tenant: TenantLabel, reason: &Reason) {
-        let labels = [self.id(tenant), self.codes.reason(reason)];
-        self.series.retries.with_label_values(&labels).inc();
+        self.reason(tenant, ByCode::Retries, reason);
     }
 
     /// A message went to the dead queue.
     pub fn dead(&self, tenant: TenantLabel, reason: &Reason) {
-        let labels = [self.id(tenant), self.codes.reason(reason)];
-        self.series.dead.with_label_values(&labels).inc();
+        self.reason(tenant, ByCode::Dead, reason);
     }
 
     /// An object was stored as CC-FS has it, though its content is refused for `reason`.
     pub fn unproven(&self, tenant: TenantLabel, reason: &Reason) {
-        let labels = [self.id(tenant), self.codes.reason(reason)];
-        self.series.unproven.with_label_values(&labels).inc();
+        self.reason(tenant, ByCode::Unproven, reason);
     }
 
     pub fn stage(&self, stage: Stage, result: StageResult, duration: Duration) {
@@ -139,17 +166,17 @@ impl Metrics {
 
     /// From the end of the call to the confirmed event.
     pub fn archive_lag(&self, tenant: TenantLabel, lag: Duration) {
-        self.tenants[tenant.0].archive_lag.observe(lag.as_secs_f64());
+        self.tenants.count(tenant, |numbers| numbers.lag(lag));
     }
 
     /// Bytes of a body came from CC-FS, whatever becomes of them.
     pub fn downloaded(&self, tenant: TenantLabel, bytes: u64) {
-        self.tenants[tenant.0].downloaded.inc_by(bytes);
+        self.tenants.count(tenant, |numbers| numbers.downloaded.add(bytes));
     }
 
     /// Bytes became part of a stored object.
     pub fn stored(&self, tenant: TenantLabel, bytes: u64) {
-        self.tenants[tenant.0].stored.inc_by(bytes);
+        self.tenants.count(tenant, |numbers| numbers.stored.add(bytes));
     }
 
     /// The size of a recording that was archived now.
@@ -161,14 +188,16 @@ impl Metrics {
     /// CC-FS answered, or did not: [`OK`] for a file, a result code, or a reason such as
     /// `ccfs.timeout` or `ccfs.http_500`, with or without its family.
     pub fn ccfs_response(&self, tenant: TenantLabel, code: &str) {
-        let labels = [self.id(tenant), self.codes.response(code)];
-        self.series.ccfs_responses.with_label_values(&labels).inc();
+        let known = self.known();
+        let code = known.codes.response(code);
+        self.tenants.count(tenant, |numbers| numbers.code(ByCode::Responses, code));
     }
 
     /// The store answered, or did not: [`OK`], an S3 error code, or a reason such as
     /// `store.timeout` or `store.http_404`, with or without its family.
     pub fn store_request(&self, operation: StoreOperation, result: &str) {
-        let labels = [operation.as_str(), self.codes.result(result)];
+        let known = self.known();
+        let labels = [operation.as_str(), known.codes.result(result)];
         self.series.store_requests.with_label_values(&labels).inc();
     }
 
@@ -198,13 +227,16 @@ impl Metrics {
 
     /// How many jobs of a tenant may be in flight now.
     pub fn tenant_concurrency_limit(&self, tenant: TenantLabel, jobs: usize) {
-        let limit = self.series.concurrency_limit.with_label_values(&[self.id(tenant)]);
-        limit.set(i64::try_from(jobs).unwrap_or(i64::MAX));
+        self.tenants.count(tenant, |numbers| numbers.limit.set(jobs as u64));
     }
 
+    /// Of a server that no tenant uses any more nothing is said: nobody would ever close it.
     pub fn breaker_open(&self, target: BreakerTarget<'_>, open: bool) {
-        let target = target.to_string();
-        self.series.breaker_open.with_label_values(&[&target]).set(i64::from(open));
+        let name = target.to_string();
+        let known = self.known();
+        if target == BreakerTarget::Events || known.servers.contains(&name) {
+            self.series.breaker_open.with_label_values(&[&name]).set(i64::from(open));
+        }
     }
 
     /// How many messages wait in a queue of ours; without a number its series goes.
@@ -219,25 +251,22 @@ impl Metrics {
 
     /// All series in the text format of Prometheus ([`CONTENT_TYPE`]).
     pub fn render(&self) -> String {
-        TextEncoder::new()
+        let mut text = TextEncoder::new()
             .encode_to_string(&self.registry.gather())
-            .expect("gathered families have a name and at least one series")
+            .expect("gathered families have a name and at least one series");
+        self.ledger.write(&mut text);
+        self.tenants.roster().write(&mut text);
+        text
     }
 
-    fn id(&self, tenant: TenantLabel) -> &str {
-        &self.tenants[tenant.0].id
+    fn known(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl TenantSeries {
-    fn new(id: String, series: &Definitions) -> Self {
-        let outcome =
-            |outcome: &JobOutcome| series.jobs.with_label_values(&[id.as_str(), outcome.as_str()]);
-        let jobs = JobOutcome::ALL.iter().map(outcome).collect();
-        let archive_lag = series.archive_lag.with_label_values(&[&id]);
-        let downloaded = series.downloaded.with_label_values(&[&id]);
-        let stored = series.stored.with_label_values(&[&id]);
-        Self { id, jobs, archive_lag, downloaded, stored }
+    fn reason(&self, tenant: TenantLabel, of: ByCode, reason: &Reason) {
+        let known = self.known();
+        let reason = known.codes.reason(reason);
+        self.tenants.count(tenant, |numbers| numbers.code(of, reason));
     }
 }
 

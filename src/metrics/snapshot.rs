@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
+use super::tenants::Roster;
 use super::{JobOutcome, Metrics, TenantLabel};
-use crate::request::TenantId;
 
 /// What a worker has done since it started, and what it is doing.
 #[derive(Clone, Debug, Serialize)]
@@ -12,7 +12,7 @@ pub struct Snapshot {
     pub broker: BrokerSnapshot,
     pub messages: MessagesSnapshot,
     pub buffers: BuffersSnapshot,
-    /// In the order of the configuration; `unknown` last.
+    /// In the order in which they were first configured; `unknown` last.
     pub tenants: Vec<TenantSnapshot>,
 }
 
@@ -45,7 +45,7 @@ pub struct BuffersSnapshot {
 pub struct TenantSnapshot {
     pub id: String,
     pub in_flight: u64,
-    pub concurrency_limit: i64,
+    pub concurrency_limit: u64,
     pub archived: u64,
     pub already_archived: u64,
     pub absent: u64,
@@ -56,12 +56,21 @@ pub struct TenantSnapshot {
     pub stored_bytes: u64,
 }
 
+/// What was archived since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Recordings stored now.
+    pub archived: u64,
+    pub stored_bytes: u64,
+}
+
 impl Metrics {
     pub fn snapshot(&self) -> Snapshot {
         let balance = self.ledger.balance();
-        let mut tenants: Vec<_> = (0..self.tenants.len())
-            .map(|index| self.tenant_snapshot(TenantLabel(index), balance.in_flight[index]))
-            .collect();
+        let roster = self.tenants.roster();
+        let shown = |tenant: &TenantLabel| roster.is_configured(*tenant) || balance.of(*tenant) > 0;
+        let tenant = |tenant| tenant_snapshot(&roster, tenant, balance.of(tenant));
+        let mut tenants: Vec<_> = roster.labels().filter(shown).map(tenant).collect();
         tenants.rotate_left(1);
         Snapshot {
             broker: BrokerSnapshot {
@@ -82,36 +91,29 @@ impl Metrics {
         }
     }
 
-    fn tenant_snapshot(&self, tenant: TenantLabel, in_flight: u64) -> TenantSnapshot {
-        let series = &self.tenants[tenant.0];
-        let jobs = |outcome: JobOutcome| series.jobs[outcome as usize].get();
-        let limit = match series.id.as_str() {
-            TenantId::UNKNOWN => 0,
-            id => self.series.concurrency_limit.with_label_values(&[id]).get(),
-        };
-        TenantSnapshot {
-            id: series.id.clone(),
-            in_flight,
-            concurrency_limit: limit,
-            archived: jobs(JobOutcome::Archived),
-            already_archived: jobs(JobOutcome::AlreadyArchived),
-            absent: jobs(JobOutcome::Absent),
-            retried: jobs(JobOutcome::Retried),
-            failed: jobs(JobOutcome::Dead),
-            downloaded_bytes: series.downloaded.get(),
-            stored_bytes: series.stored.get(),
-        }
+    /// What was stored for all tenants, also for those that are not configured any more.
+    pub fn totals(&self) -> Totals {
+        let roster = self.tenants.roster();
+        let numbers = roster.labels().map(|tenant| roster.numbers(tenant));
+        numbers.fold(Totals::default(), |sum, numbers| Totals {
+            archived: sum.archived + numbers.jobs(JobOutcome::Archived),
+            stored_bytes: sum.stored_bytes + numbers.stored.get(),
+        })
     }
 }
 
-impl Snapshot {
-    /// Recordings stored now, of all tenants.
-    pub fn archived(&self) -> u64 {
-        self.tenants.iter().map(|tenant| tenant.archived).sum()
-    }
-
-    /// Bytes stored, of all tenants.
-    pub fn stored_bytes(&self) -> u64 {
-        self.tenants.iter().map(|tenant| tenant.stored_bytes).sum()
+fn tenant_snapshot(roster: &Roster, tenant: TenantLabel, in_flight: u64) -> TenantSnapshot {
+    let numbers = roster.numbers(tenant);
+    TenantSnapshot {
+        id: roster.id(tenant).to_owned(),
+        in_flight,
+        concurrency_limit: numbers.limit.get(),
+        archived: numbers.jobs(JobOutcome::Archived),
+        already_archived: numbers.jobs(JobOutcome::AlreadyArchived),
+        absent: numbers.jobs(JobOutcome::Absent),
+        retried: numbers.jobs(JobOutcome::Retried),
+        failed: numbers.jobs(JobOutcome::Dead),
+        downloaded_bytes: numbers.downloaded.get(),
+        stored_bytes: numbers.stored.get(),
     }
 }

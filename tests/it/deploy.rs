@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use callvault::config::Config;
 use callvault::failure::Reason;
-use callvault::metrics::Metrics;
+use callvault::metrics::{Configured, Metrics, TenantLabel};
 use callvault::request::TenantId;
 
 fn file(path: &str) -> String {
@@ -14,11 +16,22 @@ fn file(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn rendered() -> String {
+/// Metrics of one tenant.
+fn of_acme() -> (Arc<Metrics>, TenantLabel) {
     let acme = TenantId::new("acme").expect("a well-formed id");
-    let metrics = Metrics::new(std::slice::from_ref(&acme), &[], &["recordings".into()]);
+    let metrics = Metrics::new();
+    metrics.adopt(&Configured { tenants: vec![(1, acme.clone())], ..Configured::default() });
+    let label = metrics.tenant(Some(&acme));
+    (metrics, label)
+}
+
+fn rendered() -> String {
+    let (metrics, acme) = of_acme();
     // They appear when there is something to tell.
-    metrics.unproven(metrics.tenant(Some(&acme)), &Reason::CCFS_TRUNCATED);
+    metrics.unproven(acme, &Reason::CCFS_TRUNCATED);
+    metrics.retried(acme, &Reason::CCFS_TRUNCATED);
+    metrics.dead(acme, &Reason::CCFS_TRUNCATED);
+    metrics.archive_lag(acme, Duration::ZERO);
     metrics.queue_messages("callvault.dead", Some(1));
     metrics.render()
 }
@@ -79,13 +92,16 @@ fn the_reasons_of_refused_credentials_are_label_values() {
     let rules = file("deploy/prometheus/alerts.yml");
     let (_, from) = rules.split_once("store[.](").expect("the alert lists the store's codes");
     let (codes, _) = from.split_once(')').expect("the list ends");
-    let rendered = rendered();
-    for reason in
-        codes.split('|').map(|code| format!("store.{code}")).chain(["ccfs.unauthorized".into()])
-    {
-        let series = format!("callvault_retries_total{{reason=\"{reason}\",tenant=\"acme\"}} 0");
-        assert!(rendered.contains(&series), "no {series}");
+    for code in codes.split('|') {
+        let (metrics, acme) = of_acme();
+        metrics.retried(acme, &Reason::store(code, 403));
+        let series =
+            format!("callvault_retries_total{{reason=\"store.{code}\",tenant=\"acme\"}} 1");
+        assert!(metrics.render().contains(&series), "no {series}");
     }
+    let selector = format!("reason=~\"ccfs[.]unauthorized|store[.]({codes})\"");
+    assert_eq!(rules.matches(&selector).count(), 2, "of what has begun, and of what has risen");
+    assert_eq!(Reason::CCFS_UNAUTHORIZED.as_str(), "ccfs.unauthorized");
 }
 
 #[test]

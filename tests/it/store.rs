@@ -59,7 +59,7 @@ fn settings_at(endpoint: &str, bucket: &str) -> config::Store {
 }
 
 async fn store(settings: &config::Store) -> Store {
-    Store::new(settings, Metrics::new(&[], &[], &[])).unwrap()
+    Store::new(settings, Metrics::new()).unwrap()
 }
 
 /// A server with scripted faults, a bucket in it and a store of that.

@@ -95,6 +95,7 @@ impl Concluder {
             self.suspects.settled(&suspect);
         }
         let done = matches!(outcome, Outcome::Done(_));
+        let tenant = ticket.tenant();
         ticket.settled(settled.into());
         if matches!(outcome, Outcome::Forwarded) && settled == Settled::Acked {
             report::forwarded(&intake.echo, since.elapsed());
@@ -104,6 +105,7 @@ impl Concluder {
         if let Some(ended) = ended.filter(|_| done || settled == Settled::Acked) {
             let report = Report {
                 intake: &intake,
+                tenant,
                 identifiers: &self.tools.identifiers,
                 attempt,
                 duration: since.elapsed(),

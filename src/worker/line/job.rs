@@ -315,7 +315,7 @@ mod tests {
         let file = dir.path().join("callvault.toml");
         std::fs::write(&file, CONFIG).unwrap();
         let config = Config::load(Some(&file), std::iter::empty()).unwrap().config;
-        let metrics = Metrics::new(&[], &[], &[]);
+        let metrics = Metrics::new();
         let tenants = Tenants::connect(&config, &metrics).await.unwrap();
         let tenant = Arc::clone(tenants.iter().next().unwrap());
         let Ok(Request::Recording(request)) =

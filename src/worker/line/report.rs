@@ -38,6 +38,8 @@ macro_rules! line {
 /// One job that has ended.
 pub struct Report<'a> {
     pub intake: &'a Intake,
+    /// For whom it was received.
+    pub tenant: TenantLabel,
     pub identifiers: &'a Identifiers,
     /// Tries that counted, this one included.
     pub attempt: u32,
@@ -61,7 +63,7 @@ impl Report<'_> {
         ended: JobOutcome,
         failure: Option<&Failure>,
     ) {
-        let tenant = tools.metrics.tenant(self.intake.echo.tenant.as_ref());
+        let tenant = self.tenant;
         tools.metrics.job_finished(tenant, ended, self.duration);
         self.note_credentials(tools, outcome, failure);
         if let Some(lack) = failure.filter(|failure| failure.reason == Reason::JOB_NO_RESOURCES) {

@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn what_it_shows_is_what_it_does_whoever_changes_it() {
         let at_once = Threshold { failures: 1, window: Duration::ZERO };
-        let metrics = Metrics::new(&[], &[], &["calls".to_owned()]);
+        let metrics = Metrics::new();
         let gate = Gate::new(Server::Store("calls".to_owned()), at_once, &metrics);
         let down = Failure::new(Class::Unavailable, Reason::STORE_TIMEOUT, "silent");
         std::thread::scope(|scope| {

@@ -1,10 +1,13 @@
 //! docs/MESSAGES.md: its examples, its tables of fields, keys, columns and series.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use callvault::failure::Reason;
 use callvault::index::{By, Index};
-use callvault::metrics::{JobOutcome, Metrics, Settled, Stage, StageResult, StoreOperation};
+use callvault::metrics::{
+    Configured, JobOutcome, Metrics, Reload, Settled, Stage, StageResult, StoreOperation,
+};
 use callvault::request::{MessageType, TenantId};
 use jiff::tz::TimeZone;
 use serde_json::Value;
@@ -261,10 +264,16 @@ fn the_columns_of_the_index_are_those_that_are_read() {
 #[test]
 fn the_table_of_metrics_is_that_of_the_code() {
     let tenant = TenantId::new("acme").expect("a good id");
-    let metrics =
-        Metrics::new(std::slice::from_ref(&tenant), &["0300012".to_owned()], &["s3/b".to_owned()]);
+    let metrics = Metrics::new();
+    let tenants = vec![(1, tenant.clone())];
+    metrics.adopt(&Configured { tenants, ..Configured::default() });
     // Those that are not there until there is something to tell.
-    metrics.unproven(metrics.tenant(Some(&tenant)), &Reason::CCFS_TRUNCATED);
+    let label = metrics.tenant(Some(&tenant));
+    metrics.unproven(label, &Reason::CCFS_TRUNCATED);
+    metrics.retried(label, &Reason::CCFS_TRUNCATED);
+    metrics.dead(label, &Reason::CCFS_TRUNCATED);
+    metrics.ccfs_response(label, "ok");
+    metrics.archive_lag(label, Duration::ZERO);
     metrics.queue_messages("callvault.dead", Some(1));
     let shown = metrics.render();
     let kinds = shown.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
@@ -312,6 +321,8 @@ fn the_table_of_metrics_is_that_of_the_code() {
     assert_eq!(values("`stage`"), set(Stage::ALL.iter().map(|value| value.as_str()).collect()));
     let results = StageResult::ALL.iter().map(|value| value.as_str());
     assert_eq!(values("`result` of a stage"), set(results.collect()));
+    let reloads = Reload::ALL.iter().map(|value| value.as_str());
+    assert_eq!(values("`result` of a reload"), set(reloads.collect()));
     let operations = StoreOperation::ALL.iter().map(|value| value.as_str());
     assert_eq!(values("`operation`"), set(operations.collect()));
     let described: BTreeSet<_> =

@@ -44,7 +44,7 @@ async fn a_ca_file_that_holds_none_is_told() {
         std::fs::write(&file, text).unwrap();
         let ca_file = Some(file.clone());
         let settings = config::Store { ca_file, ..settings_at("https://s3.invalid", "b") };
-        let error = Store::new(&settings, Metrics::new(&[], &[], &[])).err().unwrap().to_string();
+        let error = Store::new(&settings, Metrics::new()).err().unwrap().to_string();
         assert!(
             error.starts_with("store.ca_file: ") && error.contains("no certificates"),
             "{error}"

@@ -89,7 +89,7 @@ async fn a_put_whose_answer_was_lost_is_looked_at() {
 async fn every_request_is_counted() {
     let server = LocalS3::start().await;
     let bucket = server.s3().bucket().await;
-    let metrics = Metrics::new(&[], &[], &[]);
+    let metrics = Metrics::new();
     let settings = settings(server.s3(), &bucket);
     let store = Store::new(&settings, std::sync::Arc::clone(&metrics)).unwrap();
     put(&store, &new_object(), &content(10)).await.unwrap();
