@@ -20,7 +20,7 @@ use tokio::task::{self, Id};
 use tokio::time::{self, Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-use self::fairness::{Asking, Dumps, Jobs, Learnt, Place, Turn, Waiting};
+use self::fairness::{Asking, Dumps, Jobs, Learnt, NOBODY, Place, Turn, Waiting};
 use self::line::{Concluder, Done, Intake, Outcome, Policy, Received, Tools, Work, dump};
 use self::outages::{For, Gate, Party, Pauses, Server, Threshold};
 pub use self::tenant::{SetupError, Tenant, Tenants};
@@ -72,12 +72,14 @@ impl Worker {
         let settings = config.worker.clone();
         let aside = Mutex::default();
         let worker = Self { tenants, tools, concluder, aside, settings, window };
-        worker.show_limits(&worker.nobody_waits());
+        worker.show_limits(&mut worker.nobody_waits());
         worker
     }
 
     fn nobody_waits(&self) -> Waiting<Received> {
-        Waiting::new(&self.settings, self.window, &self.tenants.ceilings())
+        let mut waiting = Waiting::new(&self.settings, self.window);
+        waiting.configure(&self.tenants.ceilings());
+        waiting
     }
 
     /// Archives until it is told to stop, then finishes what is in flight within the drain time
@@ -110,9 +112,7 @@ impl Worker {
                 Some(delivery) = deliveries.next() => {
                     self.receive(delivery, &mut waiting, &mut dumps, &mut jobs, &stop);
                 }
-                Some(ended) = jobs.next() => if ended.leave(&mut waiting) {
-                    self.show_limits(&waiting);
-                },
+                Some(ended) = jobs.next() => ended.leave(&mut waiting),
                 _ = tick.tick() => {
                     for job in self.aside().drain(..) {
                         jobs.step_aside(job, &mut waiting);
@@ -136,13 +136,17 @@ impl Worker {
             while let Some(in_the_way) = waiting.make_way(now) {
                 self.park(in_the_way, &mut jobs, &stop);
             }
+            self.show_limits(&mut waiting);
         }
         self.drain(broker, deliveries, (waiting, dumps), jobs, stop).await;
     }
 
-    fn show_limits(&self, waiting: &Waiting<Received>) {
-        for (index, tenant) in self.tenants.iter().enumerate() {
-            self.tools.metrics.tenant_concurrency_limit(tenant.label, waiting.limit(index));
+    /// Shows the limits that have changed.
+    fn show_limits(&self, waiting: &mut Waiting<Received>) {
+        for (slot, limit) in waiting.changed_limits() {
+            if let Some(tenant) = self.tenants.in_slot(slot) {
+                self.tools.metrics.tenant_concurrency_limit(tenant.label, limit);
+            }
         }
     }
 
@@ -158,7 +162,7 @@ impl Worker {
     ) {
         let since = Instant::now();
         let intake = Intake::of(&delivery, &self.tenants, clock::now());
-        let tenant = intake.tenant.unwrap_or_else(|| waiting.nobody());
+        let tenant = intake.tenant.unwrap_or(NOBODY);
         let lane = intake.lane;
         let ticket = {
             let label = self.tools.metrics.tenant(intake.echo.tenant.as_ref());

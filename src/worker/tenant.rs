@@ -82,13 +82,20 @@ impl Tenants {
         stores
     }
 
-    /// Each tenant's own ceiling, by index.
-    pub fn ceilings(&self) -> Vec<usize> {
-        self.0.iter().map(|tenant| tenant.max_concurrency).collect()
+    /// Each tenant's slot and its own ceiling.
+    pub fn ceilings(&self) -> Vec<(usize, usize)> {
+        let own = self.0.iter().map(|tenant| tenant.max_concurrency);
+        own.enumerate().map(|(index, own)| (index + 1, own)).collect()
     }
 
-    pub fn index_of(&self, id: &TenantId) -> Option<usize> {
-        self.0.iter().position(|tenant| tenant.id == *id)
+    /// The slot of a tenant; 0 is nobody's.
+    pub fn slot_of(&self, id: &TenantId) -> Option<usize> {
+        self.0.iter().position(|tenant| tenant.id == *id).map(|index| index + 1)
+    }
+
+    /// The tenant of a slot.
+    pub fn in_slot(&self, slot: usize) -> Option<&Arc<Tenant>> {
+        self.0.get(slot.checked_sub(1)?)
     }
 
     /// # Errors

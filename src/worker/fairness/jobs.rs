@@ -23,6 +23,7 @@ pub struct Jobs {
 
 /// A job that asks CC-FS.
 pub struct Asking {
+    /// Its slot.
     pub tenant: usize,
     pub question: Question,
     /// Ends the job.
@@ -31,6 +32,7 @@ pub struct Asking {
 
 /// What a job has taught of its tenant.
 pub struct Learnt {
+    /// Its slot.
     pub tenant: usize,
     pub lesson: Lesson,
 }
@@ -77,11 +79,13 @@ impl Jobs {
         let jobs = self.asking.values();
         let mut candidates: Vec<_> = jobs.filter_map(|job| Some((unanswered(job)?, job))).collect();
         candidates.sort_by_key(|(since, _)| Reverse(*since));
-        let mut taken = HashMap::new();
+        let mut too_many = HashMap::new();
         for (_, job) in candidates {
-            let taken = taken.entry(job.tenant).or_insert_with(|| self.cut_of(job.tenant));
-            if *taken < waiting.too_many_of(job.tenant) {
-                *taken += 1;
+            let too_many = too_many.entry(job.tenant).or_insert_with(|| {
+                waiting.too_many_of(job.tenant).saturating_sub(self.cut_of(job.tenant))
+            });
+            if *too_many > 0 {
+                *too_many -= 1;
                 job.cut.cancel();
             }
         }
@@ -121,12 +125,13 @@ fn lost(error: &JoinError) -> Option<Learnt> {
 }
 
 impl Ended {
-    /// Gives back its place; true where a tenant's limit has changed.
-    pub fn leave<T>(self, waiting: &mut Waiting<T>) -> bool {
+    /// Gives back its place, and tells what it has learnt.
+    pub fn leave<T>(self, waiting: &mut Waiting<T>) {
         if let Some(place) = self.place {
             waiting.leave(place);
         }
-        let Some(Learnt { tenant, lesson }) = self.learnt else { return false };
-        waiting.learn(tenant, lesson, Instant::now())
+        if let Some(Learnt { tenant, lesson }) = self.learnt {
+            waiting.learn(tenant, lesson, Instant::now());
+        }
     }
 }

@@ -11,4 +11,4 @@ mod waiting;
 pub use dumps::{Dumps, Turn};
 pub use jobs::{Asking, Jobs, Learnt};
 pub use question::Question;
-pub use waiting::{Lane, Lesson, Place, Waiting};
+pub use waiting::{Lane, Lesson, NOBODY, Place, Waiting};

@@ -25,6 +25,12 @@ impl Pace {
         Self { ceiling, limit: ceiling, went_well: 0, changed: None }
     }
 
+    /// A ceiling that has changed takes effect at once.
+    pub fn configure(&mut self, ceiling: usize) {
+        self.limit = if self.limit == self.ceiling { ceiling } else { self.limit.min(ceiling) };
+        self.ceiling = ceiling;
+    }
+
     pub fn limit(&self) -> usize {
         self.limit
     }

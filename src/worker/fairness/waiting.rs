@@ -1,10 +1,13 @@
 //! Who gets the next place: live before bulk, tenants in turn, nobody more than its share. Pure.
 //!
-//! Contract 2 (fairness). Tenants are indices into the configuration; one more stands for messages
-//! of no configured tenant, which do nothing but die.
+//! Contract 2 (fairness). A tenant is known by its slot, a small number that is its own as long as
+//! the process lives; [`NOBODY`] stands for messages of no configured tenant, which do nothing but
+//! die. Tenants may be many and are idle for the most part: whatever is done for a delivery looks
+//! at those alone that have something waiting.
 //!
-//! What waits takes up the window, which is all that the broker lets us have in hand at once. So
-//! deliveries of a tenant that is held back make way while places are free that others could use.
+//! How those who are held back make room for the others is in `room`.
+
+mod room;
 
 use std::collections::VecDeque;
 
@@ -16,6 +19,9 @@ use crate::config;
 
 /// A delivery that has not got a place within this time is parked (contract 2).
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The slot of messages of no configured tenant.
+pub const NOBODY: usize = 0;
 
 /// A tenant that does not answer holds at most this share of the places.
 const SILENT_SHARE: f64 = 1.0 / 8.0;
@@ -33,18 +39,22 @@ pub enum Lane {
 pub struct Waiting<T> {
     places: usize,
     bulk_places: usize,
-    /// The most places of one tenant.
+    /// The most places of one tenant: of all of them, where others are configured.
     share: usize,
+    tenant_share: f64,
     /// Deliveries in hand at once, of each lane.
     window: usize,
+    /// Configured tenants.
+    configured: usize,
     live: Hand,
     bulk: Hand,
+    /// By slot.
     tenants: Vec<Tenant<T>>,
-    /// Whose turn it is, so that no tenant is served twice while another waits.
-    turn: usize,
+    /// Whose limit is not what was last told of it.
+    changed: Vec<usize>,
 }
 
-/// How many deliveries of a lane are in hand.
+/// The deliveries of a lane that are in hand.
 #[derive(Default)]
 struct Hand {
     queued: usize,
@@ -53,6 +63,9 @@ struct Hand {
     leaving: usize,
     /// Of dumps, and of jobs that have ended and cannot be settled.
     aside: usize,
+    /// The tenants that have something waiting, each once: whoever is served goes to the end, so
+    /// that no tenant is served twice while another waits.
+    turns: VecDeque<usize>,
 }
 
 impl Hand {
@@ -62,11 +75,14 @@ impl Hand {
 }
 
 struct Tenant<T> {
+    configured: bool,
     pace: Pace,
     standing: Standing,
     in_flight: usize,
     live: VecDeque<Entry<T>>,
     bulk: VecDeque<Entry<T>>,
+    /// The limit that was last told.
+    told: Option<usize>,
 }
 
 struct Entry<T> {
@@ -105,34 +121,61 @@ enum Held {
 }
 
 impl<T> Waiting<T> {
-    /// `window`: deliveries that may be in hand at once, of each lane; `ceilings`: each tenant's
-    /// `max_concurrency`, 0 for none.
-    pub fn new(settings: &config::Worker, window: usize, ceilings: &[usize]) -> Self {
+    /// Of no tenants yet. `window`: deliveries that may be in hand at once, of each lane.
+    pub fn new(settings: &config::Worker, window: usize) -> Self {
         let places = settings.concurrency;
-        let several = ceilings.len() > 1;
-        let share = portion(places, if several { settings.tenant_share } else { 1.0 });
-        let tenant = |own: &usize| Tenant::new(if *own == 0 { share } else { share.min(*own) });
-        let nobody = Tenant::new(places);
         Self {
             places,
             bulk_places: portion(places, settings.bulk_share),
-            share,
+            share: places,
+            tenant_share: settings.tenant_share,
             window,
+            configured: 0,
             live: Hand::default(),
             bulk: Hand::default(),
-            tenants: ceilings.iter().map(tenant).chain([nobody]).collect(),
-            turn: 0,
+            tenants: vec![Tenant::new(Pace::new(places))],
+            changed: Vec::new(),
         }
     }
 
-    /// The index that stands for messages of no configured tenant.
-    pub fn nobody(&self) -> usize {
-        self.tenants.len() - 1
+    /// Whose messages there may be from now on: their slots, and `max_concurrency`, 0 for none. Who
+    /// is not among them any more keeps what is in hand, and nothing else.
+    pub fn configure(&mut self, tenants: &[(usize, usize)]) {
+        self.configured = tenants.len();
+        self.share = portion(self.places, if self.are_several() { self.tenant_share } else { 1.0 });
+        for gone in &mut self.tenants[NOBODY + 1..] {
+            gone.configured = false;
+        }
+        for (slot, own) in tenants {
+            let ceiling = if *own == 0 { self.share } else { self.share.min(*own) };
+            while self.tenants.len() <= *slot {
+                self.tenants.push(Tenant::new(Pace::new(self.share)));
+            }
+            let tenant = &mut self.tenants[*slot];
+            tenant.configured = true;
+            tenant.pace.configure(ceiling);
+        }
+        for slot in NOBODY + 1..self.tenants.len() {
+            self.forget_if_gone(slot);
+            self.note_limit(slot);
+        }
+    }
+
+    /// The limits that have changed since this was last asked, with their slots.
+    pub fn changed_limits(&mut self) -> Vec<(usize, usize)> {
+        let changed = std::mem::take(&mut self.changed);
+        changed.into_iter().map(|slot| (slot, self.limit(slot))).collect()
     }
 
     pub fn arrive(&mut self, tenant: usize, lane: Lane, now: Instant, item: T) {
-        self.hand(lane).queued += 1;
-        self.tenants[tenant].queue_mut(lane).push_back(Entry { since: now, item });
+        let queue = self.tenants[tenant].queue_mut(lane);
+        queue.push_back(Entry { since: now, item });
+        let first = queue.len() == 1;
+        let hand = self.hand_mut(lane);
+        hand.queued += 1;
+        if first {
+            hand.turns.push_back(tenant);
+        }
     }
 
     /// The next delivery that may start, with its place.
@@ -146,86 +189,54 @@ impl<T> Waiting<T> {
     }
 
     fn admit_from(&mut self, lane: Lane, now: Instant) -> Option<(Place, T)> {
-        let count = self.tenants.len();
-        let index = (0..count).map(|offset| (self.turn + offset) % count).find(|&tenant| {
-            !self.tenants[tenant].queue(lane).is_empty() && !self.is_at_its_limit(tenant)
-        })?;
-        self.turn = (index + 1) % count;
-        let tenant = &mut self.tenants[index];
-        let entry = tenant.queue_mut(lane).pop_front().expect("just seen waiting");
+        let turns = &self.hand(lane).turns;
+        let slot = turns.iter().copied().find(|slot| !self.is_at_its_limit(*slot))?;
+        let entry = self.take(slot, lane, VecDeque::pop_front)?;
+        let tenant = &mut self.tenants[slot];
         if tenant.in_flight == 0 {
             tenant.standing.asked(now);
         }
         tenant.in_flight += 1;
-        let hand = self.hand(lane);
-        hand.queued -= 1;
+        let has_more = !tenant.queue(lane).is_empty();
+        let hand = self.hand_mut(lane);
         hand.in_flight += 1;
-        Some((Place { lane, held: Held::Job(index) }, entry.item))
-    }
-
-    /// A delivery to be parked, so that the broker sends others: of a lane whose window is full,
-    /// while places are free and hardly anything that waits could ever take them.
-    pub fn make_way(&mut self, now: Instant) -> Option<(Place, T)> {
-        // A single tenant is in nobody's way.
-        if !self.are_several() || self.places_are_taken() {
-            return None;
+        if has_more {
+            hand.turns.retain(|other| *other != slot);
+            hand.turns.push_back(slot);
         }
-        [Lane::Live, Lane::Bulk].into_iter().find_map(|lane| self.make_way_in(lane, now))
+        Some((Place { lane, held: Held::Job(slot) }, entry.item))
     }
 
-    fn make_way_in(&mut self, lane: Lane, now: Instant) -> Option<(Place, T)> {
-        let hand = self.hand(lane);
-        let (in_hand, leaving) = (hand.in_hand(), hand.leaving);
-        if in_hand < self.window {
-            return None;
+    /// One of those of a tenant that wait; who has none left has no turn.
+    fn take(
+        &mut self,
+        slot: usize,
+        lane: Lane,
+        which: impl FnOnce(&mut VecDeque<Entry<T>>) -> Option<Entry<T>>,
+    ) -> Option<Entry<T>> {
+        let queue = self.tenants[slot].queue_mut(lane);
+        let entry = which(queue)?;
+        let was_last = queue.is_empty();
+        if was_last {
+            *queue = VecDeque::new(); // A burst's memory is not kept by each tenant that had one.
         }
-        let (held_back, others): (Vec<_>, Vec<_>) =
-            (0..self.tenants.len()).partition(|&tenant| self.is_held_back(tenant, now));
-        let waiting = |tenant: usize| self.tenants[tenant].queue(lane).len();
-        let ready: usize = others.into_iter().map(waiting).sum();
-        let most = held_back.into_iter().max_by_key(|&tenant| waiting(tenant))?;
-        // The surplus of the window is there so that the next is at hand when a place is free.
-        if ready >= self.window - self.places || leaving >= self.parked_at_once(most) {
-            return None;
-        }
-        // The last to come: whoever has waited longer keeps its turn.
-        let entry = self.tenants[most].queue_mut(lane).pop_back()?;
-        Some((self.send_away(lane), entry.item))
-    }
-
-    /// How many deliveries of a tenant are parked at once. One that does not answer is passed over
-    /// quickly; one that is slow, throttled or limited, and may be alone, gives way gently.
-    fn parked_at_once(&self, tenant: usize) -> usize {
-        let standing = &self.tenants[tenant].standing;
-        if standing.is_silent() { self.silent_places() } else { 1 }
-    }
-
-    fn send_away(&mut self, lane: Lane) -> Place {
-        let hand = self.hand(lane);
+        let hand = self.hand_mut(lane);
         hand.queued -= 1;
-        hand.leaving += 1;
-        Place { lane, held: Held::Leaving }
+        if was_last {
+            hand.turns.retain(|other| *other != slot);
+        }
+        Some(entry)
     }
 
-    /// How many places of a tenant others want, of those that it would not keep if it did not
-    /// answer: all of these where others cannot be seen behind a full window.
-    pub fn too_many_of(&self, tenant: usize) -> usize {
-        if !self.are_several() || !self.places_are_taken() {
-            return 0;
-        }
-        let wanted = |other: usize| {
-            let Tenant { live, bulk, in_flight, .. } = &self.tenants[other];
-            (live.len() + bulk.len()).min(self.limit(other).saturating_sub(*in_flight))
-        };
-        let full = [&self.live, &self.bulk].iter().any(|hand| hand.in_hand() >= self.window);
-        let others = (0..self.tenants.len()).filter(|&other| other != tenant);
-        let wanted = if full { usize::MAX } else { others.map(wanted).sum() };
-        self.tenants[tenant].in_flight.saturating_sub(self.silent_places()).min(wanted)
+    fn send_away(&mut self, slot: usize, lane: Lane, entry: Entry<T>) -> (Place, T) {
+        self.hand_mut(lane).leaving += 1;
+        self.forget_if_gone(slot);
+        (Place { lane, held: Held::Leaving }, entry.item)
     }
 
     /// A delivery that is in hand and needs no place of a job.
     pub fn hold(&mut self, lane: Lane) -> Place {
-        self.hand(lane).aside += 1;
+        self.hand_mut(lane).aside += 1;
         Place { lane, held: Held::Aside }
     }
 
@@ -240,19 +251,22 @@ impl<T> Waiting<T> {
     pub fn leave(&mut self, place: Place) {
         let Place { lane, held } = place;
         match held {
-            Held::Job(tenant) => {
-                self.tenants[tenant].in_flight -= 1;
-                self.hand(lane).in_flight -= 1;
+            Held::Job(slot) => {
+                self.tenants[slot].in_flight -= 1;
+                self.hand_mut(lane).in_flight -= 1;
+                self.forget_if_gone(slot);
             }
-            Held::Leaving => self.hand(lane).leaving -= 1,
-            Held::Aside => self.hand(lane).aside -= 1,
+            Held::Leaving => self.hand_mut(lane).leaving -= 1,
+            Held::Aside => self.hand_mut(lane).aside -= 1,
         }
     }
 
-    /// Takes a lesson to heart; true where it changes the places that `tenant` may hold.
-    pub fn learn(&mut self, tenant: usize, lesson: Lesson, now: Instant) -> bool {
-        let before = self.limit(tenant);
-        let Tenant { pace, standing, .. } = &mut self.tenants[tenant];
+    /// Takes a lesson to heart.
+    pub fn learn(&mut self, slot: usize, lesson: Lesson, now: Instant) {
+        let Tenant { configured, pace, standing, .. } = &mut self.tenants[slot];
+        if !*configured {
+            return; // It is gone, and keeps nothing.
+        }
         match lesson {
             Lesson::Answered => {
                 standing.answered(now);
@@ -264,48 +278,60 @@ impl<T> Waiting<T> {
             }
             Lesson::Silent => standing.unanswered(),
         }
-        self.limit(tenant) != before
+        self.note_limit(slot);
     }
 
     /// The next of those whose patience is over at `now`, to be parked.
     pub fn expired(&mut self, now: Instant) -> Option<(Place, T)> {
         // Each queue is in order of arrival, so those who leave stand at its front.
-        let over = |entry: &mut Entry<T>| now.duration_since(entry.since) >= PATIENCE;
-        let (lane, entry) = self.tenants.iter_mut().find_map(|tenant| {
-            let live = tenant.live.pop_front_if(over).map(|entry| (Lane::Live, entry));
-            live.or_else(|| tenant.bulk.pop_front_if(over).map(|entry| (Lane::Bulk, entry)))
+        let over = |entry: &Entry<T>| now.duration_since(entry.since) >= PATIENCE;
+        let (lane, slot) = [Lane::Live, Lane::Bulk].into_iter().find_map(|lane| {
+            let late = |slot: &usize| self.tenants[*slot].queue(lane).front().is_some_and(over);
+            let slot = self.hand(lane).turns.iter().copied().find(late)?;
+            Some((lane, slot))
         })?;
-        Some((self.send_away(lane), entry.item))
+        let entry = self.take(slot, lane, VecDeque::pop_front)?;
+        Some(self.send_away(slot, lane, entry))
     }
 
     /// Takes out all that wait.
     pub fn drain(&mut self) -> Vec<T> {
-        (self.live.queued, self.bulk.queued) = (0, 0);
+        for hand in [&mut self.live, &mut self.bulk] {
+            hand.queued = 0;
+            hand.turns.clear();
+        }
         let queues =
             self.tenants.iter_mut().flat_map(|tenant| [&mut tenant.live, &mut tenant.bulk]);
         queues.flat_map(std::mem::take).map(|entry| entry.item).collect()
     }
 
     /// The places that `tenant` may hold.
-    pub fn limit(&self, tenant: usize) -> usize {
+    fn limit(&self, tenant: usize) -> usize {
         let Tenant { pace, standing, .. } = &self.tenants[tenant];
         if standing.is_silent() { pace.limit().min(self.silent_places()) } else { pace.limit() }
+    }
+
+    fn note_limit(&mut self, slot: usize) {
+        let limit = self.tenants[slot].configured.then(|| self.limit(slot));
+        if limit.is_some() && self.tenants[slot].told != limit {
+            self.changed.push(slot);
+        }
+        self.tenants[slot].told = limit;
+    }
+
+    /// Nothing is kept of a tenant that is not configured and has nothing in hand.
+    fn forget_if_gone(&mut self, slot: usize) {
+        if slot != NOBODY && !self.tenants[slot].is_kept() {
+            self.tenants[slot] = Tenant::new(Pace::new(self.share));
+        }
     }
 
     fn is_at_its_limit(&self, tenant: usize) -> bool {
         self.tenants[tenant].in_flight >= self.limit(tenant)
     }
 
-    /// Whether what waits of `tenant` is kept from free places, and for more than a moment: it may
-    /// hold less than its share, or what it holds does not get on.
-    fn is_held_back(&self, tenant: usize, now: Instant) -> bool {
-        let standing = &self.tenants[tenant].standing;
-        let lastingly = self.limit(tenant) < self.share || standing.keeps_waiting(now);
-        lastingly && self.is_at_its_limit(tenant)
-    }
-
     fn are_several(&self) -> bool {
-        self.nobody() > 1
+        self.configured > 1
     }
 
     fn silent_places(&self) -> usize {
@@ -316,7 +342,14 @@ impl<T> Waiting<T> {
         self.live.in_flight + self.bulk.in_flight >= self.places
     }
 
-    fn hand(&mut self, lane: Lane) -> &mut Hand {
+    fn hand(&self, lane: Lane) -> &Hand {
+        match lane {
+            Lane::Live => &self.live,
+            Lane::Bulk => &self.bulk,
+        }
+    }
+
+    fn hand_mut(&mut self, lane: Lane) -> &mut Hand {
         match lane {
             Lane::Live => &mut self.live,
             Lane::Bulk => &mut self.bulk,
@@ -325,9 +358,24 @@ impl<T> Waiting<T> {
 }
 
 impl<T> Tenant<T> {
-    fn new(ceiling: usize) -> Self {
-        let (live, bulk) = (VecDeque::new(), VecDeque::new());
-        Self { pace: Pace::new(ceiling), standing: Standing::default(), in_flight: 0, live, bulk }
+    fn new(pace: Pace) -> Self {
+        Self {
+            configured: false,
+            pace,
+            standing: Standing::default(),
+            in_flight: 0,
+            live: VecDeque::new(),
+            bulk: VecDeque::new(),
+            told: None,
+        }
+    }
+
+    fn is_kept(&self) -> bool {
+        self.configured || self.is_busy()
+    }
+
+    fn is_busy(&self) -> bool {
+        self.in_flight > 0 || !self.live.is_empty() || !self.bulk.is_empty()
     }
 
     fn queue(&self, lane: Lane) -> &VecDeque<Entry<T>> {
@@ -356,5 +404,7 @@ fn portion(places: usize, share: f64) -> usize {
     ((places as f64 * share).floor() as usize).clamp(1, places.max(1))
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

@@ -19,7 +19,7 @@ use crate::worker::tenant::{Tenant, Tenants};
 /// A message that has been read.
 pub struct Intake {
     pub message_type: MessageType,
-    /// The index of its tenant, where that is configured.
+    /// The slot of its tenant, where that is configured.
     pub tenant: Option<usize>,
     pub lane: Lane,
     /// What of it can be said in an event.
@@ -77,7 +77,7 @@ impl Intake {
             Ok(Request::Recording(request)) => Ok(request),
             Ok(Request::Dump(dump)) => dump.into_single(),
             Err(rejected) => {
-                let tenant = rejected.echo.tenant.as_ref().and_then(|id| tenants.index_of(id));
+                let tenant = rejected.echo.tenant.as_ref().and_then(|id| tenants.slot_of(id));
                 return Self {
                     message_type: rejected.message_type,
                     tenant,
@@ -141,7 +141,7 @@ impl Intake {
         lane: Lane,
         now: Timestamp,
     ) -> Self {
-        let tenant = tenants.index_of(&request.tenant);
+        let tenant = tenants.slot_of(&request.tenant);
         let (message_type, echo) = (request.message_type, Echo::from(&request));
         let force = request.force;
         let located = tenants.find(&request.tenant).and_then(|tenant| {
@@ -183,7 +183,7 @@ impl Intake {
         };
         Self {
             message_type: MessageType::DumpRequested,
-            tenant: tenants.index_of(&many.tenant),
+            tenant: tenants.slot_of(&many.tenant),
             lane,
             echo: many.into(),
             place: None,

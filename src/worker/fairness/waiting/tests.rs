@@ -4,10 +4,15 @@ use super::*;
 
 const NONE: [u32; 0] = [];
 
+/// The slots of the first three tenants.
+pub(super) const A: usize = 1;
+pub(super) const B: usize = 2;
+pub(super) const C: usize = 3;
+
 /// Deliveries in hand beyond the places.
 const SURPLUS: usize = 4;
 
-fn waiting(concurrency: usize, ceilings: &[usize]) -> Waiting<u32> {
+pub(super) fn waiting(concurrency: usize, ceilings: &[usize]) -> Waiting<u32> {
     let settings = config::Worker {
         concurrency,
         bulk_share: 0.5,
@@ -16,7 +21,14 @@ fn waiting(concurrency: usize, ceilings: &[usize]) -> Waiting<u32> {
         job_deadline: Duration::ZERO,
         drain_timeout: Duration::ZERO,
     };
-    Waiting::new(&settings, concurrency + SURPLUS, ceilings)
+    let mut waiting = Waiting::new(&settings, concurrency + SURPLUS);
+    waiting.configure(&slots(ceilings));
+    waiting
+}
+
+/// The first tenants, with their own ceilings.
+pub(super) fn slots(ceilings: &[usize]) -> Vec<(usize, usize)> {
+    ceilings.iter().enumerate().map(|(at, own)| (at + A, *own)).collect()
 }
 
 fn answer(waiting: &mut Waiting<u32>, tenant: usize) {
@@ -48,70 +60,70 @@ fn silence(waiting: &mut Waiting<u32>, tenant: usize) {
 #[test]
 fn places_are_wanted_where_all_are_taken_and_others_wait_or_cannot_be_seen() {
     let mut waiting = waiting(16, &[0, 0]);
-    arrive(&mut waiting, 0, Lane::Live, &[0; 14]);
+    arrive(&mut waiting, A, Lane::Live, &[0; 14]);
     assert_eq!(admitted(&mut waiting).len(), 12, "its share");
-    arrive(&mut waiting, 1, Lane::Live, &[1; 3]);
+    arrive(&mut waiting, B, Lane::Live, &[1; 3]);
     assert_eq!(admitted(&mut waiting).len(), 3);
-    assert_eq!(waiting.too_many_of(0), 0, "a place is free");
-    arrive(&mut waiting, 1, Lane::Bulk, &[1]);
+    assert_eq!(waiting.too_many_of(A), 0, "a place is free");
+    arrive(&mut waiting, B, Lane::Bulk, &[1]);
     assert_eq!(admitted(&mut waiting).len(), 1);
-    assert_eq!(waiting.too_many_of(0), 0, "nobody else waits");
-    arrive(&mut waiting, 1, Lane::Bulk, &[1]);
-    assert_eq!(waiting.too_many_of(0), 1, "as many as wait");
-    arrive(&mut waiting, 1, Lane::Bulk, &[1; 9]);
-    assert_eq!(waiting.too_many_of(0), 8, "and as many as the other may have more");
-    assert_eq!(waiting.too_many_of(1), 0, "who waits beside it has its share");
+    assert_eq!(waiting.too_many_of(A), 0, "nobody else waits");
+    arrive(&mut waiting, B, Lane::Bulk, &[1]);
+    assert_eq!(waiting.too_many_of(A), 1, "as many as wait");
+    arrive(&mut waiting, B, Lane::Bulk, &[1; 9]);
+    assert_eq!(waiting.too_many_of(A), 8, "and as many as the other may have more");
+    assert_eq!(waiting.too_many_of(B), 0, "who waits beside it has its share");
 }
 
 #[test]
 fn behind_a_full_window_there_may_be_others() {
     let mut waiting = waiting(16, &[0, 0]);
-    arrive(&mut waiting, 1, Lane::Live, &[1; 4]);
-    arrive(&mut waiting, 0, Lane::Live, &[0; 15]);
+    arrive(&mut waiting, B, Lane::Live, &[1; 4]);
+    arrive(&mut waiting, A, Lane::Live, &[0; 15]);
     assert_eq!(admitted(&mut waiting).len(), 16);
-    assert_eq!(waiting.too_many_of(0), 0, "the broker would send more");
-    arrive(&mut waiting, 0, Lane::Live, &[0]);
-    assert_eq!(waiting.too_many_of(0), 10);
+    assert_eq!(waiting.too_many_of(A), 0, "the broker would send more");
+    arrive(&mut waiting, A, Lane::Live, &[0]);
+    assert_eq!(waiting.too_many_of(A), 10);
 }
 
 #[test]
 fn live_goes_before_bulk() {
     let mut waiting = waiting(8, &[0]);
-    arrive(&mut waiting, 0, Lane::Bulk, &[1, 2]);
-    arrive(&mut waiting, 0, Lane::Live, &[3]);
+    arrive(&mut waiting, A, Lane::Bulk, &[1, 2]);
+    arrive(&mut waiting, A, Lane::Live, &[3]);
     assert_eq!(admitted(&mut waiting), [3, 1, 2]);
 }
 
 #[test]
 fn tenants_take_turns() {
     let mut waiting = waiting(8, &[0, 0]);
-    arrive(&mut waiting, 0, Lane::Live, &[1, 2, 3]);
-    arrive(&mut waiting, 1, Lane::Live, &[11, 12]);
+    arrive(&mut waiting, A, Lane::Live, &[1, 2, 3]);
+    arrive(&mut waiting, B, Lane::Live, &[11, 12]);
     assert_eq!(admitted(&mut waiting), [1, 11, 2, 12, 3]);
 }
 
 #[test]
 fn one_of_several_tenants_holds_at_most_its_share_and_its_own_ceiling() {
     let mut both = waiting(8, &[0, 2]);
-    arrive(&mut both, 0, Lane::Live, &[1, 2, 3, 4, 5, 6, 7, 8]);
+    arrive(&mut both, A, Lane::Live, &[1, 2, 3, 4, 5, 6, 7, 8]);
     assert_eq!(admitted(&mut both), [1, 2, 3, 4, 5, 6], "three quarters of eight");
     let mut small = waiting(8, &[0, 2]);
-    arrive(&mut small, 1, Lane::Live, &[1, 2, 3]);
+    arrive(&mut small, B, Lane::Live, &[1, 2, 3]);
     assert_eq!(admitted(&mut small), [1, 2]);
     let mut single = waiting(8, &[0]);
-    arrive(&mut single, 0, Lane::Live, &[1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    arrive(&mut single, A, Lane::Live, &[1, 2, 3, 4, 5, 6, 7, 8, 9]);
     assert_eq!(admitted(&mut single).len(), 8, "a single tenant has all places");
 }
 
 #[test]
 fn bulk_keeps_to_its_share_only_while_live_jobs_wait() {
     let mut waiting = waiting(4, &[1, 0]);
-    arrive(&mut waiting, 1, Lane::Bulk, &[1, 2, 3]);
-    // Tenant 0 holds its one place and has one more live job waiting.
-    arrive(&mut waiting, 0, Lane::Live, &[8, 9]);
+    arrive(&mut waiting, B, Lane::Bulk, &[1, 2, 3]);
+    // A holds its one place and has one more live job waiting.
+    arrive(&mut waiting, A, Lane::Live, &[8, 9]);
     assert_eq!(admitted(&mut waiting), [8, 1, 2], "half of four for bulk while 9 waits");
     let mut idle = self::waiting(4, &[0]);
-    arrive(&mut idle, 0, Lane::Bulk, &[1, 2, 3, 4]);
+    arrive(&mut idle, A, Lane::Bulk, &[1, 2, 3, 4]);
     assert_eq!(admitted(&mut idle).len(), 4, "all places while no live job waits");
 }
 
@@ -119,24 +131,26 @@ fn bulk_keeps_to_its_share_only_while_live_jobs_wait() {
 fn a_silent_tenant_holds_an_eighth_until_it_is_answered() {
     let mut waiting = waiting(16, &[0, 0]);
     let now = Instant::now();
-    (0..2).for_each(|_| assert!(!waiting.learn(0, Lesson::Silent, now)));
-    assert!(waiting.learn(0, Lesson::Silent, now), "its limit changes");
-    assert_eq!(waiting.limit(0), 2);
-    waiting.learn(0, Lesson::Answered, now);
-    assert_eq!(waiting.limit(0), 12);
+    waiting.changed_limits();
+    (0..2).for_each(|_| waiting.learn(A, Lesson::Silent, now));
+    assert_eq!(waiting.changed_limits(), []);
+    waiting.learn(A, Lesson::Silent, now);
+    assert_eq!(waiting.changed_limits(), [(A, 2)]);
+    waiting.learn(A, Lesson::Answered, now);
+    assert_eq!(waiting.limit(A), 12);
 }
 
 #[test]
 fn a_throttled_tenant_holds_half() {
     let mut waiting = waiting(16, &[0, 0]);
-    assert!(waiting.learn(0, Lesson::Throttled, Instant::now()));
-    assert_eq!((waiting.limit(0), waiting.limit(1)), (6, 12));
+    waiting.learn(A, Lesson::Throttled, Instant::now());
+    assert_eq!((waiting.limit(A), waiting.limit(B)), (6, 12));
 }
 
 #[test]
 fn a_place_given_back_is_taken_by_the_next() {
     let mut waiting = waiting(1, &[0]);
-    arrive(&mut waiting, 0, Lane::Bulk, &[1, 2]);
+    arrive(&mut waiting, A, Lane::Bulk, &[1, 2]);
     let (place, _) = waiting.admit(Instant::now()).unwrap();
     assert_eq!(waiting.admit(Instant::now()), None);
     waiting.leave(place);
@@ -146,9 +160,9 @@ fn a_place_given_back_is_taken_by_the_next() {
 #[tokio::test(start_paused = true)]
 async fn patience_ends_after_a_minute() {
     let mut waiting = waiting(1, &[0]);
-    arrive(&mut waiting, 0, Lane::Live, &[1]);
+    arrive(&mut waiting, A, Lane::Live, &[1]);
     time::advance(PATIENCE / 2).await;
-    arrive(&mut waiting, 0, Lane::Live, &[2]);
+    arrive(&mut waiting, A, Lane::Live, &[2]);
     time::advance(PATIENCE / 2).await;
     let expired = waiting.expired(Instant::now()).map(|(_leaving, item)| item);
     assert_eq!(expired, Some(1));
@@ -157,42 +171,42 @@ async fn patience_ends_after_a_minute() {
     assert_eq!(waiting.admit(Instant::now()), None);
 }
 
-/// Sixteen places and a window of twenty, which tenant 0 fills.
+/// Sixteen places and a window of twenty, which tenant A fills.
 fn full_of_one() -> Waiting<u32> {
     let mut waiting = waiting(16, &[0, 0]);
-    arrive(&mut waiting, 0, Lane::Live, &(1..=20).collect::<Vec<_>>());
+    arrive(&mut waiting, A, Lane::Live, &(1..=20).collect::<Vec<_>>());
     waiting
 }
 
 #[test]
 fn a_silent_tenant_makes_way_in_a_full_window_the_last_first() {
     let mut waiting = full_of_one();
-    silence(&mut waiting, 0);
+    silence(&mut waiting, A);
     assert_eq!(admitted(&mut waiting), [1, 2]);
     let (leaving, items) = parked(&mut waiting);
     assert_eq!(items, [20, 19], "as many at once as it may have places");
     leaving.into_iter().for_each(|place| waiting.leave(place));
     assert_eq!(parked(&mut waiting).1, NONE, "there is room now");
-    arrive(&mut waiting, 1, Lane::Live, &[31]);
+    arrive(&mut waiting, B, Lane::Live, &[31]);
     assert_eq!(admitted(&mut waiting), [31]);
-    arrive(&mut waiting, 0, Lane::Live, &[21]);
+    arrive(&mut waiting, A, Lane::Live, &[21]);
     assert_eq!(parked(&mut waiting).1, [21, 18], "full again");
 }
 
 #[test]
 fn nobody_makes_way_while_all_places_are_taken_or_others_are_at_hand() {
     let mut busy = waiting(16, &[0, 0, 0]);
-    silence(&mut busy, 0);
-    arrive(&mut busy, 0, Lane::Live, &[1, 2, 3, 4, 5, 6]);
-    arrive(&mut busy, 1, Lane::Live, &[11, 12, 13, 14, 15, 16, 17]);
-    arrive(&mut busy, 2, Lane::Live, &[21, 22, 23, 24, 25, 26, 27]);
+    silence(&mut busy, A);
+    arrive(&mut busy, A, Lane::Live, &[1, 2, 3, 4, 5, 6]);
+    arrive(&mut busy, B, Lane::Live, &[11, 12, 13, 14, 15, 16, 17]);
+    arrive(&mut busy, C, Lane::Live, &[21, 22, 23, 24, 25, 26, 27]);
     assert_eq!(admitted(&mut busy).len(), 16);
     assert_eq!(parked(&mut busy).1, NONE);
 
     let mut ready = waiting(16, &[0, 0]);
-    silence(&mut ready, 0);
-    arrive(&mut ready, 1, Lane::Live, &(101..=116).collect::<Vec<_>>());
-    arrive(&mut ready, 0, Lane::Live, &[1, 2, 3, 4]);
+    silence(&mut ready, A);
+    arrive(&mut ready, B, Lane::Live, &(101..=116).collect::<Vec<_>>());
+    arrive(&mut ready, A, Lane::Live, &[1, 2, 3, 4]);
     assert_eq!(admitted(&mut ready).len(), 12 + 2);
     assert_eq!(parked(&mut ready).1, NONE, "four of the other wait, who is at its share");
 }
@@ -200,8 +214,8 @@ fn nobody_makes_way_while_all_places_are_taken_or_others_are_at_hand() {
 #[test]
 fn a_single_tenant_and_one_that_gets_on_make_no_way() {
     let mut single = waiting(16, &[0]);
-    silence(&mut single, 0);
-    arrive(&mut single, 0, Lane::Live, &(1..=20).collect::<Vec<_>>());
+    silence(&mut single, A);
+    arrive(&mut single, A, Lane::Live, &(1..=20).collect::<Vec<_>>());
     assert_eq!(admitted(&mut single), [1, 2]);
     assert_eq!(parked(&mut single).1, NONE);
 
@@ -216,20 +230,20 @@ async fn a_tenant_that_stalls_midway_makes_way_one_at_a_time() {
     assert_eq!(admitted(&mut waiting).len(), 12);
     time::advance(Duration::from_secs(2)).await;
     assert_eq!(parked(&mut waiting).1, [20]);
-    answer(&mut waiting, 0);
-    arrive(&mut waiting, 0, Lane::Live, &[21]);
+    answer(&mut waiting, A);
+    arrive(&mut waiting, A, Lane::Live, &[21]);
     assert_eq!(parked(&mut waiting).1, NONE, "it gets on");
 }
 
 #[test]
 fn a_tenant_that_is_throttled_or_limited_makes_way_one_at_a_time() {
     let mut throttled = full_of_one();
-    throttled.learn(0, Lesson::Throttled, Instant::now());
+    throttled.learn(A, Lesson::Throttled, Instant::now());
     assert_eq!(admitted(&mut throttled).len(), 6);
     assert_eq!(parked(&mut throttled).1, [20]);
 
     let mut limited = waiting(16, &[4, 0]);
-    arrive(&mut limited, 0, Lane::Live, &(1..=20).collect::<Vec<_>>());
+    arrive(&mut limited, A, Lane::Live, &(1..=20).collect::<Vec<_>>());
     assert_eq!(admitted(&mut limited).len(), 4);
     assert_eq!(parked(&mut limited).1, [20]);
 }
@@ -237,7 +251,7 @@ fn a_tenant_that_is_throttled_or_limited_makes_way_one_at_a_time() {
 #[test]
 fn what_cannot_be_settled_gives_its_place_and_keeps_nobody_from_making_way() {
     let mut waiting = waiting(16, &[4, 0]);
-    arrive(&mut waiting, 0, Lane::Live, &(1..=20).collect::<Vec<_>>());
+    arrive(&mut waiting, A, Lane::Live, &(1..=20).collect::<Vec<_>>());
     let (place, _) = waiting.admit(Instant::now()).unwrap();
     assert_eq!(admitted(&mut waiting).len(), 3);
     let aside = waiting.step_aside(place);
@@ -246,16 +260,57 @@ fn what_cannot_be_settled_gives_its_place_and_keeps_nobody_from_making_way() {
     assert_eq!(items, [20], "it is in hand, and is not being parked");
     leaving.into_iter().for_each(|place| waiting.leave(place));
     waiting.leave(aside);
-    arrive(&mut waiting, 0, Lane::Live, &[21]);
+    arrive(&mut waiting, A, Lane::Live, &[21]);
     assert_eq!(parked(&mut waiting).1, NONE, "there is room for one more");
 }
 
 #[test]
 fn the_windows_of_live_and_bulk_are_two() {
     let mut waiting = waiting(16, &[0, 0]);
-    silence(&mut waiting, 0);
-    arrive(&mut waiting, 0, Lane::Bulk, &(1..=20).collect::<Vec<_>>());
-    arrive(&mut waiting, 0, Lane::Live, &[31, 32, 33]);
+    silence(&mut waiting, A);
+    arrive(&mut waiting, A, Lane::Bulk, &(1..=20).collect::<Vec<_>>());
+    arrive(&mut waiting, A, Lane::Live, &[31, 32, 33]);
     assert_eq!(admitted(&mut waiting), [31, 32]);
     assert_eq!(parked(&mut waiting).1, [20, 19], "the live one keeps its turn");
+}
+
+#[test]
+fn a_ceiling_that_changes_takes_effect() {
+    let mut waiting = waiting(16, &[0, 0]);
+    assert_eq!(waiting.changed_limits(), [(A, 12), (B, 12)]);
+    waiting.configure(&[(A, 4), (B, 0)]);
+    assert_eq!(waiting.changed_limits(), [(A, 4)]);
+    waiting.configure(&[(A, 0)]);
+    assert_eq!(waiting.changed_limits(), [(A, 16)], "it is the only one now");
+    arrive(&mut waiting, A, Lane::Live, &[0; 20]);
+    assert_eq!(admitted(&mut waiting).len(), 16);
+    waiting.configure(&[(A, 0), (B, 0), (C, 2)]);
+    assert_eq!(waiting.changed_limits(), [(A, 12), (B, 12), (C, 2)]);
+}
+
+#[test]
+fn of_a_tenant_that_went_what_is_in_hand_goes_on_and_nothing_else_is_kept() {
+    let mut waiting = waiting(16, &[2, 0]);
+    waiting.learn(A, Lesson::Throttled, Instant::now());
+    arrive(&mut waiting, A, Lane::Live, &[1, 2, 3]);
+    let (first, _) = waiting.admit(Instant::now()).unwrap();
+    waiting.configure(&[(B, 0)]);
+    assert_eq!(admitted(&mut waiting), NONE, "with the limit that it had");
+    waiting.leave(first);
+    let (second, _) = waiting.admit(Instant::now()).unwrap();
+    waiting.leave(second);
+    let (third, _) = waiting.admit(Instant::now()).unwrap();
+    waiting.leave(third);
+    silence(&mut waiting, A);
+    waiting.changed_limits();
+    waiting.configure(&[(A, 8), (B, 0)]);
+    assert_eq!(waiting.changed_limits(), [(A, 8), (B, 12)], "it begins anew");
+}
+
+#[test]
+fn messages_of_nobody_wait_for_no_tenant() {
+    let mut waiting = waiting(4, &[]);
+    arrive(&mut waiting, NOBODY, Lane::Live, &[1, 2, 3, 4, 5]);
+    assert_eq!(admitted(&mut waiting), [1, 2, 3, 4]);
+    assert_eq!(waiting.changed_limits(), [], "they have no limit to show");
 }

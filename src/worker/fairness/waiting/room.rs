@@ -1,0 +1,81 @@
+//! Room for others. Pure.
+//!
+//! What waits takes up the window, which is all that the broker lets us have in hand at once. So
+//! deliveries of a tenant that is held back make way while places are free that others could use;
+//! and jobs that nobody answers, while none is.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use tokio::time::Instant;
+
+use super::{Lane, Place, Waiting};
+
+impl<T> Waiting<T> {
+    /// A delivery to be parked, so that the broker sends others: of a lane whose window is full,
+    /// while places are free and hardly anything that waits could ever take them.
+    pub fn make_way(&mut self, now: Instant) -> Option<(Place, T)> {
+        // A single tenant is in nobody's way.
+        if !self.are_several() || self.places_are_taken() {
+            return None;
+        }
+        [Lane::Live, Lane::Bulk].into_iter().find_map(|lane| self.make_way_in(lane, now))
+    }
+
+    fn make_way_in(&mut self, lane: Lane, now: Instant) -> Option<(Place, T)> {
+        let hand = self.hand(lane);
+        if hand.in_hand() < self.window {
+            return None;
+        }
+        let waiting = |slot: &usize| self.tenants[*slot].queue(lane).len();
+        let (held_back, others): (Vec<_>, Vec<_>) =
+            hand.turns.iter().copied().partition(|slot| self.is_held_back(*slot, now));
+        let ready: usize = others.iter().map(waiting).sum();
+        let most = held_back.into_iter().max_by_key(waiting)?;
+        // The surplus of the window is there so that the next is at hand when a place is free.
+        if ready >= self.window - self.places || hand.leaving >= self.parked_at_once(most) {
+            return None;
+        }
+        // The last to come: whoever has waited longer keeps its turn.
+        let entry = self.take(most, lane, VecDeque::pop_back)?;
+        Some(self.send_away(most, lane, entry))
+    }
+
+    /// How many deliveries of a tenant are parked at once. One that does not answer is passed over
+    /// quickly; one that is slow, throttled or limited, and may be alone, gives way gently.
+    fn parked_at_once(&self, tenant: usize) -> usize {
+        let standing = &self.tenants[tenant].standing;
+        if standing.is_silent() { self.silent_places() } else { 1 }
+    }
+
+    /// How many places of a tenant others want, of those that it would not keep if it did not
+    /// answer: all of these where others cannot be seen behind a full window.
+    pub fn too_many_of(&self, tenant: usize) -> usize {
+        let more = self.tenants[tenant].in_flight.saturating_sub(self.silent_places());
+        if more == 0 || !self.are_several() || !self.places_are_taken() {
+            return 0;
+        }
+        let hands = [(Lane::Live, &self.live), (Lane::Bulk, &self.bulk)];
+        if hands.iter().any(|(_, hand)| hand.in_hand() >= self.window) {
+            return more;
+        }
+        // Each by how many it has waiting, and by how many more it may have at work.
+        let mut wanted = BTreeMap::new();
+        for (lane, hand) in hands {
+            for slot in hand.turns.iter().filter(|slot| **slot != tenant) {
+                *wanted.entry(*slot).or_default() += self.tenants[*slot].queue(lane).len();
+            }
+        }
+        let wanted = wanted.into_iter().map(|(slot, waiting): (usize, usize)| {
+            waiting.min(self.limit(slot).saturating_sub(self.tenants[slot].in_flight))
+        });
+        more.min(wanted.sum())
+    }
+
+    /// Whether what waits of `tenant` is kept from free places, and for more than a moment: it may
+    /// hold less than its share, or what it holds does not get on.
+    fn is_held_back(&self, tenant: usize, now: Instant) -> bool {
+        let standing = &self.tenants[tenant].standing;
+        let lastingly = self.limit(tenant) < self.share || standing.keeps_waiting(now);
+        lastingly && self.is_at_its_limit(tenant)
+    }
+}
