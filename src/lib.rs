@@ -26,5 +26,6 @@ pub mod identifiers;
 pub mod lifecycle;
 pub mod logging;
 pub mod machine;
+pub mod shared;
 pub mod shell;
 pub mod trust;

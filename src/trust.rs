@@ -1,11 +1,14 @@
 //! Whom a TLS connection trusts: the CAs of this machine, those of a file besides, and a server
 //! that the file names itself. Must know neither who connects nor the key that names the file.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -17,11 +20,34 @@ use rustls_platform_verifier::Verifier as Platform;
 
 use crate::config;
 
+/// A file of CAs as it is now: once it is changed, it is another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CaFile {
+    path: PathBuf,
+    bytes: u64,
+    modified: Option<SystemTime>,
+}
+
+impl CaFile {
+    /// Looks at it; reads nothing.
+    ///
+    /// # Errors
+    /// There is none, or it is not for us.
+    pub fn look(path: &Path) -> io::Result<Self> {
+        let seen = std::fs::metadata(path)?;
+        Ok(Self { path: path.to_owned(), bytes: seen.len(), modified: seen.modified().ok() })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 /// A file of CAs that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CaError {
     #[error(transparent)]
-    Read(std::io::Error),
+    Read(io::Error),
     #[error("no certificate in PEM form")]
     Empty,
 }
@@ -72,30 +98,55 @@ pub fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, CaError> {
 /// # Errors
 /// What is named is no certificate; or nothing is, and this machine has no CAs.
 pub fn tls(named: Vec<CertificateDer<'static>>) -> Result<ClientConfig, Error> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let platform = Platform::new_with_extra_roots(named.iter().cloned(), Arc::clone(&provider))?;
-    let verifier = Verifier { platform, named: Named::new(named, &provider)? };
+    let provider = provider();
+    let named = Named::new(named, &provider)?;
+    let platform = match (platform(), &named) {
+        (Ok(platform), _) => Some(platform),
+        (Err(_), Some(_)) => None,
+        (Err(error), None) => return Err(error),
+    };
+    let verifier = Verifier { platform, named, provider: Arc::clone(&provider) };
     let builder = ClientConfig::builder_with_provider(provider);
     let builder = builder.with_safe_default_protocol_versions()?.dangerous();
     Ok(builder.with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
 }
 
-/// Trusts nobody: for those who never connect over TLS. Loading this machine's CAs costs time, and
-/// fails where there are none.
+/// This machine's CAs, loaded once for all: there are many, and each has to be parsed.
+fn platform() -> Result<Arc<Platform>, Error> {
+    static LOADED: Mutex<Option<Arc<Platform>>> = Mutex::new(None);
+    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(platform) = &*loaded {
+        return Ok(Arc::clone(platform));
+    }
+    // Where there are none, there may be some at the next attempt.
+    let platform = Arc::new(Platform::new(provider())?);
+    *loaded = Some(Arc::clone(&platform));
+    Ok(platform)
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// Trusts nobody but what is `named`: for those who never connect over TLS. Loading this machine's
+/// CAs costs time, and fails where there are none.
 ///
 /// # Errors
-/// None of rustls' own versions suits its own algorithms.
-pub fn nobody() -> Result<ClientConfig, Error> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider);
+/// What is named is no certificate.
+pub fn nobody_but(named: Vec<CertificateDer<'static>>) -> Result<ClientConfig, Error> {
+    let mut roots = RootCertStore::empty();
+    named.into_iter().try_for_each(|certificate| roots.add(certificate))?;
+    let builder = ClientConfig::builder_with_provider(provider());
     let builder = builder.with_safe_default_protocol_versions()?;
-    Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 #[derive(Debug)]
 struct Verifier {
-    platform: Platform,
+    /// `None`: this machine has no CAs, and some are named.
+    platform: Option<Arc<Platform>>,
     named: Option<Named>,
+    provider: Arc<CryptoProvider>,
 }
 
 /// Certificates that a file names, without the CAs of this machine.
@@ -108,7 +159,7 @@ struct Named {
 impl Named {
     fn new(
         certificates: Vec<CertificateDer<'static>>,
-        provider: &Arc<rustls::crypto::CryptoProvider>,
+        provider: &Arc<CryptoProvider>,
     ) -> Result<Option<Self>, Error> {
         if certificates.is_empty() {
             return Ok(None);
@@ -178,10 +229,38 @@ impl ServerCertVerifier for Verifier {
         if let Some(named) = self.named.as_ref().filter(is_named) {
             return named.verify(end_entity, server_name, now).map_err(explained);
         }
-        let platform = &self.platform;
-        platform
-            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-            .map_err(explained)
+        let by_name = self.named.as_ref().map(|named| {
+            named.alone.verify_server_cert(
+                end_entity,
+                intermediates,
+                server_name,
+                ocsp_response,
+                now,
+            )
+        });
+        let by_platform = || {
+            let platform = self.platform.as_ref()?;
+            Some(platform.verify_server_cert(
+                end_entity,
+                intermediates,
+                server_name,
+                ocsp_response,
+                now,
+            ))
+        };
+        let verdict = match by_name {
+            Some(Ok(verified)) => Ok(verified),
+            // Whoever knows the CA knows what is wrong.
+            Some(Err(refused)) => match by_platform() {
+                Some(Ok(verified)) => Ok(verified),
+                Some(Err(error)) if !is_unknown_issuer(&error) => Err(error),
+                _ => Err(refused),
+            },
+            None => {
+                by_platform().unwrap_or_else(|| Err(Error::General("no CA is trusted".to_owned())))
+            }
+        };
+        verdict.map_err(explained)
     }
 
     fn verify_tls12_signature(
@@ -190,7 +269,8 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.platform.verify_tls12_signature(message, cert, dss)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, dss, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -199,11 +279,12 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.platform.verify_tls13_signature(message, cert, dss)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.platform.supported_verify_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -262,11 +343,11 @@ pub fn advice(said: &str, address: &str, ca_file: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// Of version 1, for `localhost`, until the next century.
-    const VERSION_ONE: &str = "\
+    pub(crate) const VERSION_ONE: &str = "\
 -----BEGIN CERTIFICATE-----
 MIIBIzCBywIUGNLNU/5vrt0F6EtoOl8pxuSeyT8wCgYIKoZIzj0EAwIwFDESMBAG
 A1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyODAwMTM0OVoYDzIxMjYxMTA0MDAxMzQ5
@@ -281,16 +362,20 @@ P+CfMoZZbA==
     #[test]
     fn a_certificate_of_version_one_is_told_named_or_not() {
         let shown = CertificateDer::from_pem_slice(VERSION_ONE.as_bytes()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = provider();
         let name = ServerName::try_from("localhost").unwrap();
         for named in [vec![shown.clone()], Vec::new()] {
-            let roots = named.iter().cloned();
-            let platform = Platform::new_with_extra_roots(roots, Arc::clone(&provider)).unwrap();
+            let platform = Some(platform().unwrap());
             let named = Named::new(named, &provider).unwrap();
-            let verifier = Verifier { platform, named };
+            let verifier = Verifier { platform, named, provider: Arc::clone(&provider) };
             let verdict = verifier.verify_server_cert(&shown, &[], &name, &[], UnixTime::now());
             let error = verdict.unwrap_err().to_string();
             assert!(error.contains("subjectAltName"), "{error}");
         }
+    }
+
+    #[test]
+    fn the_cas_of_this_machine_are_loaded_once() {
+        assert!(Arc::ptr_eq(&platform().unwrap(), &platform().unwrap()));
     }
 }

@@ -42,7 +42,7 @@ impl Client {
     /// and names are resolved there.
     pub async fn check(&self, cc_id: &CcId, proxied: bool) -> Vec<Checked> {
         let mut all = Vec::new();
-        for endpoint in &self.0.endpoints {
+        for endpoint in &self.0.way.endpoints {
             let mut findings = Vec::new();
             self.check_endpoint(endpoint, cc_id, proxied, &mut findings).await;
             all.push(Checked { endpoint: endpoint.name.clone(), findings });

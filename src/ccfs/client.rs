@@ -1,7 +1,7 @@
-//! One tenant's CC-FS: signs a request, asks the endpoints in order, judges the answer.
+//! One tenant's CC-FS: signs a request with its key, asks the endpoints in order, judges the answer.
 
 use std::error::Error as StdError;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,13 +25,12 @@ use crate::trust;
 
 use super::answer::{Head, Verdict, judge, judge_object};
 use super::codes::Codes;
-use super::connect::{ClientError, Endpoint, NO_TLS, endpoints};
+use super::connect::{ClientError, Endpoint, NO_TLS};
 use super::download::{Body, Download, root_cause, silent};
-use super::order::Order;
 use super::signature::{ToSign, authorization, canonical};
 use super::skew::clock_note;
 use super::status::by_status;
-use super::transport::Transport;
+use super::ways::{Route, Way, Ways};
 use super::{PATH, json};
 
 /// The vendor's own spelling; it is signed letter for letter.
@@ -40,14 +39,12 @@ const CONTENT_TYPE: &str = "application/json;charset=UTF-8";
 /// The headers that are signed.
 const SIGNED: [&str; 3] = ["content-length", "content-type", "host"];
 
-/// One tenant's way to CC-FS; cheap to clone, clones share their connections.
+/// One tenant's client of CC-FS; cheap to clone. All that go the same way share its connections.
 #[derive(Clone)]
 pub struct Client(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
-    http: Transport,
-    pub(super) endpoints: Vec<Endpoint>,
-    order: Mutex<Order>,
+    pub(super) way: Arc<Way>,
     access_key: String,
     secret_key: Secret,
     codes: Codes,
@@ -99,17 +96,38 @@ impl Client {
         secret_key: &Secret,
         at_once: usize,
     ) -> Result<Self, ClientError> {
+        Self::by(&Ways::new(at_once), settings, access_key, secret_key)
+    }
+
+    /// The same, by a way that others may go, too.
+    ///
+    /// # Errors
+    /// [`ClientError`] names the key whose value cannot be used.
+    pub fn by(
+        ways: &Ways,
+        settings: &config::Ccfs,
+        access_key: &str,
+        secret_key: &Secret,
+    ) -> Result<Self, ClientError> {
         HeaderValue::from_str(access_key).map_err(|_| ClientError::AccessKey)?;
         Ok(Self(Arc::new(Inner {
-            http: Transport::new(settings, at_once)?,
-            endpoints: endpoints(settings)?,
-            order: Mutex::default(),
+            way: ways.way(settings)?,
             access_key: access_key.to_owned(),
             secret_key: secret_key.clone(),
             codes: Codes::new(&settings.result_codes),
             read_timeout: settings.read_timeout,
             max_size: settings.max_size,
         })))
+    }
+
+    /// Whether both share their connections and what is known of their endpoints.
+    pub fn goes_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0.way, &other.0.way)
+    }
+
+    /// Which servers it asks.
+    pub fn route(&self) -> &Route {
+        &self.0.way.route
     }
 
     /// Asks for a recording and judges the answer by its status, headers and first bytes.
@@ -153,7 +171,7 @@ impl Client {
     /// # Errors
     /// [`SecretError`] when the secret key cannot be read.
     pub fn sign(&self, ask: &Ask<'_>, now: Timestamp) -> Result<SignedRequest, SecretError> {
-        self.signed(&self.0.endpoints[0], body_of(ask), now)
+        self.signed(&self.0.way.endpoints[0], body_of(ask), now)
     }
 
     pub(super) fn signed(
@@ -188,13 +206,14 @@ impl Client {
         let body = body_of(ask);
         let mut unreached = None;
         let mut tried = Vec::new();
-        let places = self.order().at(Instant::now(), self.0.endpoints.len());
+        let way = &*self.0.way;
+        let places = way.order().at(Instant::now(), way.endpoints.len());
         for place in places {
-            let endpoint = &self.0.endpoints[place];
+            let endpoint = &way.endpoints[place];
             let request = self.signed(endpoint, body.clone(), clock::now());
             let request = request.map_err(|error| no_secret(&error))?;
             crash::point(Point::Signed);
-            let reached = || self.order().reached(place, &tried, Instant::now());
+            let reached = || way.order().reached(place, &tried, Instant::now());
             match self.send(request, &connected).await.inspect_err(|_| reached())? {
                 Ok(response) => {
                     reached();
@@ -211,7 +230,7 @@ impl Client {
             }
         }
         let (endpoint, error) = unreached.expect("there is an endpoint, and none answered");
-        Err(unreachable(endpoint, self.0.endpoints.len(), error))
+        Err(unreachable(endpoint, way.endpoints.len(), error))
     }
 
     /// Sends once. The inner error is a connection that could not be made: nothing was asked yet,
@@ -225,16 +244,12 @@ impl Client {
         let headers: HeaderMap = signed.headers.into_iter().map(named).collect();
         let patience = self.0.read_timeout;
         let plain = signed.url.scheme() == "http";
-        match self.0.http.post(signed.url, headers, signed.body, patience, connected).await {
+        match self.0.way.http.post(signed.url, headers, signed.body, patience, connected).await {
             Ok(Ok(response)) => Ok(Ok(response)),
             Ok(Err(error)) if error.is_connect() => Ok(Err(error)),
             Ok(Err(error)) => Err(no_answer(error, plain)),
             Err(_) => Err(silent(patience)),
         }
-    }
-
-    fn order(&self) -> MutexGuard<'_, Order> {
-        self.0.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A 401: a key that was rotated meanwhile is read again, a clock that is off is told.

@@ -16,12 +16,14 @@ pub mod signature;
 mod skew;
 mod status;
 mod transport;
+mod ways;
 
 pub use check::{Checked, NO_CALL};
 pub use client::{Ask, Client, SignedRequest};
 pub use codes::{Codes, known_codes};
 pub use connect::ClientError;
 pub use download::Download;
+pub use ways::{Route, Ways};
 
 /// The one interface that is called (vendor page, section URI).
 pub const PATH: &str = "/CCFS/resource/ccfs/downloadRecord";

@@ -1,5 +1,7 @@
 //! The HTTP/1.1 client underneath: reqwest, told what it must not do. Must know nothing of CC-FS.
 
+use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +15,7 @@ use tower::util::MapFutureLayer;
 use url::Url;
 
 use crate::config;
-use crate::trust::{self, CaError};
+use crate::trust::{self, CaError, CaFile};
 
 use super::connect::ClientError;
 use super::download::root_cause;
@@ -36,13 +38,49 @@ const KEEPALIVE_PROBES: u32 = 3;
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
-/// A client that keeps its connections; cheap to clone.
-#[derive(Clone)]
+/// A client that keeps its connections, to whatever server.
 pub(super) struct Transport(Client);
+
+/// What makes one client another.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Settings {
+    ca: Option<CaFile>,
+    /// May hold a password.
+    proxy: Option<Url>,
+    connect_timeout: Duration,
+    /// Whether anything goes over TLS: whom to trust costs time and memory.
+    tls: bool,
+}
+
+impl Settings {
+    pub fn of(settings: &config::Ccfs) -> Result<Self, ClientError> {
+        let look = |path: &PathBuf| {
+            let unreadable = |source| ClientError::CaRead { path: path.clone(), source };
+            CaFile::look(path).map_err(unreadable)
+        };
+        let mut addresses = settings.endpoints.iter().chain(&settings.proxy);
+        Ok(Self {
+            ca: settings.ca_file.as_ref().map(look).transpose()?,
+            proxy: settings.proxy.clone(),
+            connect_timeout: settings.connect_timeout,
+            tls: addresses.any(|address| address.scheme() == "https"),
+        })
+    }
+}
+
+impl fmt::Debug for Settings {
+    /// All but the proxy.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("ca", &self.ca)
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
+}
 
 impl Transport {
     /// Connects nowhere yet. `at_once`: requests under way, at most.
-    pub fn new(settings: &config::Ccfs, at_once: usize) -> Result<Self, ClientError> {
+    pub fn new(settings: &Settings, at_once: usize) -> Result<Self, ClientError> {
         let builder = Client::builder()
             .http1_only()
             .no_proxy()
@@ -143,27 +181,24 @@ fn proxy(url: &Url) -> Result<Proxy, ClientError> {
     Proxy::all(url.clone()).map_err(|_| ClientError::Proxy("no address".to_owned()))
 }
 
-/// The platform's roots, and those of `ca_file` besides.
-fn tls(settings: &config::Ccfs) -> Result<ClientConfig, ClientError> {
-    let addresses = settings.endpoints.iter().chain(&settings.proxy);
-    let wanted = addresses.into_iter().any(|address| address.scheme() == "https");
-    let config = match &settings.ca_file {
-        Some(path) => {
-            let unusable = |why| ClientError::CaUse { path: path.clone(), why };
-            let named = trust::read(path).map_err(|error| match error {
-                CaError::Read(source) => ClientError::CaRead { path: path.clone(), source },
-                CaError::Empty => unusable(String::new()),
-            })?;
-            trust::tls(named).map_err(|error| unusable(format!(": {}", root_cause(&error))))
+/// The platform's roots, and those of `ca_file` besides. A mistake in that is told also where nothing
+/// goes over TLS.
+fn tls(settings: &Settings) -> Result<ClientConfig, ClientError> {
+    let path = settings.ca.as_ref().map(CaFile::path);
+    let named = path.map_or(Ok(Vec::new()), |path| {
+        trust::read(path).map_err(|error| match error {
+            CaError::Read(source) => ClientError::CaRead { path: path.to_owned(), source },
+            CaError::Empty => ClientError::CaUse { path: path.to_owned(), why: String::new() },
+        })
+    })?;
+    let config = if settings.tls { trust::tls(named) } else { trust::nobody_but(named) };
+    let mut config = config.map_err(|error| {
+        let why = root_cause(&error).to_string();
+        match path {
+            Some(path) => ClientError::CaUse { path: path.to_owned(), why: format!(": {why}") },
+            None => ClientError::Tls(why),
         }
-        None if wanted => trust::tls(Vec::new()).map_err(|error| tls_error(&error)),
-        None => trust::nobody().map_err(|error| tls_error(&error)),
-    };
-    let mut config = config?;
+    })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
-}
-
-fn tls_error(error: &rustls::Error) -> ClientError {
-    ClientError::Tls(root_cause(error).to_string())
 }

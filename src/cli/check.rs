@@ -12,7 +12,7 @@ use crate::ccfs::Checked;
 use crate::config::{self, Config, Loaded};
 use crate::finding::{Finding, Verdict};
 use crate::recording::KeyTemplate;
-use crate::worker::{self, Tenant, Tenants};
+use crate::worker::{self, Roster, Tenant, Tenants};
 
 /// Room for the name of a check in the text.
 const CHECK: usize = 18;
@@ -50,7 +50,7 @@ pub fn run(loaded: Loaded, options: &Options) -> Result<ExitCode, Error> {
 async fn check(loaded: &Loaded, options: &Options) -> Result<ExitCode, Error> {
     let config = &loaded.config;
     let metrics = metrics(config);
-    let tenants = Tenants::connect(config, &metrics).await?;
+    let tenants = Tenants::connect(config, &metrics)?.now();
     let mut report = Report::new(options.json);
     for warning in &loaded.warnings {
         report.warn(warning)?;
@@ -80,7 +80,7 @@ async fn check(loaded: &Loaded, options: &Options) -> Result<ExitCode, Error> {
 }
 
 /// Each store once, with the tenants that use it so and the first of them.
-fn stores<'a>(config: &'a Config, tenants: &'a Tenants) -> Vec<(Vec<&'a str>, &'a Tenant)> {
+fn stores<'a>(config: &'a Config, tenants: &'a Roster) -> Vec<(Vec<&'a str>, &'a Tenant)> {
     let mut stores: Vec<(&config::Store, Vec<&str>, &Tenant)> = Vec::new();
     for (settings, tenant) in config.tenants.iter().zip(tenants.iter()) {
         match stores.iter_mut().find(|(known, ..)| **known == settings.store) {

@@ -79,7 +79,7 @@ async fn serve(config: Config) -> Result<ExitCode, Error> {
     let server = Server::bind(config.http.listen).await.map_err(RunError::from)?;
     let metrics = metrics(&config);
     let health = Arc::new(Health::new());
-    let tenants = Tenants::connect(&config, &metrics).await?;
+    let tenants = Tenants::connect(&config, &metrics)?;
     let identifiers = Identifiers::new(config.log.identifiers, &config.tenants)
         .map_err(|error| Error::Setup(error.to_string()))?;
     tracing::info!(
@@ -194,7 +194,7 @@ fn configured(config: &Config) -> Configured {
     let (mut ccfs_codes, mut servers) = (BTreeSet::new(), BTreeSet::new());
     for tenant in &config.tenants {
         ccfs_codes.extend(ccfs::known_codes(&tenant.ccfs));
-        servers.insert(BreakerTarget::Ccfs(tenant.id.as_str()).to_string());
+        servers.insert(BreakerTarget::Ccfs(tenant.ccfs.place()).to_string());
         servers.insert(BreakerTarget::Store(&tenant.store.place()).to_string());
     }
     let ids = config.tenants.iter().map(|tenant| tenant.id.clone());

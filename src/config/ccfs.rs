@@ -35,6 +35,13 @@ pub struct Ccfs {
     pub result_codes: BTreeMap<String, Class>,
 }
 
+impl Ccfs {
+    /// Where it is, as breakers and people name it: the first endpoint.
+    pub fn place(&self) -> &str {
+        self.endpoints.first().map_or("", |url| url.as_str().trim_end_matches('/'))
+    }
+}
+
 impl fmt::Debug for Ccfs {
     /// All but the proxy, whose URL may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,6 +1,7 @@
 //! A secret in any of its three forms (contract 6): inline, `_file`, `_env`.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -128,6 +129,15 @@ impl PartialEq for Secret {
 }
 
 impl Eq for Secret {}
+
+impl Hash for Secret {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match &*self.0 {
+            Source::Fixed(value) => value.expose_secret().hash(state),
+            Source::File { path, .. } => path.hash(state),
+        }
+    }
+}
 
 /// What a secret file holds.
 pub(super) fn read_file(path: &Path) -> Result<String, SecretError> {

@@ -25,7 +25,7 @@ const TAGS: (usize, usize, usize) = (10, 128, 256);
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
 /// `[store]`, and per tenant `[tenants.store]` over it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Store {
     pub bucket: String,
     /// `None`: AWS.
@@ -72,7 +72,7 @@ impl fmt::Debug for Store {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StoreCredentials {
     pub access_key_id: Secret,
     pub secret_access_key: Secret,
@@ -81,7 +81,7 @@ pub struct StoreCredentials {
 }
 
 /// The store's own checksum, sent besides the signed hash of the body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Checksum {
     None,
     Md5,
@@ -89,7 +89,7 @@ pub enum Checksum {
 }
 
 /// Whether objects are created with `If-None-Match: *`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Conditional {
     /// Used unless the store says that it cannot.
     Auto,
@@ -98,7 +98,7 @@ pub enum Conditional {
 }
 
 /// What is stored of a ZIP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ZipMode {
     /// The ZIP itself.
     Keep,
@@ -107,7 +107,7 @@ pub enum ZipMode {
 }
 
 /// Server-side encryption.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Sse {
     Aes256,
     /// `aws:kms`, with the key's id or the account's default key.
@@ -117,13 +117,13 @@ pub enum Sse {
 }
 
 /// Object-lock retention; needs a [`Checksum`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ObjectLock {
     pub days: u32,
     pub mode: LockMode,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LockMode {
     Governance,
     Compliance,

@@ -50,7 +50,7 @@ impl State {
 /// A server that refuses the credentials it is given (contract 5, refused).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Refusal {
-    /// Such as `ccfs:acme` or `store:eu-west-1/recordings`, as in `callvault_breaker_open`.
+    /// Such as `ccfs:acme` (a tenant's) or `store:eu-west-1/recordings`.
     pub target: String,
     /// The reason code.
     pub reason: String,

@@ -94,7 +94,7 @@ label!(
 /// What has a circuit breaker, `target` of `callvault_breaker_open`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BreakerTarget<'a> {
-    /// The CC-FS of this tenant.
+    /// The CC-FS with this first endpoint.
     Ccfs(&'a str),
     /// The store at this place: `{endpoint or region}/{bucket}`.
     Store(&'a str),
@@ -105,7 +105,7 @@ pub enum BreakerTarget<'a> {
 impl std::fmt::Display for BreakerTarget<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Ccfs(tenant) => write!(f, "ccfs:{tenant}"),
+            Self::Ccfs(endpoint) => write!(f, "ccfs:{endpoint}"),
             Self::Store(place) => write!(f, "store:{place}"),
             Self::Events => f.write_str("events"),
         }

@@ -132,6 +132,7 @@ impl Store {
         let proof = Proof::of(&Bytes::from_static(claimed), self.0.settings.checksum);
         let request = self
             .0
+            .way
             .client
             .put_object()
             .bucket(self.bucket())
@@ -350,7 +351,7 @@ impl Store {
 
     /// The worker never deletes; the probe goes where that is allowed.
     async fn try_delete(&self, key: &str) -> Finding {
-        let delete = self.0.client.delete_object().bucket(self.bucket()).key(key);
+        let delete = self.0.way.client.delete_object().bucket(self.bucket()).key(key);
         match delete.send().await {
             Ok(_) => Finding::well(DELETE, "the probe is gone"),
             Err(error) => Finding::note(

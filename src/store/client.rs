@@ -2,20 +2,24 @@
 //!
 //! Nothing of it comes from the environment but, where no key is configured, the credentials.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryPartition;
 use aws_sdk_s3::config::{
     BehaviorVersion, Builder, IdentityCache, Region, RequestChecksumCalculation,
-    ResponseChecksumValidation, StalledStreamProtectionConfig,
+    ResponseChecksumValidation, SharedHttpClient, StalledStreamProtectionConfig,
 };
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
-use super::credentials::Keys;
+use url::Url;
+
+use super::credentials::{Chain, Keys};
 use super::http::{self, HttpError};
-use crate::config;
+use crate::config::{self, StoreCredentials};
+use crate::shared::Shared;
 
 /// How often a request is sent before its error is ours to judge.
 const ATTEMPTS: u32 = 3;
@@ -26,13 +30,71 @@ const BACKOFF: Duration = Duration::from_secs(5);
 /// A body that goes up slower than this, in bytes a second, counts as stalled.
 const SLOWEST: u64 = 64 * 1024;
 
-/// The client, and the credentials in it, which want to hear of refusals.
-pub(super) fn build(settings: &config::Store) -> Result<(Client, Keys), HttpError> {
-    let http = http::client(settings)?;
-    let keys = match settings.credentials.clone() {
-        Some(keys) => Keys::configured(keys),
-        None => Keys::chain(&settings.region, http.clone(), attempt(settings)),
-    };
+/// All clients that there are: stores of equal settings are asked by the same.
+#[derive(Debug, Default)]
+pub(super) struct Clients {
+    connections: Shared<http::Settings, SharedHttpClient>,
+    chains: Shared<(String, http::Settings), Chain>,
+    clients: Shared<Settings, Connected>,
+}
+
+/// A client, and the credentials in it, which want to hear of refusals.
+pub(super) struct Connected {
+    pub client: Client,
+    pub keys: Keys,
+}
+
+/// What makes one client another: how a store is reached, and as whom; neither its bucket nor what
+/// is put there.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Settings {
+    endpoint: Option<Url>,
+    region: String,
+    path_style: bool,
+    credentials: Option<StoreCredentials>,
+    http: http::Settings,
+    connect_timeout: Duration,
+    read_timeout: Duration,
+}
+
+impl Clients {
+    /// Connects nowhere yet.
+    pub(super) fn client(
+        &self,
+        store: &config::Store,
+        http: &http::Settings,
+    ) -> Result<Arc<Connected>, HttpError> {
+        let settings = Settings {
+            endpoint: store.endpoint.clone(),
+            region: store.region.clone(),
+            path_style: store.path_style,
+            credentials: store.credentials.clone(),
+            http: http.clone(),
+            connect_timeout: store.connect_timeout,
+            read_timeout: store.read_timeout,
+        };
+        self.clients.get(settings, |settings| {
+            let http = self.http(settings.http.clone())?;
+            let keys = match settings.credentials.clone() {
+                Some(keys) => Keys::configured(keys),
+                None => Keys::chain(self.chain(settings)?, attempt(store)),
+            };
+            let client = build(store, http, &keys);
+            Ok(Connected { client, keys })
+        })
+    }
+
+    fn chain(&self, settings: &Settings) -> Result<Arc<Chain>, HttpError> {
+        let way = (settings.region.clone(), settings.http.clone().of_any_server());
+        self.chains.get(way, |(region, way)| Ok(Chain::new(region, self.http(way.clone())?)))
+    }
+
+    fn http(&self, settings: http::Settings) -> Result<SharedHttpClient, HttpError> {
+        self.connections.get(settings, http::connections).map(http::client)
+    }
+}
+
+fn build(settings: &config::Store, http: SharedHttpClient, keys: &Keys) -> Client {
     let mut builder = Builder::new()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(settings.region.clone()))
@@ -43,7 +105,7 @@ pub(super) fn build(settings: &config::Store) -> Result<(Client, Keys), HttpErro
         // Both kinds keep a cache of their own; the SDK's would hide what was rotated for 15 min.
         .identity_cache(IdentityCache::no_cache())
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
-        .retry_partition(RetryPartition::new(partition(settings)))
+        .retry_partition(partition(settings))
         .timeout_config(timeouts(settings, Duration::ZERO))
         // It kills an upload whose connection pauses for 5 s; the attempt timeout is ours.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
@@ -53,14 +115,22 @@ pub(super) fn build(settings: &config::Store) -> Result<(Client, Keys), HttpErro
     if let Some(endpoint) = &settings.endpoint {
         builder = builder.endpoint_url(endpoint.as_str());
     }
-    Ok((Client::from_conf(builder.build()), keys))
+    Client::from_conf(builder.build())
 }
 
 /// Whose failures use up whose retries: without a name of its own, a store that is down would take
-/// them from every other tenant's.
-fn partition(settings: &config::Store) -> String {
-    let endpoint = settings.endpoint.as_ref().map_or(settings.region.as_str(), url::Url::as_str);
-    format!("{endpoint} {}", settings.bucket)
+/// them from every other.
+fn partition(settings: &config::Store) -> RetryPartition {
+    let endpoint = settings.endpoint.as_ref().map_or(settings.region.as_str(), Url::as_str);
+    RetryPartition::new(endpoint.to_owned())
+}
+
+/// What is other for a request with a body of `extra` to send: a bucket that takes no more uses up
+/// nobody else's retries.
+pub(super) fn own(settings: &config::Store, extra: Duration) -> Builder {
+    Builder::new()
+        .timeout_config(timeouts(settings, extra))
+        .retry_partition(RetryPartition::new(settings.place()))
 }
 
 /// The timeouts of a request that may take `extra` on top of the time to its answer.

@@ -36,7 +36,8 @@ const NONE_FOR: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub(super) enum Keys {
     Configured(StoreCredentials),
-    Chain(Arc<Chain>),
+    /// With the time that whoever asks it has.
+    Chain(Arc<Chain>, Duration),
 }
 
 impl Keys {
@@ -45,15 +46,9 @@ impl Keys {
     }
 
     /// `patience`: how long who wants to send a request waits for all of it.
-    pub(super) fn chain(region: &str, http: SharedHttpClient, patience: Duration) -> Self {
-        Self::Chain(Arc::new(Chain {
-            region: Region::new(region.to_owned()),
-            http,
-            // The end has to come in time, or it is taken for the store's.
-            loading: LOADING.min(patience / 2),
-            refused: AtomicBool::new(false),
-            known: Mutex::default(),
-        }))
+    pub(super) fn chain(chain: Arc<Chain>, patience: Duration) -> Self {
+        // The end has to come in time, or it is taken for the store's.
+        Self::Chain(chain, LOADING.min(patience / 2))
     }
 
     /// The store refused them: they are to be read again.
@@ -64,7 +59,7 @@ impl Keys {
                 keys.secret_access_key.refresh_after_refusal();
                 keys.session_token.iter().for_each(|token| token.refresh_after_refusal());
             }
-            Self::Chain(chain) => chain.refused.store(true, Ordering::Relaxed),
+            Self::Chain(chain, _) => chain.refused.store(true, Ordering::Relaxed),
         }
     }
 }
@@ -78,7 +73,9 @@ impl ProvideCredentials for Keys {
             Self::Configured(keys) => future::ProvideCredentials::ready(
                 read(keys).map_err(CredentialsError::provider_error),
             ),
-            Self::Chain(chain) => future::ProvideCredentials::new(chain.credentials()),
+            Self::Chain(chain, patience) => {
+                future::ProvideCredentials::new(chain.credentials(*patience))
+            }
         }
     }
 }
@@ -96,12 +93,12 @@ fn read(keys: &StoreCredentials) -> Result<Credentials, SecretError> {
 /// instance metadata.
 ///
 /// The SDK reads a profile's files once, and keeps what came of it: whoever rotates them would have
-/// to restart us. So the chain is built anew whenever credentials are wanted anew.
+/// to restart us. So the chain is built anew whenever credentials are wanted anew; all who use it
+/// share what came of that.
 #[derive(Debug)]
 pub(super) struct Chain {
     region: Region,
     http: SharedHttpClient,
-    loading: Duration,
     refused: AtomicBool,
     /// Whoever needs new ones waits for the one who asks.
     known: Mutex<Asked>,
@@ -166,7 +163,12 @@ impl Known {
 }
 
 impl Chain {
-    async fn credentials(&self) -> Result<Credentials, CredentialsError> {
+    pub(super) fn new(region: &str, http: SharedHttpClient) -> Self {
+        let region = Region::new(region.to_owned());
+        Self { region, http, refused: AtomicBool::new(false), known: Mutex::default() }
+    }
+
+    async fn credentials(&self, patience: Duration) -> Result<Credentials, CredentialsError> {
         let mut asked = self.known.lock().await;
         let refused = self.refused.load(Ordering::Relaxed);
         if let Some(known) = &asked.known
@@ -184,7 +186,7 @@ impl Chain {
         // seen to overflow a stack.
         let loading =
             AbortOnDropHandle::new(tokio::spawn(ask(self.region.clone(), self.http.clone())));
-        let loaded = match timeout(self.loading, loading).await {
+        let loaded = match timeout(patience, loading).await {
             Ok(Ok(loaded)) => loaded.map_err(|error| Why::of(&error)),
             Ok(Err(_panicked)) => Err(Why::Failed),
             Err(_) => Err(Why::Late),

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -21,8 +22,10 @@ use hyper::body::{Body, Frame};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use url::Url;
 
 use crate::config;
+use crate::trust::CaFile;
 
 /// S3 closes idle connections after 20 s; ours must be gone before.
 const POOL_IDLE: Duration = Duration::from_secs(12);
@@ -47,16 +50,47 @@ pub enum HttpError {
     Proxy,
 }
 
-/// The client; connects nowhere yet. What the environment says of proxies is not heeded.
-pub(super) fn client(settings: &config::Store) -> Result<SharedHttpClient, HttpError> {
+/// What makes one client another.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Settings {
+    ca: Option<CaFile>,
+    /// May hold a password.
+    proxy: Option<Url>,
+    /// Whether anything goes over TLS: whom to trust costs time and memory.
+    tls: bool,
+}
+
+impl Settings {
+    /// Of the client that asks the store itself.
+    pub fn of(settings: &config::Store) -> Result<Self, HttpError> {
+        let look = |path: &PathBuf| {
+            let unreadable = |source| HttpError::CaRead { path: path.clone(), source };
+            CaFile::look(path).map_err(unreadable)
+        };
+        let ca = settings.ca_file.as_ref().map(look).transpose()?;
+        let plain = |url: &Url| url.scheme() == "http";
+        let tls = !settings.endpoint.as_ref().is_some_and(plain)
+            || !settings.proxy.as_ref().is_none_or(plain);
+        Ok(Self { ca, proxy: settings.proxy.clone(), tls })
+    }
+
+    /// The same, of one that gets credentials, wherever they are.
+    pub fn of_any_server(self) -> Self {
+        Self { tls: true, ..self }
+    }
+}
+
+/// The connections of all clients of equal settings; there is none yet. What the environment says of
+/// proxies is not heeded.
+pub(super) fn connections(settings: &Settings) -> Result<SharedHttpClient, HttpError> {
     let proxy = match &settings.proxy {
         // The error may quote the URL, which may hold a password.
         Some(url) => ProxyConfig::all(url.as_str()).map_err(|_| HttpError::Proxy)?,
         None => ProxyConfig::disabled(),
     };
-    let mut trusted = TrustStore::default();
-    if let Some(path) = &settings.ca_file {
-        trusted.add_pem_certificate(read_ca(path)?);
+    let mut trusted = if settings.tls { TrustStore::default() } else { TrustStore::empty() };
+    if let Some(ca) = &settings.ca {
+        trusted.add_pem_certificate(read_ca(ca.path())?);
     }
     let tls = TlsContext::builder().with_trust_store(trusted).build();
     let tls = tls.expect("a context of a trust store alone can be built");
@@ -69,7 +103,12 @@ pub(super) fn client(settings: &config::Store) -> Result<SharedHttpClient, HttpE
             .tls_context(tls.clone())
             .build()
     });
-    Ok(SharedHttpClient::new(Bounded(client)))
+    Ok(SharedHttpClient::new(client))
+}
+
+/// A client by them.
+pub(super) fn client(connections: Arc<SharedHttpClient>) -> SharedHttpClient {
+    SharedHttpClient::new(Bounded(connections))
 }
 
 /// What the file holds, once each certificate in it is known to be one: the SDK panics at others.
@@ -89,7 +128,7 @@ fn read_ca(path: &Path) -> Result<Vec<u8>, HttpError> {
 #[derive(Debug)]
 struct Bounded<T>(T);
 
-impl HttpClient for Bounded<SharedHttpClient> {
+impl HttpClient for Bounded<Arc<SharedHttpClient>> {
     fn http_connector(
         &self,
         settings: &HttpConnectorSettings,

@@ -50,7 +50,7 @@ impl Store {
         page: Option<NextPage>,
     ) -> Result<(Vec<Listed>, Option<NextPage>), Refusal> {
         let from = page.map(|NextPage(token)| token);
-        let request = self.0.client.list_objects_v2().bucket(self.bucket()).prefix(prefix);
+        let request = self.0.way.client.list_objects_v2().bucket(self.bucket()).prefix(prefix);
         let request = request.set_continuation_token(from.clone());
         let list = self.ask(StoreOperation::List, request.send()).await?;
         let next = match list.is_truncated {

@@ -127,7 +127,7 @@ impl Store {
 
     /// HEAD as it comes; `None` for 404.
     pub(super) async fn head(&self, key: &str) -> Result<Option<HeadObjectOutput>, Refusal> {
-        let request = self.0.client.head_object().bucket(self.bucket()).key(key);
+        let request = self.0.way.client.head_object().bucket(self.bucket()).key(key);
         match self.ask(StoreOperation::Head, request.send()).await {
             Ok(head) => Ok(Some(head)),
             Err(refusal) if refusal.status() == Some(404) => Ok(None),

@@ -17,6 +17,7 @@ mod list;
 mod look;
 mod metadata;
 mod multipart;
+mod prefixes;
 mod put;
 mod read;
 mod signed_body;
@@ -28,7 +29,6 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use jiff::Timestamp;
 use tokio_util::task::TaskTracker;
@@ -38,9 +38,10 @@ use crate::failure::{Class, Failure, Reason};
 use crate::metrics::{Metrics, StoreOperation};
 use crate::recording::{Audio, ObjectKey, Packed};
 use crate::request::{CallId, FileName, TenantId};
+use crate::shared::Shared;
 
+use client::{Clients, Connected};
 use condition::{Guard, Learnt};
-use credentials::Keys;
 use error::Refusal;
 use http::HttpError;
 use sweep::Leftovers;
@@ -49,6 +50,7 @@ pub use crate::config::MAX_PARTS;
 pub use codes::stops_everything;
 pub use list::{Listed, NextPage};
 pub use multipart::{Part, Upload};
+pub use prefixes::Prefixes;
 
 /// A SHA-256, as bytes.
 pub type Sha256Digest = [u8; 32];
@@ -110,15 +112,25 @@ pub enum StoreError {
     Http(#[from] HttpError),
 }
 
+/// All stores that there are: those of equal settings are one, and go by one client as far as they
+/// are reached in the same way.
+#[derive(Debug)]
+pub struct Stores {
+    clients: Clients,
+    known: Shared<(config::Store, http::Settings), Inner>,
+    /// Aborts under way.
+    aborts: TaskTracker,
+    metrics: Arc<Metrics>,
+}
+
 /// A bucket, with one effective `[store]` section; cheap to clone.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
 
 struct Inner {
-    client: Client,
+    way: Arc<Connected>,
     settings: config::Store,
     part_size: usize,
-    keys: Keys,
     learnt: Learnt,
     leftovers: Leftovers,
     /// Aborts under way.
@@ -126,25 +138,60 @@ struct Inner {
     metrics: Arc<Metrics>,
 }
 
+impl Stores {
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        let (clients, known) = (Clients::default(), Shared::default());
+        Self { clients, known, aborts: TaskTracker::new(), metrics }
+    }
+
+    /// The store of these settings; sends no request.
+    ///
+    /// # Errors
+    /// [`StoreError`] names the key that cannot be used.
+    pub fn store(&self, settings: &config::Store) -> Result<Store, StoreError> {
+        // A file that the settings name may have changed where they have not.
+        let by = http::Settings::of(settings)?;
+        let store = self.known.get((settings.clone(), by), |(settings, by)| {
+            let part_size = usize::try_from(settings.part_size)
+                .map_err(|_| StoreError::PartSize(settings.part_size))?;
+            Ok(Inner {
+                way: self.clients.client(settings, by)?,
+                settings: settings.clone(),
+                part_size,
+                learnt: Learnt::default(),
+                leftovers: Leftovers::default(),
+                aborts: self.aborts.clone(),
+                metrics: Arc::clone(&self.metrics),
+            })
+        });
+        store.map(Store)
+    }
+
+    /// Waits for the aborts that dropped uploads have started; each is bounded by its timeout.
+    pub async fn settle_aborts(&self) {
+        self.aborts.close();
+        self.aborts.wait().await;
+        self.aborts.reopen();
+    }
+}
+
 impl Store {
-    /// Builds the client; sends no request.
+    /// The only one of its kind; sends no request.
     ///
     /// # Errors
     /// [`StoreError`] names the key that cannot be used.
     pub fn new(settings: &config::Store, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
-        let part_size = usize::try_from(settings.part_size)
-            .map_err(|_| StoreError::PartSize(settings.part_size))?;
-        let (client, keys) = client::build(settings)?;
-        Ok(Self(Arc::new(Inner {
-            client,
-            settings: settings.clone(),
-            part_size,
-            keys,
-            learnt: Learnt::default(),
-            leftovers: Leftovers::default(),
-            aborts: TaskTracker::new(),
-            metrics,
-        })))
+        Stores::new(metrics).store(settings)
+    }
+
+    /// Whether both are the same, and not merely alike.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Tells buckets apart, and the keys that they are seen with.
+    pub fn view(&self) -> (usize, &str) {
+        (Arc::as_ptr(&self.0.way).addr(), self.bucket())
     }
 
     pub fn bucket(&self) -> &str {
@@ -197,7 +244,7 @@ impl Store {
             Err(refusal) => {
                 self.0.metrics.store_request(operation, &refusal.label());
                 if refusal.class() == Class::Refused {
-                    self.0.keys.refused();
+                    self.0.way.keys.refused();
                 }
             }
         }

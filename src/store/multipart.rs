@@ -68,6 +68,7 @@ impl Store {
         let crc = self.0.settings.checksum == Checksum::Crc64Nvme;
         let request = self
             .0
+            .way
             .client
             .create_multipart_upload()
             .bucket(self.bucket())
@@ -89,7 +90,7 @@ impl Store {
 
     /// Gives the parts of an upload back; its own failure is only logged.
     async fn abort(&self, new: &NewObject, id: String) {
-        let request = self.0.client.abort_multipart_upload().bucket(self.bucket());
+        let request = self.0.way.client.abort_multipart_upload().bucket(self.bucket());
         let request = request.key(new.key.as_str()).upload_id(id);
         match self.ask(StoreOperation::AbortMultipart, request.send()).await {
             Ok(_) => {}
@@ -116,9 +117,10 @@ impl Upload {
     ) -> Result<Part, Failure> {
         let store = &self.store;
         let proof = Proof::of(&body, store.0.settings.checksum);
-        let timeouts = client::timeouts(&store.0.settings, client::sending(body.len()));
+        let own = client::own(&store.0.settings, client::sending(body.len()));
         let request = store
             .0
+            .way
             .client
             .upload_part()
             .bucket(store.bucket())
@@ -129,7 +131,7 @@ impl Upload {
             .set_checksum_crc64_nvme(proof.crc64nvme.clone())
             .body(ByteStream::from(body))
             .customize()
-            .config_override(aws_sdk_s3::config::Builder::new().timeout_config(timeouts))
+            .config_override(own)
             .interceptor(SignedBody(sha256));
         let answer = store.ask(StoreOperation::UploadPart, request.send()).await;
         let etag = answer.map_err(|refusal| store.failure(refusal))?.e_tag;
@@ -233,9 +235,10 @@ impl Upload {
         });
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build();
         let store = &self.store;
-        let timeouts = client::timeouts(&store.0.settings, COMPLETING);
+        let own = client::own(&store.0.settings, COMPLETING);
         let request = store
             .0
+            .way
             .client
             .complete_multipart_upload()
             .bucket(store.bucket())
@@ -246,7 +249,7 @@ impl Upload {
             .set_checksum_crc64_nvme(whole.crc64nvme)
             .multipart_upload(parts)
             .customize()
-            .config_override(aws_sdk_s3::config::Builder::new().timeout_config(timeouts));
+            .config_override(own);
         store.ask(StoreOperation::CompleteMultipart, request.send()).await
     }
 

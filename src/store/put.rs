@@ -108,9 +108,10 @@ impl Store {
 
     async fn send_put(&self, whole: &Whole<'_>, guard: Guard) -> Result<PutObjectOutput, Refusal> {
         let Whole { new, body, sha256, proof } = whole;
-        let timeouts = client::timeouts(&self.0.settings, client::sending(body.len()));
+        let own = client::own(&self.0.settings, client::sending(body.len()));
         let request = self
             .0
+            .way
             .client
             .put_object()
             .bucket(self.bucket())
@@ -123,7 +124,7 @@ impl Store {
             .body(ByteStream::from(body.clone()));
         let request = attributes::on_put(request, &self.0.settings)
             .customize()
-            .config_override(aws_sdk_s3::config::Builder::new().timeout_config(timeouts))
+            .config_override(own)
             .interceptor(SignedBody(*sha256));
         self.ask(StoreOperation::Put, request.send()).await
     }

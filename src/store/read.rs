@@ -94,7 +94,7 @@ impl Store {
         mut take: impl FnMut(&[u8]),
     ) -> Result<(), Refusal> {
         let range = format!("bytes={start}-{}", start + length - 1);
-        let request = self.0.client.get_object().bucket(self.bucket()).key(key.as_str());
+        let request = self.0.way.client.get_object().bucket(self.bucket()).key(key.as_str());
         let answer = self.ask(StoreOperation::Get, request.range(range).send()).await?;
         // A store that knows no ranges sends all of it from its beginning.
         let mut before = match answer.content_range.as_deref().map(first_of) {

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::Store;
 use super::error::Refusal;
 use super::list::moved_on;
+use super::prefixes::Prefixes;
 use crate::failure::Failure;
 use crate::metrics::StoreOperation;
 use crate::recording::ObjectKey;
@@ -54,8 +55,8 @@ impl Leftovers {
         }
     }
 
-    fn below(&self, prefix: &str) -> Vec<String> {
-        self.keys().iter().filter(|key| key.starts_with(prefix)).cloned().collect()
+    fn of(&self, ours: &Prefixes) -> Vec<String> {
+        self.keys().iter().filter(|key| ours.hold(key)).cloned().collect()
     }
 
     fn forget(&self, key: &str) {
@@ -69,30 +70,40 @@ impl Leftovers {
 }
 
 impl Store {
-    /// Aborts the uploads under keys that begin with `prefix` and that were opened before `before`;
-    /// says how many.
+    /// Aborts the uploads under keys of ours that were opened before `before`; says how many. They
+    /// are listed once, for all tenants.
     ///
     /// # Errors
     /// The store did not list them. One that cannot be aborted is logged and left to the next sweep.
-    pub async fn sweep(&self, prefix: &str, before: Timestamp) -> Result<u32, Failure> {
+    pub async fn sweep(&self, ours: &Prefixes, before: Timestamp) -> Result<u32, Failure> {
         let mut swept = 0;
         let mut page = None;
         loop {
             let (stale, next) = self
-                .list_stale(prefix, before, page)
+                .list_stale(ours.common(), before, page)
                 .await
                 .map_err(|refusal| self.failure(refusal))?;
-            for upload in stale {
+            // Not every store heeds the prefix.
+            for upload in stale.into_iter().filter(|upload| ours.hold(&upload.key)) {
                 swept += u32::from(self.give_back(upload).await == Some(true));
             }
             let Some(next) = next else { break };
             page = Some(next);
         }
-        for key in self.0.leftovers.below(prefix) {
+        Ok(swept + self.sweep_noted(ours, before).await?)
+    }
+
+    /// The same of those that a listing does not show, as far as this store has noted their keys.
+    ///
+    /// # Errors
+    /// As of [`Self::sweep`].
+    pub async fn sweep_noted(&self, ours: &Prefixes, before: Timestamp) -> Result<u32, Failure> {
+        let mut swept = 0;
+        for key in self.0.leftovers.of(ours) {
             let failed = |refusal| self.failure(refusal);
             let (stale, _) = self.list_stale(&key, before, None).await.map_err(failed)?;
             let mut gone = !stale.is_empty();
-            for upload in stale {
+            for upload in stale.into_iter().filter(|upload| ours.hold(&upload.key)) {
                 let given_back = self.give_back(upload).await;
                 gone &= given_back.is_some();
                 swept += u32::from(given_back == Some(true));
@@ -147,7 +158,7 @@ impl Store {
 
     /// The ids of open uploads under keys that begin with `prefix`: a page of them.
     pub(super) async fn open_uploads(&self, prefix: &str) -> Result<Vec<String>, Refusal> {
-        let list = self.0.client.list_multipart_uploads().bucket(self.bucket()).prefix(prefix);
+        let list = self.0.way.client.list_multipart_uploads().bucket(self.bucket()).prefix(prefix);
         let list = self.ask(StoreOperation::ListMultipart, list.send()).await?;
         let uploads = list.uploads.unwrap_or_default().into_iter();
         Ok(uploads.filter_map(|upload| upload.upload_id).collect())
@@ -164,6 +175,7 @@ impl Store {
         let (key_marker, id_marker) = page.unwrap_or_default();
         let request = self
             .0
+            .way
             .client
             .list_multipart_uploads()
             .bucket(self.bucket())
@@ -181,16 +193,15 @@ impl Store {
         };
         let stale = list.uploads.unwrap_or_default().into_iter().filter_map(|upload| {
             let (key, id) = upload.key.zip(upload.upload_id)?;
-            // Not every store heeds the prefix.
             let old = upload.initiated?.secs() < before.as_second();
-            (old && key.starts_with(prefix)).then_some(Stale { key, id })
+            old.then_some(Stale { key, id })
         });
         Ok((stale.collect(), next))
     }
 
     /// Whether it was us who aborted it; `None`: it stays open.
     async fn give_back(&self, upload: Stale) -> Option<bool> {
-        let request = self.0.client.abort_multipart_upload().bucket(self.bucket());
+        let request = self.0.way.client.abort_multipart_upload().bucket(self.bucket());
         let request = request.key(upload.key).upload_id(upload.id);
         match self.ask(StoreOperation::AbortMultipart, request.send()).await {
             Ok(_) => Some(true),

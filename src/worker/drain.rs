@@ -57,12 +57,7 @@ impl Worker {
 
     /// Waits until `until` for the aborts of uploads that were cancelled.
     async fn settle_aborts(&self, until: Instant) {
-        let aborts = async {
-            for tenant in self.tenants.iter() {
-                tenant.store.settle_aborts().await;
-            }
-        };
-        if time::timeout_at(until, aborts).await.is_err() {
+        if time::timeout_at(until, self.tenants.settle_aborts()).await.is_err() {
             tracing::warn!("some multipart uploads were not aborted in time; a sweep finds them");
         }
     }

@@ -7,6 +7,7 @@ mod drain;
 mod fairness;
 mod line;
 mod outages;
+mod roster;
 mod sweep;
 mod tenant;
 mod transfer;
@@ -23,7 +24,8 @@ use tokio_util::sync::CancellationToken;
 use self::fairness::{Asking, Dumps, Jobs, Learnt, NOBODY, Place, Turn, Waiting};
 use self::line::{Concluder, Done, Intake, Outcome, Policy, Received, Tools, Work, dump};
 use self::outages::{For, Gate, Party, Pauses, Server, Threshold};
-pub use self::tenant::{SetupError, Tenant, Tenants};
+pub use self::roster::{Roster, SetupError, Tenants};
+pub use self::tenant::Tenant;
 use self::transfer::Budget;
 pub use self::transfer::check_folder;
 use crate::broker::{Broker, Deliveries, Delivery, Publisher};
@@ -34,7 +36,7 @@ use crate::failure::{Class, Failure, Reason};
 use crate::http::Health;
 use crate::identifiers::Identifiers;
 use crate::lifecycle::Lifecycle;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, TenantLabel};
 
 /// How often those who have waited too long for a place are looked for.
 const TICK: Duration = Duration::from_secs(1);
@@ -78,7 +80,7 @@ impl Worker {
 
     fn nobody_waits(&self) -> Waiting<Received> {
         let mut waiting = Waiting::new(&self.settings, self.window);
-        waiting.configure(&self.tenants.ceilings());
+        waiting.configure(&self.tenants.now().ceilings());
         waiting
     }
 
@@ -99,9 +101,9 @@ impl Worker {
         let pauses = Pauses::of(broker);
         let events = outages::mind_the_events(&self.tools.events, &pauses);
         let silence = outages::mind_the_broker(broker.status(), &pauses);
-        let stores = self.tenants.stores().into_iter();
-        let probing = stores.map(|of| outages::probe_the_store(&of.store_gate, &of.store));
-        let probing = future::join_all(probing);
+        let stores = || self.tenants.now().stores();
+        let at_once = outages::probes(self.settings.concurrency);
+        let probing = outages::probe_the_stores(stores, at_once);
         let chores =
             future::join5(self.mind_the_store(&pauses), events, silence, probing, sweeping);
         let mut chores = std::pin::pin!(chores);
@@ -144,9 +146,7 @@ impl Worker {
     /// Shows the limits that have changed.
     fn show_limits(&self, waiting: &mut Waiting<Received>) {
         for (slot, limit) in waiting.changed_limits() {
-            if let Some(tenant) = self.tenants.in_slot(slot) {
-                self.tools.metrics.tenant_concurrency_limit(tenant.label, limit);
-            }
+            self.tools.metrics.tenant_concurrency_limit(TenantLabel::of_slot(slot), limit);
         }
     }
 
@@ -341,7 +341,21 @@ impl Worker {
 
     /// Pauses consuming while the store that every tenant uses is down; never ends.
     async fn mind_the_store(&self, pauses: &Pauses<'_>) {
-        let Some(tenant) = self.tenants.common_store() else { return pending().await };
-        outages::mind_the_store(&tenant.store_gate, pauses).await;
+        let mut now = self.tenants.watch();
+        loop {
+            let common = now.borrow_and_update().common_store().cloned();
+            let minding = async {
+                let Some(gate) = &common else { return pending().await };
+                outages::mind_the_store(gate, pauses).await;
+            };
+            let another = now.wait_for(|now| match (now.common_store(), &common) {
+                (Some(now), Some(before)) => !Arc::ptr_eq(now, before),
+                (now, before) => now.is_some() != before.is_some(),
+            });
+            tokio::select! {
+                () = minding => {}
+                _ = another => outages::nothing_of_the_store(pauses),
+            }
+        }
     }
 }

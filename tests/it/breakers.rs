@@ -99,8 +99,8 @@ async fn a_ccfs_that_is_down_uses_up_no_attempts_and_leaves_the_other_tenant_alo
         );
         world.call(&format!("1777093664-{serial}")).await;
     }
-    let open = ["target=\"ccfs:acme\""];
-    worker.metric_reaches("callvault_breaker_open", &open, 1.0).await;
+    let open = format!("target=\"ccfs:http://{}\"", link.address());
+    worker.metric_reaches("callvault_breaker_open", &[&open], 1.0).await;
     // More rounds through the retry queue than there are attempts.
     let parked = ["tenant=\"acme\"", "ccfs.unreachable"];
     worker.metric_reaches("callvault_retries_total", &parked, 30.0).await;
@@ -228,7 +228,7 @@ async fn a_ccfs_whose_answers_break_off_after_their_head_opens_its_breaker() {
         for serial in 0..4 {
             world.call(&format!("1777093663-{serial}")).await;
         }
-        let open = ["target=\"ccfs:acme\""];
+        let open = ["target=\"ccfs:"];
         worker.metric_reaches("callvault_breaker_open", &open, 1.0).await;
         world.ccfs.default_reply(Reply::wav(64 << 10));
         for event in world.events(4).await {

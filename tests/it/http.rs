@@ -117,11 +117,7 @@ const CONTRACT: &[(&str, &str, &[Label])] = &[
     ("tenant_concurrency_limit", "gauge", &[("tenant", TENANTS)]),
     ("tenants", "gauge", &[]),
     ("config_reloads_total", "counter", &[("result", &["ok", "error"])]),
-    (
-        "breaker_open",
-        "gauge",
-        &[("target", &["ccfs:acme", "ccfs:globex", "store:{store}", "events"])],
-    ),
+    ("breaker_open", "gauge", &[("target", &["ccfs:{ccfs}", "store:{store}", "events"])]),
     ("build_info", "gauge", &[("version", &[env!("CARGO_PKG_VERSION")]), ("revision", &[""])]),
 ];
 
@@ -136,11 +132,14 @@ const NOT_ZERO: &[&str] =
     &["buffer_limit_bytes", "tenant_concurrency_limit", "tenants", "build_info"];
 
 /// Every combination of the label values, as conditions on a line.
-fn combinations(labels: &[Label], store: &str) -> Vec<Vec<String>> {
+fn combinations(labels: &[Label], (ccfs, store): (&str, &str)) -> Vec<Vec<String>> {
     labels.iter().fold(vec![Vec::new()], |all, (label, values)| {
         let condition = |value: &&str| match *value {
             "" => format!("{label}=\""),
-            value => format!("{label}=\"{}\"", value.replace("{store}", store)),
+            value => {
+                let value = value.replace("{store}", store).replace("{ccfs}", ccfs);
+                format!("{label}=\"{value}\"")
+            }
         };
         let with = |have: &Vec<String>, value| [have.clone(), vec![condition(value)]].concat();
         all.iter().flat_map(|have| values.iter().map(move |value| with(have, value))).collect()
@@ -163,7 +162,7 @@ async fn a_fresh_worker_shows_every_series_of_the_contract() {
         let from_the_start = labels.iter().all(|(_, values)| !values.is_empty());
         let begun = text.lines().any(|line| line.starts_with(&format!("{series}{{")));
         assert!(from_the_start || !begun, "{series} is there before anything is counted");
-        for conditions in combinations(labels, &store) {
+        for conditions in combinations(labels, (&world.ccfs.url(), &store)) {
             let line = text.lines().find(|line| {
                 let own =
                     line.strip_prefix(&series).is_some_and(|rest| rest.starts_with(['{', ' ']));

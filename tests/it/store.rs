@@ -18,7 +18,9 @@ use callvault::failure::{Class, Failure};
 use callvault::metrics::Metrics;
 use callvault::recording::ObjectKey;
 use callvault::request::{CallId, FileName, TenantId};
-use callvault::store::{Identity, NewObject, Part, Sha256Digest, Store, StoredObject, Upload};
+use callvault::store::{
+    Identity, NewObject, Part, Prefixes, Sha256Digest, Store, StoredObject, Upload,
+};
 use sha2::{Digest, Sha256};
 
 use crate::support::s3::{ACCESS_KEY, LocalS3, REGION, S3, SECRET_KEY, Seen};
@@ -27,6 +29,11 @@ const MIB: usize = 1024 * 1024;
 const PART: usize = 5 * MIB;
 
 /// A store of a bucket that exists, with no extras.
+/// What keys of ours begin with.
+fn under(prefix: &str) -> Prefixes {
+    Prefixes::new([prefix.to_owned()])
+}
+
 fn settings(s3: &S3, bucket: &str) -> config::Store {
     settings_at(s3.endpoint(), bucket)
 }

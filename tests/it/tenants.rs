@@ -7,7 +7,9 @@ use serde_json::json;
 use crate::support::ccfs::{Limit, Reply, Simulator};
 use crate::support::eventually;
 use crate::support::link::{Link, Weather};
-use crate::support::s3::LocalS3;
+use crate::support::s3::{LocalS3, Op};
+use crate::support::usage;
+use crate::support::worker::Worker;
 use crate::support::world::{SOON, World, access_key, call, secret_key};
 
 async fn globex(world: &World, call_id: &str) {
@@ -242,5 +244,70 @@ async fn each_has_its_own_bucket_servers_and_zone() {
     assert_eq!(store.s3().keys(&bucket, "").await.len(), 2);
     assert_eq!((world.ccfs.requests().len(), ccfs.requests().len()), (2, 2));
     assert!(ccfs.requests().iter().all(|seen| seen.asked.cc_id == "9"));
+    worker.stop().await;
+}
+
+/// They differ by their keys alone, as most do.
+#[tokio::test]
+async fn a_thousand_tenants_of_one_ccfs_and_one_store_cost_what_they_share() {
+    let world = World::new().await;
+    world.ccfs.default_reply(Reply::wav(4096));
+    let ccfs = Link::to(world.ccfs.address()).await;
+    let store = Link::to(world.store.s3().address()).await;
+    let url = |link: &Link| format!("http://{}", link.address());
+    let mut config = world.config_at(&world.amqp, &url(&ccfs), &url(&store), &[]);
+    let others: Vec<String> = (2..1000).map(|n| format!("tenant{n}")).collect();
+    for id in &others {
+        let (access, secret) = (access_key(id), secret_key(id));
+        world.ccfs.account(&access, &secret);
+        config += &format!(
+            "[[tenants]]\nid = \"{id}\"\naccess_key = \"{access}\"\nsecret_key = \"{secret}\"\n"
+        );
+    }
+    let worker = Worker::start(&config).ready().await;
+    let listed = || world.store.seen_of(Op::ListMultipart).len();
+    eventually("the bucket is swept", SOON, || async { (listed() > 0).then_some(()) }).await;
+
+    // One after the other: whoever has connections of its own opens them.
+    for (n, id) in others.iter().step_by(50).enumerate() {
+        let mut message = call(&format!("1777093663-{n}"));
+        message["tenant"] = json!(id);
+        world.publish(&message).await;
+        let event = world.event().await;
+        assert_eq!(event.routing_key, format!("recording.archived.{id}"));
+    }
+    assert_eq!(listed(), 1, "once for all of them");
+    assert!(ccfs.connections() <= 3, "{} to CC-FS", ccfs.connections());
+    assert!(store.connections() <= 5, "{} to the store", store.connections());
+    let open = usage::descriptors(worker.pid());
+    assert!(open <= 100, "{open} descriptors");
+    worker.stop().await;
+}
+
+/// Also where it has only been heard of from another.
+#[tokio::test]
+async fn tenants_of_one_ccfs_have_one_breaker() {
+    let world = World::new().await;
+    world.ccfs.default_reply(Reply::wav(4096));
+    let mut link = Link::to(world.ccfs.address()).await;
+    let url = format!("http://{}", link.address());
+    let retry = "delays = [\"1h\"]\nbreaker_failures = 2\nbreaker_window = \"1ms\"";
+    let keys = [("retry", retry)];
+    let config = world.config_at(&world.amqp, &url, world.store.s3().endpoint(), &keys);
+    let worker = Worker::start(&config).ready().await;
+    link.close().await;
+    for n in 0..2 {
+        world.call(&format!("1777093663-{n}")).await;
+    }
+    let target = format!("target=\"ccfs:{url}\"");
+    worker.metric_reaches("callvault_breaker_open", &[&target], 1.0).await;
+    for n in 0..5 {
+        globex(&world, &format!("1777093664-{n}")).await;
+    }
+    let parked = ["tenant=\"globex\"", "ccfs.unreachable"];
+    worker.metric_reaches("callvault_retries_total", &parked, 5.0).await;
+    // One of them may have been the probe.
+    let asked = ["tenant=\"globex\"", "code=\"unreachable\""];
+    assert!(worker.metric("callvault_ccfs_responses_total", &asked).await <= 1.0);
     worker.stop().await;
 }

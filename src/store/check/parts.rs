@@ -121,7 +121,7 @@ impl Store {
 
     async fn open_probe(&self, key: &str) -> Result<String, Refusal> {
         let crc = self.0.settings.checksum == Checksum::Crc64Nvme;
-        let create = self.0.client.create_multipart_upload().bucket(self.bucket()).key(key);
+        let create = self.0.way.client.create_multipart_upload().bucket(self.bucket()).key(key);
         let create = attributes::on_create(create, &self.0.settings)
             .set_checksum_algorithm(crc.then_some(ChecksumAlgorithm::Crc64Nvme))
             .set_checksum_type(crc.then_some(ChecksumType::FullObject));
@@ -132,7 +132,7 @@ impl Store {
 
     async fn send_probe(&self, key: &str, id: &str) -> Result<CompletedPart, Refusal> {
         let proof = Proof::of(&Bytes::from_static(BODY), self.0.settings.checksum);
-        let part = self.0.client.upload_part().bucket(self.bucket()).key(key).upload_id(id);
+        let part = self.0.way.client.upload_part().bucket(self.bucket()).key(key).upload_id(id);
         let part = part
             .part_number(1)
             .set_content_md5(proof.md5)
@@ -150,6 +150,7 @@ impl Store {
         let parts = CompletedMultipartUpload::builder().parts(part).build();
         let complete = self
             .0
+            .way
             .client
             .complete_multipart_upload()
             .bucket(self.bucket())
@@ -165,7 +166,7 @@ impl Store {
     }
 
     async fn abort_probe(&self, key: &str, id: &str) -> Result<(), Refusal> {
-        let abort = self.0.client.abort_multipart_upload().bucket(self.bucket());
+        let abort = self.0.way.client.abort_multipart_upload().bucket(self.bucket());
         let abort = abort.key(key).upload_id(id);
         self.ask(StoreOperation::AbortMultipart, abort.send()).await.map(drop)
     }

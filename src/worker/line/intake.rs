@@ -14,7 +14,8 @@ use crate::recording::{self, Place};
 use crate::request::{self, Echo, Hints, Many, MessageType, RecordingRequest, Request};
 use crate::worker::fairness::{Lane, Question};
 use crate::worker::outages::{Gate, Party, Waits};
-use crate::worker::tenant::{Tenant, Tenants};
+use crate::worker::roster::Tenants;
+use crate::worker::tenant::Tenant;
 
 /// A message that has been read.
 pub struct Intake {
@@ -146,7 +147,7 @@ impl Intake {
         let force = request.force;
         let located = tenants.find(&request.tenant).and_then(|tenant| {
             let place = recording::locate(&request.wanted, &tenant.zone, delivery.sent_at(), now)?;
-            Ok((Arc::clone(tenant), place))
+            Ok((tenant, place))
         });
         let (place, work) = match located {
             Ok((tenant, place)) => {
@@ -178,7 +179,7 @@ impl Intake {
     fn dump(many: Many, delivery: &Delivery, tenants: &Tenants, lane: Lane) -> Self {
         let work = match tenants.find(&many.tenant) {
             Ok(_) if delivery.queue == QueueName::Jobs => Work::Forward,
-            Ok(tenant) => Work::Expand(Arc::clone(tenant)),
+            Ok(tenant) => Work::Expand(tenant),
             Err(failure) => Work::Reject(failure),
         };
         Self {

@@ -316,8 +316,8 @@ mod tests {
         std::fs::write(&file, CONFIG).unwrap();
         let config = Config::load(Some(&file), std::iter::empty()).unwrap().config;
         let metrics = Metrics::new();
-        let tenants = Tenants::connect(&config, &metrics).await.unwrap();
-        let tenant = Arc::clone(tenants.iter().next().unwrap());
+        let tenants = Tenants::connect(&config, &metrics).unwrap();
+        let tenant = Arc::clone(tenants.now().iter().next().unwrap());
         let Ok(Request::Recording(request)) =
             parse(body.as_bytes(), Hints::default(), clock::now())
         else {

@@ -82,7 +82,8 @@ impl Report<'_> {
     /// Remembers for `/readyz` who refuses our credentials, until they are accepted again.
     fn note_credentials(&self, tools: &Tools, outcome: &Outcome, failure: Option<&Failure>) {
         let Work::Archive(job) = &self.intake.work else { return };
-        let ccfs = BreakerTarget::Ccfs(job.tenant.id.as_str()).to_string();
+        // A key is its tenant's alone, other than a breaker.
+        let ccfs = format!("ccfs:{}", job.tenant.id);
         let store = BreakerTarget::Store(&job.tenant.store.place()).to_string();
         if let Some(failure) = failure.filter(|failure| failure.class == Class::Refused) {
             let who = if failure.reason.ccfs_code().is_some() { &ccfs } else { &store };

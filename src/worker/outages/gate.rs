@@ -1,29 +1,15 @@
 //! The way to one server, with its breaker: shared by all jobs that go there.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
-use tokio::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 
-use super::breaker::{Admission, Breaker, Change, SHORT_PAUSE, Threshold};
-use crate::failure::{Class, Failure, Reason};
-use crate::metrics::{BreakerTarget, Metrics};
-
-/// The longest pause between two events that find out whether events are taken again: each of them
-/// is a copy more for the subscribers that are well.
-const EVENTS_PAUSE: Duration = Duration::from_secs(30);
-
-/// What stands behind a gate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Server {
-    /// The CC-FS of a tenant.
-    Ccfs(String),
-    /// The endpoint that holds a bucket.
-    Store(String),
-    /// The exchange of that name, where events go.
-    Events(String),
-}
+use super::breaker::{Admission, Breaker, Change, Threshold};
+use super::lamp::Lamp;
+use super::server::Server;
+use crate::failure::{Failure, Reason};
+use crate::metrics::Metrics;
 
 /// A server as jobs see it, with its breaker.
 pub struct Gate {
@@ -31,83 +17,35 @@ pub struct Gate {
     breaker: Mutex<Breaker>,
     /// Why it is open, where it is.
     open: watch::Sender<Option<Reason>>,
-    metrics: Arc<Metrics>,
+    lamp: Arc<Lamp>,
+    /// Leave to probe, where a probe is as much as a job.
+    probes: Option<Arc<Semaphore>>,
 }
 
 /// Leave to ask; what came of it is to be noted.
 pub struct Pass {
     gate: Arc<Gate>,
     admission: Admission,
-}
-
-impl Server {
-    fn target(&self) -> BreakerTarget<'_> {
-        match self {
-            Self::Ccfs(tenant) => BreakerTarget::Ccfs(tenant),
-            Self::Store(bucket) => BreakerTarget::Store(bucket),
-            Self::Events(_) => BreakerTarget::Events,
-        }
-    }
-
-    /// Whether it was this kind of server that failed.
-    fn brought(&self, failure: &Failure) -> bool {
-        match self {
-            Self::Ccfs(_) => failure.reason.ccfs_code().is_some(),
-            Self::Store(_) => failure.reason.store_code().is_some(),
-            Self::Events(_) => failure.reason == Reason::EVENT_REFUSED,
-        }
-    }
-
-    /// Whether `failure` is that it gave no usable answer.
-    fn was_silent(&self, failure: &Failure) -> bool {
-        let class = if matches!(self, Self::Events(_)) { Class::Held } else { Class::Unavailable };
-        failure.class == class && self.brought(failure)
-    }
-
-    /// For people.
-    fn place(&self) -> String {
-        match self {
-            Self::Events(exchange) => format!("the exchange {exchange}"),
-            Self::Ccfs(_) | Self::Store(_) => self.to_string(),
-        }
-    }
-
-    /// What becomes of who would have asked it.
-    fn not_asked(&self, reason: Reason) -> Failure {
-        match self {
-            Self::Events(_) => {
-                let detail = format!("not sent: {} takes no events", self.place());
-                Failure::new(Class::Held, reason, detail)
-            }
-            Self::Ccfs(_) | Self::Store(_) => {
-                let detail = format!("not asked: {self} gives no usable answer");
-                Failure::new(Class::Unavailable, reason, detail)
-            }
-        }
-    }
-
-    fn longest_pause(&self) -> Duration {
-        match self {
-            Self::Events(_) => EVENTS_PAUSE,
-            Self::Ccfs(_) | Self::Store(_) => SHORT_PAUSE,
-        }
-    }
-}
-
-impl fmt::Display for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.target().fmt(f)
-    }
+    /// What lets it probe.
+    leave: Option<OwnedSemaphorePermit>,
 }
 
 impl Gate {
+    /// The only gate of its server.
     pub fn new(server: Server, threshold: Threshold, metrics: &Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self {
-            breaker: Mutex::new(Breaker::new(threshold, server.longest_pause())),
-            server,
-            open: watch::Sender::new(None),
-            metrics: Arc::clone(metrics),
-        })
+        let lamp = Lamp::new(server.clone(), Arc::clone(metrics));
+        Arc::new(Self::of(server, threshold, Arc::new(lamp), None))
+    }
+
+    /// One that shares its lamp, and leave to probe, with others.
+    pub(super) fn of(
+        server: Server,
+        threshold: Threshold,
+        lamp: Arc<Lamp>,
+        probes: Option<Arc<Semaphore>>,
+    ) -> Self {
+        let breaker = Mutex::new(Breaker::new(threshold, server.longest_pause()));
+        Self { server, breaker, open: watch::Sender::new(None), lamp, probes }
     }
 
     /// What is behind it, for people.
@@ -134,22 +72,30 @@ impl Gate {
     pub fn enter(self: &Arc<Self>) -> Result<Pass, Failure> {
         let mut breaker = self.breaker();
         let open = self.open.borrow().clone();
-        let admission = match &self.server {
+        let mut admission = match &self.server {
             // Its probes are made for it, and are small.
             Server::Store(_) if open.is_some() => Admission::Park,
             _ => breaker.admit(Instant::now()),
         };
+        let mut leave = None;
+        if let (Admission::Probe, Some(probes)) = (admission, &self.probes) {
+            leave = Arc::clone(probes).try_acquire_owned().ok();
+            if leave.is_none() {
+                breaker.abandoned(admission);
+                admission = Admission::Park;
+            }
+        }
         drop(breaker);
         match (&admission, open) {
             (Admission::Park, Some(reason)) => Err(self.server.not_asked(reason)),
-            _ => Ok(Pass { gate: Arc::clone(self), admission }),
+            _ => Ok(Pass { gate: Arc::clone(self), admission, leave }),
         }
     }
 
     /// Leave to find out whether it is back, if it is time.
     pub fn probe(self: &Arc<Self>) -> Option<Pass> {
         let admission = self.breaker().admit(Instant::now());
-        let pass = Pass { gate: Arc::clone(self), admission };
+        let pass = Pass { gate: Arc::clone(self), admission, leave: None };
         (admission == Admission::Probe).then_some(pass)
     }
 
@@ -161,6 +107,12 @@ impl Gate {
     fn note<T>(&self, admission: Admission, result: &Result<T, Failure>) {
         match result {
             Err(failure) if self.server.was_silent(failure) => self.unanswered(admission, failure),
+            // Somebody is there, for all that is known of what it does for the others.
+            Err(failure) if self.server.refused_one(failure) => {
+                if admission == Admission::Probe {
+                    self.answered(Breaker::closed_on_trial);
+                }
+            }
             _ => self.answered(Breaker::answered),
         }
     }
@@ -191,13 +143,21 @@ impl Gate {
         let changed = change(&mut breaker);
         if changed != Change::None {
             self.open.send_replace(reason.cloned());
-            self.metrics.breaker_open(self.server.target(), reason.is_some());
+            self.lamp.turn(changed == Change::Opened);
         }
         changed
     }
 
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        if self.is_open() {
+            self.lamp.turn(false);
+        }
     }
 }
 
@@ -219,7 +179,9 @@ impl Pass {
             return;
         }
         self.gate.note(self.admission, result);
-        self.admission = Admission::Pass; // A probe has found out what it was sent for.
+        // A probe has found out what it was sent for.
+        self.admission = Admission::Pass;
+        self.leave = None;
     }
 }
 
@@ -232,7 +194,10 @@ impl Drop for Pass {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Duration;
+
     use super::*;
+    use crate::failure::Class;
 
     #[test]
     fn what_it_shows_is_what_it_does_whoever_changes_it() {
@@ -252,5 +217,41 @@ mod tests {
                 });
             }
         });
+    }
+
+    fn ccfs() -> Arc<Gate> {
+        let at_once = Threshold { failures: 3, window: Duration::ZERO };
+        let metrics = Metrics::new();
+        Gate::new(Server::Ccfs("https://ccfs.example.com".to_owned()), at_once, &metrics)
+    }
+
+    fn silent() -> Result<(), Failure> {
+        Err(Failure::new(Class::Unavailable, Reason::CCFS_TIMEOUT, "silent"))
+    }
+
+    fn refused() -> Result<(), Failure> {
+        Err(Failure::new(Class::Refused, Reason::CCFS_UNAUTHORIZED, "a wrong key"))
+    }
+
+    /// CC-FS may refuse a key at its door, and bring none of the others anything.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_said_of_one_key_says_nothing_of_the_server() {
+        let gate = ccfs();
+        for _ in 0..10 {
+            gate.enter().unwrap().note(&refused());
+        }
+        assert!(!gate.is_open());
+        for _ in 0..2 {
+            gate.enter().unwrap().note(&silent());
+            gate.enter().unwrap().note(&refused());
+        }
+        gate.enter().unwrap().note(&silent());
+        assert!(gate.is_open(), "the others get nothing");
+
+        tokio::time::advance(Duration::from_secs(1)).await;
+        gate.enter().unwrap().note(&refused());
+        assert!(!gate.is_open(), "somebody is there: the others may try");
+        gate.enter().unwrap().note(&silent());
+        assert!(gate.is_open(), "and are not left to it");
     }
 }

@@ -4,13 +4,20 @@
 mod blame;
 mod breaker;
 mod gate;
+mod gates;
+mod lamp;
 mod outage;
 mod pauses;
+mod server;
 mod suspects;
 
 pub use blame::{For, Party, Waits};
 pub use breaker::Threshold;
-pub use gate::{Gate, Pass, Server};
-pub use outage::{mind_the_broker, mind_the_events, mind_the_store, probe_the_store};
+pub use gate::{Gate, Pass};
+pub use gates::{Gates, probes};
+pub use outage::{
+    mind_the_broker, mind_the_events, mind_the_store, nothing_of_the_store, probe_the_stores,
+};
 pub use pauses::Pauses;
+pub use server::Server;
 pub use suspects::Suspects;

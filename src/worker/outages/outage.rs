@@ -5,10 +5,12 @@
 use std::future::pending;
 use std::sync::Arc;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio::time::{self, Duration};
 
-use super::gate::Gate;
+use super::gate::{Gate, Pass};
 use super::pauses::{Cause, Hold, Pauses};
 use crate::broker::Status;
 use crate::failure::{Class, Failure, Reason};
@@ -30,6 +32,11 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 pub async fn mind_the_store(gate: &Gate, pauses: &Pauses<'_>) {
     let why = |code: &str| format!("the store every tenant uses gives no usable answer ({code})");
     mind(gate, Cause::Store, pauses, |reason| Hold::Nothing(why(reason.as_str()))).await;
+}
+
+/// There is no such store any more.
+pub fn nothing_of_the_store(pauses: &Pauses<'_>) {
+    pauses.set(Cause::Store, None);
 }
 
 /// The same as the exchange behind `gate` takes events and does not. Only an event shows that it
@@ -80,28 +87,45 @@ async fn mind(gate: &Gate, cause: Cause, pauses: &Pauses<'_>, hold: impl Fn(&Rea
     }
 }
 
-/// Finds out when the `store` behind `gate` is back, whether there is work for it or not; never
-/// ends. A store may answer a HEAD and still take no objects: the next jobs try.
-pub async fn probe_the_store(gate: &Arc<Gate>, store: &Store) {
-    let mut outage = gate.watch();
+/// Finds out when stores are back, whether there is work for them or not; never ends. `stores` tells
+/// which there are now, `most` how many are asked at once: with many down the network is theirs, too.
+pub async fn probe_the_stores(stores: impl Fn() -> Arc<[(Arc<Gate>, Store)]>, most: usize) {
+    let mut ask = time::interval(ASK_EVERY);
+    let mut probes = FuturesUnordered::new();
+    // With whom to go on: each has its turn.
+    let mut turn = 0;
     loop {
-        if outage.wait_for(Option::is_some).await.is_err() {
-            return pending().await;
+        tokio::select! {
+            _ = ask.tick() => {}
+            Some(()) = probes.next() => {}
         }
-        let Some(mut pass) = gate.probe() else {
-            time::sleep(ASK_EVERY).await;
-            continue;
-        };
-        let silence = |_| Err(Failure::new(Class::Unavailable, Reason::STORE_TIMEOUT, "a probe"));
-        let answer = time::timeout(PROBE_TIMEOUT, store.reach()).await.unwrap_or_else(silence);
-        match &answer {
-            Err(down) if down.class == Class::Unavailable => pass.note(&answer),
-            // For want of something of our own it was not asked.
-            Err(unsent) if unsent.class == Class::Held => {
-                tracing::warn!(detail = unsent.detail, "{} cannot be probed", gate.place());
-                time::sleep(ASK_EVERY).await;
+        let stores = stores();
+        let (before, after) = stores.split_at(turn.min(stores.len()));
+        let in_turn = after.iter().chain(before).zip(1..).filter(|((gate, _), _)| gate.is_open());
+        let first = turn;
+        for ((gate, store), nth) in in_turn {
+            if probes.len() >= most {
+                break;
             }
-            _ => pass.answered_at_all(),
+            if let Some(pass) = gate.probe() {
+                probes.push(probe(Arc::clone(gate), pass, store.clone()));
+                turn = (first + nth) % stores.len();
+            }
         }
+    }
+}
+
+/// A store may answer a HEAD and still take no objects: the next jobs try.
+async fn probe(gate: Arc<Gate>, mut pass: Pass, store: Store) {
+    let silence = |_| Err(Failure::new(Class::Unavailable, Reason::STORE_TIMEOUT, "a probe"));
+    let answer = time::timeout(PROBE_TIMEOUT, store.reach()).await.unwrap_or_else(silence);
+    match &answer {
+        Err(down) if down.class == Class::Unavailable => pass.note(&answer),
+        // For want of something of our own it was not asked.
+        Err(unsent) if unsent.class == Class::Held => {
+            tracing::warn!(detail = unsent.detail, "{} cannot be probed", gate.place());
+            time::sleep(ASK_EVERY).await;
+        }
+        _ => pass.answered_at_all(),
     }
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{
     MIB, PART, content, key, local, new_object, object_key, parts, reason, settings, settings_at,
-    sha256, signed_plainly, store, upload,
+    sha256, signed_plainly, store, under, upload,
 };
 use crate::support::link::{Link, Weather};
 use crate::support::s3::sink::Sink;
@@ -199,7 +199,8 @@ async fn the_sweep_takes_old_uploads_under_its_prefix_alone() {
     }
     let now = callvault::clock::now();
     let minute = jiff::SignedDuration::from_mins(1);
-    let sweep = |before: Timestamp| store.sweep("acme/", before);
+    let acme = under("acme/");
+    let sweep = |before: Timestamp| store.sweep(&acme, before);
     assert_eq!(sweep(now - minute).await.unwrap(), 0);
     assert_eq!(sweep(now + minute).await.unwrap(), 2);
     let left = s3.open_uploads(&bucket).await;
@@ -216,22 +217,26 @@ async fn a_store_that_lists_by_the_whole_key_is_swept_where_the_key_comes_again(
     std::mem::forget(killed.start_multipart(new_object()).await.unwrap());
     let now = callvault::clock::now();
     let minute = jiff::SignedDuration::from_mins(1);
-    assert_eq!(store.sweep("acme/", now + minute).await.unwrap(), 0, "nobody can know of it");
+    assert_eq!(
+        store.sweep(&under("acme/"), now + minute).await.unwrap(),
+        0,
+        "nobody can know of it"
+    );
 
     upload(&store, &new_object(), &content(PART + 1)).await.unwrap();
     assert_eq!(server.open_uploads(), 1);
-    assert_eq!(store.sweep("acme/", now - minute).await.unwrap(), 0, "it may be at work");
-    assert_eq!(store.sweep("other/", now + minute).await.unwrap(), 0);
+    assert_eq!(store.sweep(&under("acme/"), now - minute).await.unwrap(), 0, "it may be at work");
+    assert_eq!(store.sweep(&under("other/"), now + minute).await.unwrap(), 0);
     server.fault(Op::AbortMultipart, 1, Fault::Answer { status: 403, code: "AccessDenied" });
     assert_eq!(
-        store.sweep("acme/", now + minute).await.unwrap(),
+        store.sweep(&under("acme/"), now + minute).await.unwrap(),
         0,
         "it stays, and is kept in mind"
     );
-    assert_eq!(store.sweep("acme/", now + minute).await.unwrap(), 1);
+    assert_eq!(store.sweep(&under("acme/"), now + minute).await.unwrap(), 1);
     assert_eq!(server.open_uploads(), 0);
     let before = server.seen_of(Op::ListMultipart).len();
-    assert_eq!(store.sweep("acme/", now + minute).await.unwrap(), 0);
+    assert_eq!(store.sweep(&under("acme/"), now + minute).await.unwrap(), 0);
     assert_eq!(server.seen_of(Op::ListMultipart).len() - before, 1, "it is done with that key");
 }
 

@@ -9,7 +9,7 @@ use callvault::store::{NewObject, Store};
 
 use super::{
     PART, content, key, local, new_object, object_key, put, reason, settings, settings_at, sha256,
-    store, upload, who,
+    store, under, upload, who,
 };
 use crate::support::s3::odd::{Odd, Reply, error};
 use crate::support::s3::{ALWAYS, Fault, Op};
@@ -254,7 +254,7 @@ async fn a_listing_that_does_not_move_on_ends() {
         server.heal();
         server.fault(Op::ListMultipart, ALWAYS, Fault::Xml { status: 200, body });
         let now = callvault::clock::now();
-        assert_eq!(reason(store.sweep("acme/", now).await), failed);
+        assert_eq!(reason(store.sweep(&under("acme/"), now).await), failed);
         assert_eq!(server.seen_of(Op::ListMultipart).len() - before, requests);
     }
 }
