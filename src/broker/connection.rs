@@ -39,6 +39,8 @@ pub(super) struct Fault {
     login_refused: bool,
     /// This node does not do its work; another of the same broker may.
     elsewhere: bool,
+    /// Nothing was said at all.
+    unanswered: bool,
 }
 
 /// What to do about a fault.
@@ -52,7 +54,13 @@ pub(super) struct Remedy {
 impl Fault {
     pub(super) fn new(why: impl Into<String>) -> Self {
         let why = why.into();
-        Self { why, remedy: None, cause: None, login_refused: false, elsewhere: false }
+        let (login_refused, elsewhere, unanswered) = (false, false, false);
+        Self { why, remedy: None, cause: None, login_refused, elsewhere, unanswered }
+    }
+
+    /// The broker has said nothing: whether it will do what it was asked is not known.
+    pub(super) fn unanswered(why: impl Into<String>) -> Self {
+        Self { unanswered: true, ..Self::new(why) }
     }
 
     pub(super) fn of(what: &str, cause: lapin::Error) -> Self {
@@ -93,10 +101,10 @@ impl Fault {
     }
 
     /// What several tries have met, each once.
-    pub(super) fn of_all(faults: &[Self]) -> Self {
+    pub(super) fn of_all<'a>(faults: impl IntoIterator<Item = &'a Self> + Clone) -> Self {
         let each = |of: fn(&Self) -> Option<&str>| {
             let mut seen: Vec<&str> = Vec::new();
-            for text in faults.iter().filter_map(of) {
+            for text in faults.clone().into_iter().filter_map(of) {
                 if !seen.contains(&text) {
                     seen.push(text);
                 }
@@ -116,6 +124,10 @@ impl Fault {
 
     pub(super) fn is_elsewhere(&self) -> bool {
         self.elsewhere
+    }
+
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.unanswered
     }
 
     pub(super) fn is_refused_login(&self) -> bool {
@@ -147,7 +159,7 @@ pub(super) async fn rpc<T>(
 ) -> Result<T, Fault> {
     match timeout(RPC_TIMEOUT, call).await {
         Ok(answer) => answer.map_err(|error| Fault::of(what, error)),
-        Err(_) => Err(Fault::new(format!("{what}: no answer within {RPC_TIMEOUT:?}"))),
+        Err(_) => Err(Fault::unanswered(format!("{what}: no answer within {RPC_TIMEOUT:?}"))),
     }
 }
 
@@ -181,7 +193,8 @@ impl Link {
         &self.door
     }
 
-    /// Resolves when the connection is lost, with what lapin or the broker said.
+    /// Resolves when the connection is lost, with what lapin or the broker said. A node that has
+    /// gone silent would take the next connection as well, and say nothing.
     pub(super) async fn lost(&self) -> Fault {
         let mut events: BoxStream<'static, Event> = self.connection.events_listener().boxed();
         let mut said = None;
@@ -196,7 +209,11 @@ impl Link {
             }
         }
         match said {
-            Some(error) => Fault::of("connection lost", error),
+            Some(error) => {
+                let silent = matches!(error.kind(), ErrorKind::MissingHeartbeatError);
+                let fault = Fault::of("connection lost", error);
+                if silent { fault.elsewhere() } else { fault }
+            }
             None => Fault::new("connection lost"),
         }
     }
@@ -235,6 +252,11 @@ impl Link {
         self.connection.status().blocked()
     }
 
+    /// Ends it at once: who does not answer does not take leave either.
+    pub(super) fn cut(&self) {
+        self.socket.cut();
+    }
+
     /// Closes in order; what does not answer is cut off when this is dropped.
     pub(super) async fn close(&self) {
         if self.connected() {
@@ -252,17 +274,33 @@ impl Drop for Link {
 /// A second handle of the connection's socket. lapin's io thread waits for ever for the answer of
 /// a peer that accepts and says nothing; cutting the socket under it ends the thread.
 #[derive(Clone, Default)]
-pub(super) struct Socket(Arc<Mutex<Option<TcpStream>>>);
+pub(super) struct Socket(Arc<Mutex<End>>);
+
+#[derive(Default)]
+enum End {
+    #[default]
+    ToCome,
+    Held(TcpStream),
+    /// What comes is not wanted any more.
+    Cut,
+}
 
 impl Socket {
+    /// # Errors
+    /// It was cut before there was one.
     pub(super) fn hold(&self, socket: impl AsFd) -> std::io::Result<()> {
         let copy = TcpStream::from(socket.as_fd().try_clone_to_owned()?);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(copy);
+        let mut end = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*end, End::Cut) {
+            return Err(std::io::ErrorKind::ConnectionAborted.into());
+        }
+        *end = End::Held(copy);
         Ok(())
     }
 
     pub(super) fn cut(&self) {
-        if let Some(socket) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let mut end = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let End::Held(socket) = std::mem::replace(&mut *end, End::Cut) {
             // Fails where the peer has closed already.
             let _ = socket.shutdown(Shutdown::Both);
         }

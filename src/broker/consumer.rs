@@ -6,13 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::connection::{Backoff, Fault, Link, PULSE, rpc};
 use super::depths;
@@ -40,6 +40,15 @@ impl QueueName {
 /// A worker takes suspects only when it has lived this long: whatever ends workers as they start
 /// would else count as a crash of whichever suspect came first.
 const PROBATION: Duration = Duration::from_secs(3);
+
+/// A topology that was there before is not waited for any longer. A cluster that takes a frozen node
+/// for a living one declares nothing, and its queues work.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A node on which no queue can be consumed for so long gives way to the next. Twice as long each
+/// time, up to the cap: it may be the same on all of them, until they have elected new leaders.
+const IDLE: Duration = Duration::from_secs(6);
+const IDLE_CAP: Duration = Duration::from_secs(60);
 
 /// How often a message is taken while consuming pauses but for one at a time.
 const TASTE_EVERY: Duration = Duration::from_secs(1);
@@ -101,10 +110,16 @@ pub(super) async fn session(
     shared: &Arc<Shared>,
     link: &Arc<Link>,
     intake: &Intake,
+    patience: &mut Patience,
 ) -> Result<(), Fault> {
     let lost = link.lost();
     tokio::pin!(lost);
-    shared.topology.ensure(link).await.map_err(Fault::elsewhere)?;
+    let mut ensuring = std::pin::pin!(shared.topology.ensure(link).fuse());
+    if !shared.topology.was_there() {
+        ensuring.as_mut().await.map_err(Fault::elsewhere)?;
+    } else if let Ok(ensured) = timeout(PATIENCE, ensuring.as_mut()).await {
+        ensured.map_err(Fault::elsewhere)?;
+    }
     shared.board.up(Side::Consume);
     let mut tasks = JoinSet::new();
     for queue in QUEUES {
@@ -115,6 +130,7 @@ pub(super) async fn session(
         });
     }
     let mut vain = 0;
+    let mut giving_way = std::pin::pin!(give_way(shared, link, patience));
     let mut telling = std::pin::pin!(tell(shared, link));
     // This connection and not the other: an alarm of the broker does not make it silent.
     let mut counting = std::pin::pin!(depths::ask(shared, link));
@@ -122,7 +138,16 @@ pub(super) async fn session(
         let ended = tokio::select! {
             biased;
             fault = &mut lost => return Err(fault),
+            fault = &mut giving_way => return Err(fault),
             ended = tasks.join_next() => ended,
+            ensured = &mut ensuring => match ensured {
+                Err(fault) if !fault.is_unanswered() => return Err(fault.elsewhere()),
+                Err(fault) => {
+                    tracing::warn!("{fault}; consuming what was there before");
+                    continue;
+                }
+                Ok(()) => continue,
+            },
             _never = &mut telling => continue,
             _never = &mut counting => continue,
         };
@@ -152,6 +177,40 @@ pub(super) async fn session(
             (tap, ended)
         });
     }
+}
+
+/// How long a node may let no queue be consumed.
+pub(super) struct Patience(Duration);
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self(IDLE)
+    }
+}
+
+/// Resolves where the next node is to have a try.
+async fn give_way(shared: &Shared, link: &Link, patience: &mut Patience) -> Fault {
+    tokio::select! {
+        fault = shared.lanes.turns_mute(link) => fault,
+        fault = idle(shared, link, patience), if shared.several => fault,
+    }
+}
+
+/// Resolves when no queue can be consumed, though nothing is refused.
+async fn idle(shared: &Shared, link: &Link, Patience(patience): &mut Patience) -> Fault {
+    let mut wish = shared.wish.subscribe();
+    while !shared.board.has_consumers() {
+        // Does not fail: the sender lives as long as `shared`.
+        let _ = wish.wait_for(|wish| *wish == Wish::Consume).await;
+        tokio::time::sleep(*patience).await;
+        if !shared.board.has_consumers() && !wish.has_changed().unwrap_or(true) {
+            let why = format!("{} lets no queue be consumed in {patience:?}", link.place());
+            *patience = IDLE_CAP.min(*patience * 2);
+            return Fault::unanswered(why).elsewhere();
+        }
+    }
+    *patience = IDLE;
+    std::future::pending().await
 }
 
 /// Says in the log whenever all is well again: a warning is not to be its last word. Never ends.
@@ -201,7 +260,8 @@ impl Tap {
         }
         tokio::time::sleep(self.backoff.pause()).await;
         // The queue may be gone.
-        self.shared.topology.ensure(&self.link).await?;
+        let ensured = timeout(PATIENCE, self.shared.topology.ensure(&self.link)).await;
+        ensured.unwrap_or(Ok(()))?;
         self.since = Instant::now();
         self.run().await
     }
@@ -245,10 +305,13 @@ impl Tap {
         let active = Active::new(&self.shared, self.queue);
         let mut wish = self.wish.clone();
         if self.queue == QueueName::Suspect {
+            let over = self.shared.started + PROBATION;
             // A worker is ready without it, and stays so when it is over.
-            active.consumes();
+            if Instant::now() < over {
+                active.consumes();
+            }
             tokio::select! {
-                () = tokio::time::sleep_until(self.shared.started + PROBATION) => {}
+                () = tokio::time::sleep_until(over) => {}
                 _ = wish.wait_for(|wish| *wish != Wish::Consume) => return Ok(()),
                 fault = death(channel) => return Err(fault),
             }

@@ -2,13 +2,15 @@
 //!
 //! It must not know what the connection is for.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_rs::Tokio;
 use async_rs::traits::Reactor;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use lapin::tcp::{AsyncTcpStream, OwnedIdentity, OwnedTLSConfig};
 use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Connection, ConnectionProperties};
@@ -25,6 +27,9 @@ use crate::config;
 
 /// Name look-up, TCP, TLS and AMQP handshake with one host.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A node that has not answered for so long is given its time, and the next is tried beside it: a
+/// frozen one would else hold up all that work.
+const HEAD_START: Duration = Duration::from_secs(2);
 /// Every connection has it set: a broker may offer 0, 'no limit', and lapin would then allocate
 /// buffers of 128 GiB.
 pub(super) const FRAME_MAX: u32 = 131_072;
@@ -52,19 +57,28 @@ impl Dialer {
     }
 
     /// Tries the URLs in order, beginning with that of this turn, and says which turn it was that
-    /// worked; secrets and certificates are read anew each time.
+    /// worked first; secrets and certificates are read anew each time.
     pub(super) async fn connect(&self, first: Turn) -> Result<(Turn, Link), Fault> {
         let urls = &self.settings.urls;
-        let mut faults = Vec::new();
-        for turn in (first.0..).take(urls.len()) {
-            // After a round of all URLs each begins with the next address of its name.
-            let (round, at) = (turn / urls.len(), turn % urls.len());
-            match self.dial(&urls[at], round).await {
-                Ok(link) => return Ok((Turn(turn), link)),
-                Err(fault) => faults.push(fault),
+        let mut turns = (first.0..).take(urls.len()).peekable();
+        let mut dialling = FuturesUnordered::new();
+        let mut faults = BTreeMap::new();
+        loop {
+            if let Some(turn) = turns.next() {
+                // After a round of all URLs each begins with the next address of its name.
+                let (round, at) = (turn / urls.len(), turn % urls.len());
+                dialling.push(async move { (turn, self.dial(&urls[at], round).await) });
+            }
+            let waits = tokio::time::sleep(HEAD_START);
+            tokio::select! {
+                Some((turn, dialled)) = dialling.next() => match dialled {
+                    Ok(link) => return Ok((Turn(turn), link)),
+                    Err(fault) => _ = faults.insert(turn, fault),
+                },
+                () = waits, if turns.peek().is_some() => {}
+                else => return Err(Fault::of_all(faults.values())),
             }
         }
-        Err(Fault::of_all(&faults))
     }
 
     /// Where one URL leads; nothing is asked of it.
@@ -198,6 +212,23 @@ async fn addresses(uri: &AMQPUri) -> Result<VecDeque<SocketAddr>, Fault> {
     if found.is_empty() { Err(failed("its name has no address")) } else { Ok(found) }
 }
 
+/// Cuts a socket when it is dropped.
+struct Cutting(Option<Socket>);
+
+impl Cutting {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Cutting {
+    fn drop(&mut self) {
+        if let Some(socket) = &self.0 {
+            socket.cut();
+        }
+    }
+}
+
 /// A connection to one address, if there is one in time.
 struct Attempt {
     uri: AMQPUri,
@@ -213,17 +244,20 @@ impl Attempt {
     async fn make(self, name: &str, settings: &config::Broker) -> Result<Link, Fault> {
         let Self { place, door, share, .. } = &self;
         let (place, door, share) = (place.clone(), door.clone(), *share);
+        // However this ends, also by another that was faster.
         let (socket, marks) = (Socket::default(), Arc::<Marks>::default());
+        let cutting = Cutting(Some(socket.clone()));
         let opened = timeout(share, self.open(name, socket.clone(), Arc::clone(&marks))).await;
         let error = match opened {
-            Ok(Ok(connection)) => return Ok(Link::new(connection, socket, marks, place, door)),
+            Ok(Ok(connection)) => {
+                cutting.keep();
+                return Ok(Link::new(connection, socket, marks, place, door));
+            }
             Ok(Err(error)) => error,
             Err(_) => {
-                socket.cut();
                 return Err(refused::silent(format!("no answer from {place} in {share:.0?}")));
             }
         };
-        socket.cut();
         Err(refused::fault(&error, marks.foreign(), &place, &door, settings))
     }
 
@@ -345,6 +379,28 @@ mod tests {
             [1, 2, 3].map(|port| ([127, 0, 0, 1], port).into()).into();
         begin_with(&mut addresses, 4);
         assert_eq!(addresses.iter().map(SocketAddr::port).collect::<Vec<_>>(), [2, 3, 1]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_node_that_says_nothing_does_not_hold_up_the_next() {
+        let listen = || TcpListener::bind("127.0.0.1:0");
+        let (frozen, next) = (listen().await.unwrap(), listen().await.unwrap());
+        let urls = [&frozen, &next]
+            .map(|of| of.local_addr().unwrap())
+            .map(|at| Secret::fixed(format!("amqp://{at}")));
+        let broker = config::Broker { urls: urls.into(), ..settings() };
+        let dialer = Dialer::new(&broker, "test");
+        let dialling = tokio::spawn(async move { dialer.connect(Turn::default()).await.map(drop) });
+        let (mut held, _) = frozen.accept().await.unwrap();
+        let next = timeout(CONNECT_TIMEOUT / 2, next.accept()).await;
+        next.expect("it is tried beside the first").unwrap();
+        // The first has its time all the same, and is left once it is not wanted.
+        let mut said = [0; 8];
+        held.read_exact(&mut said).await.unwrap();
+        assert!(held.read_u8().now_or_never().is_none());
+        dialling.abort();
+        let end = timeout(CONNECT_TIMEOUT / 2, held.read_u8()).await;
+        end.expect("it is cut").expect_err("nothing more is said");
     }
 
     #[tokio::test]

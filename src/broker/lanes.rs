@@ -3,7 +3,7 @@
 //! It must not know what is published, nor what an answer means.
 
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ pub(super) struct Lanes {
     repeated: Semaphore,
     repaired: tokio::sync::Mutex<Option<Instant>>,
     frame_max: AtomicUsize,
+    /// Where the last node stands that turned out to be mute.
+    mute: watch::Sender<String>,
 }
 
 impl Default for Lanes {
@@ -54,6 +56,7 @@ impl Default for Lanes {
             repeated: Semaphore::new(REPEATED),
             repaired: tokio::sync::Mutex::default(),
             frame_max: AtomicUsize::new(FRAME_MAX as usize),
+            mute: watch::Sender::default(),
         }
     }
 }
@@ -82,13 +85,17 @@ pub(super) struct Lane {
     idle: Mutex<Vec<Channel>>,
     /// Publishes that the broker has answered, however it did.
     answers: AtomicU64,
+    /// Some of them were events.
+    heard_of_events: AtomicBool,
+    /// There is another node to go to.
+    several: bool,
     mute: CancellationToken,
 }
 
 /// Offers this connection to publishers until it is lost, turns out to be mute, or closing is
 /// wished for.
 pub(super) async fn session(shared: &Shared, link: &Arc<Link>) -> Result<(), Fault> {
-    let lane = Arc::new(Lane::new(link));
+    let lane = Arc::new(Lane::new(link, shared.several));
     let mute = lane.mute.clone();
     shared.lanes.frame_max.store(link.frame_max(), Ordering::Relaxed);
     shared.lanes.open.send_replace(Some(lane));
@@ -98,14 +105,18 @@ pub(super) async fn session(shared: &Shared, link: &Arc<Link>) -> Result<(), Fau
         _ = wish.wait_for(|wish| *wish == Wish::Close) => Ok(()),
         fault = link.lost() => Err(fault),
         () = mute.cancelled() => {
-            let why = format!("{} confirms nothing that goes to our own queues", link.place());
-            Err(Fault::new(why).elsewhere())
+            shared.lanes.mute.send_replace(link.place().to_owned());
+            Err(mute_at(link.place()))
         }
         never = mind_alarms(shared, link) => match never {},
     };
     shared.lanes.open.send_replace(None);
     shared.board.blocked(false);
     ended
+}
+
+fn mute_at(place: &str) -> Fault {
+    Fault::unanswered(format!("{place} confirms nothing that is published")).elsewhere()
 }
 
 /// Tells when the broker stops taking what is published, and when it takes it again.
@@ -179,6 +190,19 @@ impl Lanes {
         Ok((place, lane.channel().await?))
     }
 
+    /// Resolves when the node of this connection turns out to be mute: what is not confirmed is not
+    /// delivered either.
+    pub(super) async fn turns_mute(&self, link: &Link) -> Fault {
+        let mut mute = self.mute.subscribe();
+        // The sender lives in `self`.
+        while mute.changed().await.is_ok() {
+            if *mute.borrow_and_update() == link.place() {
+                return mute_at(link.place());
+            }
+        }
+        std::future::pending().await
+    }
+
     /// A queue or binding of ours is gone: declares it anew, one caller at a time.
     pub(super) async fn mend(&self, lane: &Lane, topology: &Topology) {
         if !topology.declares() {
@@ -196,11 +220,13 @@ impl Lanes {
 }
 
 impl Lane {
-    fn new(link: &Arc<Link>) -> Self {
+    fn new(link: &Arc<Link>, several: bool) -> Self {
         Self {
             link: Arc::clone(link),
             idle: Mutex::default(),
             answers: AtomicU64::new(0),
+            heard_of_events: AtomicBool::new(false),
+            several,
             mute: CancellationToken::new(),
         }
     }
@@ -223,10 +249,22 @@ impl Lane {
         self.answers.load(Ordering::Relaxed)
     }
 
-    /// The channel of a publish that was answered.
-    pub(super) fn answered(&self, channel: Channel) {
+    /// The channel of a publish that was answered. `ours`: it goes to a queue of our own.
+    pub(super) fn answered(&self, channel: Channel, ours: bool) {
+        self.heard_of_events.fetch_or(!ours, Ordering::Relaxed);
         self.answers.fetch_add(1, Ordering::Relaxed);
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
+    }
+
+    /// A publish has had no answer for a while. Where none has had one since there were so many, and
+    /// its like had some before, this node hangs or is cut off from the others; the next is to have
+    /// a try. Events that were never confirmed here wait for a subscriber's queue, it may be, which
+    /// hangs on every node.
+    pub(super) fn falls_silent(&self, since: u64, ours: bool) {
+        let spoke = if ours { since > 0 } else { self.heard_of_events.load(Ordering::Relaxed) };
+        if self.several && spoke {
+            self.unanswered(since);
+        }
     }
 
     /// A publish to a queue of our own had no answer, though the broker has no alarm. Where no other

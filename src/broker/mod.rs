@@ -114,6 +114,8 @@ struct Shared {
     lanes: Lanes,
     depths: watch::Sender<Depths>,
     events_mandatory: bool,
+    /// The broker has several nodes, each with a URL.
+    several: bool,
     on_unsettled: OnUnsettled,
     started: Instant,
 }
@@ -164,6 +166,7 @@ impl Broker {
             lanes: Lanes::default(),
             depths: watch::Sender::default(),
             events_mandatory: settings.events_mandatory,
+            several: settings.urls.len() > 1,
             on_unsettled,
             started: Instant::now(),
         });
@@ -231,8 +234,9 @@ impl Broker {
 async fn supervise_consuming(shared: Arc<Shared>, dialer: Dialer, intake: consumer::Intake) {
     // Once stopped, a lost connection is not opened again: what was unsettled is lost with it.
     let mut supervisor = Supervisor::new(dialer, &shared, Side::Consume, Wish::Stop);
+    let mut patience = consumer::Patience::default();
     while let Some(link) = supervisor.connect().await {
-        let ended = consumer::session(&shared, &link, &intake).await;
+        let ended = consumer::session(&shared, &link, &intake, &mut patience).await;
         supervisor.finish(&link, ended).await;
     }
 }

@@ -21,6 +21,9 @@ use super::status::Wish;
 use crate::crash::{self, Point};
 use crate::event::Event;
 
+/// A node that confirms nothing for so long, and did before, gives way to the next. Where it only
+/// waits for a queue's new leader (some 10 s, if the old one hangs) that costs a connection.
+const SILENT_AFTER: Duration = Duration::from_secs(6);
 /// The confirm of one publish; after it the message is published again under the same id.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
 /// Copies of an event that one try sends at most: those that a full queue does not refuse reach
@@ -277,11 +280,16 @@ impl Publisher {
         let answers = lane.answers();
         let confirm = confirmed(&channel, message);
         tokio::pin!(confirm);
+        let mut waited = SILENT_AFTER;
         let confirmation = loop {
-            match timeout(CONFIRM_TIMEOUT, &mut confirm).await {
+            match timeout(waited, &mut confirm).await {
                 Ok(confirmation) => break confirmation.map_err(|e| Fault::of("publish", e))?,
                 // The broker blocks publishers: it stays in line rather than lining up again.
-                Err(_) if lane.is_blocked() => {}
+                Err(_) if lane.is_blocked() => waited = CONFIRM_TIMEOUT,
+                Err(_) if waited == SILENT_AFTER => {
+                    lane.falls_silent(answers, message.route.ours);
+                    waited = CONFIRM_TIMEOUT - SILENT_AFTER;
+                }
                 // The channel is not used again: a late confirm would be taken for the next one's.
                 Err(_) => {
                     if message.route.ours {
@@ -291,7 +299,7 @@ impl Publisher {
                 }
             }
         };
-        lane.answered(channel.clone());
+        lane.answered(channel.clone(), message.route.ours);
         match confirmation {
             Confirmation::Ack(None) => Ok(Answer::Confirmed),
             Confirmation::Ack(Some(_)) => Ok(Answer::Returned),

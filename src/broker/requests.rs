@@ -61,6 +61,7 @@ impl Requests {
             wish: watch::Sender::new(Wish::Consume),
             lanes: Lanes::default(),
             depths: watch::Sender::default(),
+            several: settings.urls.len() > 1,
             events_mandatory: settings.events_mandatory,
             on_unsettled: Arc::new(|| {}),
         });

@@ -68,7 +68,10 @@ impl Supervisor {
     /// Closes a connection whose session has ended; a fault is followed by a pause. A node that
     /// does not do its work gives way to the next, else the first URL is the first again.
     pub(super) async fn finish(&mut self, link: &Link, ended: Result<(), Fault>) {
-        link.close().await;
+        match &ended {
+            Err(fault) if fault.is_unanswered() => link.cut(),
+            _ => link.close().await,
+        }
         if let Err(fault) = ended {
             let gives_way = fault.is_elsewhere();
             self.first = if gives_way { self.reached.next() } else { Turn::default() };

@@ -7,6 +7,7 @@ mod made;
 mod plan;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,11 +35,12 @@ pub(super) struct Topology {
     declare: bool,
     /// What differs, by item, with what the broker said of it first.
     differing: Mutex<BTreeMap<String, (String, Differing)>>,
+    was_there: AtomicBool,
 }
 
 impl Topology {
     pub(super) fn new(plan: Plan, declare: bool) -> Self {
-        Self { plan, declare, differing: Mutex::default() }
+        Self { plan, declare, differing: Mutex::default(), was_there: AtomicBool::new(false) }
     }
 
     pub(super) fn names(&self) -> &Names {
@@ -70,7 +72,17 @@ impl Topology {
         seen.map_err(|fault| self.advised(fault, link.door()))?;
         let unusable = self.differing().into_iter().filter(|it| it.grade == Grade::Unusable);
         let faults: Vec<_> = unusable.map(|it| Fault::new(it.seen).advising(it.advice)).collect();
-        if faults.is_empty() { Ok(()) } else { Err(Fault::of_all(&faults)) }
+        if faults.is_empty() {
+            self.was_there.store(true, Ordering::Relaxed);
+            Ok(())
+        } else {
+            Err(Fault::of_all(&faults))
+        }
+    }
+
+    /// Whether all of it was found once, or made.
+    pub(super) fn was_there(&self) -> bool {
+        self.was_there.load(Ordering::Relaxed)
     }
 
     /// Where the broker lets this user not do something: with the command that lets it.

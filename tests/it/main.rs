@@ -12,6 +12,7 @@ mod ccfs;
 mod check;
 mod circles;
 mod cli;
+mod cluster;
 mod dead;
 mod crash;
 mod confirms;

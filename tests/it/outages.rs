@@ -45,7 +45,7 @@ async fn ready(worker: &Worker) {
 
 /// Takes events until each of the calls `{prefix}0` … has one, and nothing is left to do.
 /// A call may be announced twice, under the same id: what could not be acknowledged comes again.
-async fn all_archived_once(world: &World, worker: &Worker, prefix: &str, count: usize) {
+pub async fn all_archived_once(world: &World, worker: &Worker, prefix: &str, count: usize) {
     let mut ids = std::collections::BTreeMap::new();
     let mut note = |event: serde_json::Value| {
         assert_eq!(event["type"], "recording.archived", "{event}");

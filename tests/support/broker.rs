@@ -3,9 +3,12 @@
 //! Debian's `rabbitmq-server`, or the one that `CALLVAULT_TEST_RABBITMQ` names ([`programs`]), its
 //! programs called directly with an environment of their own: own node name, ports, epmd, folders,
 //! everything bound to loopback. Works as root. One node is shared by all tests of a process
-//! ([`node`]); a test that kills its node starts one with [`Node::start_private`].
+//! ([`node`]); a test that kills its node starts one with [`Node::start_private`], or three of them
+//! that are a [`cluster`].
 
 pub mod client;
+pub mod cluster;
+mod epmd;
 pub mod programs;
 pub mod raw;
 pub mod tls;
@@ -40,6 +43,8 @@ pub struct Node {
     folder: PathBuf,
     name: String,
     ports: Ports,
+    /// Another tells where the nodes are.
+    mapped: bool,
     running: Mutex<Option<Running>>,
     /// Of a node that was started with [`Node::start_with_tls`].
     pub tls: Option<Tls>,
@@ -57,7 +62,7 @@ struct Running {
     server: GuardedChild,
     /// In the foreground, since a daemon would outlive the tests. It ends by itself where another
     /// has its port already.
-    epmd: GuardedChild,
+    _epmd: Option<GuardedChild>,
 }
 
 impl Node {
@@ -87,6 +92,15 @@ impl Node {
 
     /// Nodes of a cluster have one epmd, which the first of them starts.
     async fn start_node(with_tls: bool, epmd: u16, lines: &str) -> Self {
+        let mut node = Self::new(epmd).await;
+        node.tls = with_tls.then(|| Tls::generate(&node.folder));
+        node.write_files(lines);
+        node.start().await;
+        node
+    }
+
+    /// A node that has its folder, and neither files nor processes.
+    async fn new(epmd: u16) -> Self {
         tokio::task::spawn_blocking(programs::install)
             .await
             .expect("the installation does not panic");
@@ -101,11 +115,7 @@ impl Node {
             management: free_port(),
             prometheus: free_port(),
         };
-        let tls = with_tls.then(|| Tls::generate(&folder));
-        let node = Self { folder, name, ports, running: Mutex::new(None), tls };
-        node.write_files(lines);
-        node.start().await;
-        node
+        Self { folder, name, ports, mapped: false, running: Mutex::new(None), tls: None }
     }
 
     /// `amqp://` URL of the default user and virtual host.
@@ -127,14 +137,16 @@ impl Node {
         let mut running = self.running.lock().await;
         assert!(running.is_none(), "{} runs already", self.name);
         let log = || fs::File::create(self.folder.join("console.log")).expect("a writable folder");
-        let mut epmd = programs::epmd();
-        epmd.args(["-address", "127.0.0.1", "-port", &self.ports.epmd.to_string()]);
-        epmd.stdout(Stdio::null()).stderr(Stdio::null());
-        let epmd = GuardedChild::spawn(&mut epmd).expect("epmd starts");
+        let epmd = (!self.mapped).then(|| {
+            let mut epmd = programs::epmd();
+            epmd.args(["-address", "127.0.0.1", "-port", &self.ports.epmd.to_string()]);
+            epmd.stdout(Stdio::null()).stderr(Stdio::null());
+            GuardedChild::spawn(&mut epmd).expect("epmd starts")
+        });
         let mut server = self.command("rabbitmq-server");
         server.stdout(log()).stderr(log());
         let server = GuardedChild::spawn(&mut server).expect("rabbitmq-server starts");
-        *running = Some(Running { server, epmd });
+        *running = Some(Running { server, _epmd: epmd });
         drop(running);
         eventually("RabbitMQ takes connections", BOOT, async || {
             let mut running = self.running.lock().await;
@@ -161,14 +173,12 @@ impl Node {
         running.server.wait(Duration::from_secs(60)).await;
         // The Erlang machine may outlive the script that started it by a moment.
         running.server.signal("KILL");
-        running.epmd.kill();
     }
 
     /// `kill -9`.
     pub async fn kill(&self) {
         let mut running = self.running.lock().await.take().expect("a running node");
         running.server.kill();
-        running.epmd.kill();
     }
 
     /// SIGSTOP: the node is there, and says nothing. See [`Node::thaw`].
@@ -220,6 +230,11 @@ impl Node {
     pub async fn memory_alarm(&self, on: bool) {
         let limit = if on { "1MB" } else { "4GB" };
         self.ctl(&["set_vm_memory_high_watermark", "absolute", limit]).await;
+    }
+
+    /// The disk alarm: publishers are blocked while it is on, in a cluster those of every node.
+    pub async fn disk_alarm(&self, on: bool) {
+        self.ctl(&["set_disk_free_limit", if on { "100TB" } else { "50MB" }]).await;
     }
 
     /// Name and number of messages, ready or not, of every queue.
@@ -280,8 +295,11 @@ impl Node {
             ),
         );
         file("enabled_plugins", "[rabbitmq_management,rabbitmq_prometheus].\n".to_owned());
-        // Channels look for late acknowledgements once a minute; tests cannot wait for that.
-        file("advanced.config", "[{rabbit, [{channel_tick_interval, 1000}]}].\n".to_owned());
+        // Channels look for late acknowledgements once a minute, and what a queue has dead-lettered
+        // to another that changed its leader is sent again after three; tests cannot wait for that.
+        let own = "{channel_tick_interval, 1000}, \
+                   {dead_letter_worker_publisher_confirm_timeout, 5000}";
+        file("advanced.config", format!("[{{rabbit, [{own}]}}].\n"));
         file(".erlang.cookie", "CALLVAULTTESTKIT".to_owned());
         let cookie = self.folder.join(".erlang.cookie");
         fs::set_permissions(cookie, fs::Permissions::from_mode(0o400)).expect("our own file");

@@ -12,6 +12,7 @@ mod record;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
@@ -38,13 +39,13 @@ pub enum Swallow {
 
 /// A proxy on 127.0.0.1; it ends, with its connections, when it is dropped.
 pub struct Wire {
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     shared: Arc<Shared>,
-    accepting: JoinHandle<()>,
+    accepting: Vec<JoinHandle<()>>,
 }
 
 struct Shared {
-    to: SocketAddr,
+    connections: AtomicU32,
     record: Mutex<Record>,
     on_ack: Mutex<Option<OnAck>>,
     /// Channels up to this serial are deaf.
@@ -76,21 +77,36 @@ impl Acked {
 impl Wire {
     /// Before the broker at `to`.
     pub async fn to(to: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
-        let address = listener.local_addr().expect("a bound listener has an address");
+        Self::to_each(&[to]).await
+    }
+
+    /// Before several nodes of a broker, with one record.
+    pub async fn to_each(nodes: &[SocketAddr]) -> Self {
         let shared = Arc::new(Shared {
-            to,
+            connections: AtomicU32::new(0),
             record: Mutex::default(),
             on_ack: Mutex::default(),
             deaf_to: Mutex::default(),
             cuts: watch::Sender::new(0),
         });
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
-        Self { address, shared, accepting }
+        let (mut addresses, mut accepting) = (Vec::new(), Vec::new());
+        for to in nodes {
+            let listener =
+                TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+            addresses.push(listener.local_addr().expect("a bound listener has an address"));
+            accepting.push(tokio::spawn(accept(listener, *to, Arc::clone(&shared))));
+        }
+        Self { addresses, shared, accepting }
     }
 
+    /// Of the first node.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses[0]
+    }
+
+    /// In the order of the nodes.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// What has crossed so far. Everything waits while this is held: not across an await.
@@ -127,24 +143,23 @@ impl Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        self.accepting.abort();
+        self.accepting.iter().for_each(JoinHandle::abort);
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(listener: TcpListener, to: SocketAddr, shared: Arc<Shared>) {
     let mut open = JoinSet::new();
-    let mut connection = 0;
     while let Ok((near, _)) = listener.accept().await {
-        connection += 1;
-        open.spawn(cross(near, connection, Arc::clone(&shared)));
+        let connection = shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
+        open.spawn(cross(near, to, connection, Arc::clone(&shared)));
         while open.try_join_next().is_some() {}
     }
 }
 
 /// Carries one connection until either end closes it or it is cut.
-async fn cross(mut near: TcpStream, connection: u32, shared: Arc<Shared>) {
+async fn cross(mut near: TcpStream, to: SocketAddr, connection: u32, shared: Arc<Shared>) {
     let mut cuts = shared.cuts.subscribe();
-    let Ok(mut far) = TcpStream::connect(shared.to).await else {
+    let Ok(mut far) = TcpStream::connect(to).await else {
         let _ = near.set_zero_linger();
         return;
     };

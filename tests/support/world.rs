@@ -45,6 +45,15 @@ impl World {
 
     /// On a broker of the test's own.
     pub async fn on(node: &Node) -> Self {
+        Self::hearing(node, Rabbit::keep).await
+    }
+
+    /// On this node of a cluster; what is heard outlives any of them.
+    pub async fn among(node: &Node) -> Self {
+        Self::hearing(node, Rabbit::keep_replicated).await
+    }
+
+    async fn hearing(node: &Node, keep: impl AsyncFn(&Rabbit, &str, &str) -> String) -> Self {
         let rabbit = node.client().await;
         let prefix = unique("cv");
         let (calls, events_exchange) = (format!("{prefix}-calls"), format!("{prefix}-events"));
@@ -52,7 +61,7 @@ impl World {
         for exchange in [&calls, &events_exchange] {
             rabbit.topic(exchange).await;
         }
-        let events = rabbit.keep(&events_exchange, "#").await;
+        let events = keep(&rabbit, &events_exchange, "#").await;
         let ccfs = Simulator::start().await;
         for tenant in TENANTS {
             ccfs.account(&access_key(tenant), &secret_key(tenant));
@@ -77,8 +86,10 @@ impl World {
         };
         let Self { prefix, calls, events_exchange, bucket, .. } = self;
         let (key, secret) = (s3::ACCESS_KEY, s3::SECRET_KEY);
+        let several = own("broker").contains("urls = ");
+        let url = if several { String::new() } else { format!("url = \"{amqp}\"\n") };
         let mut text = format!(
-            "[broker]\nurl = \"{amqp}\"\nqueue_prefix = \"{prefix}\"\n\
+            "[broker]\n{url}queue_prefix = \"{prefix}\"\n\
              calls_exchange = \"{calls}\"\nevents_exchange = \"{events_exchange}\"\n{}\
              [worker]\n{}[ccfs]\nendpoints = [\"{ccfs}\"]\n{}\
              [store]\nendpoint = \"{s3}\"\nbucket = \"{bucket}\"\npath_style = true\n\

@@ -135,6 +135,14 @@ impl Rabbit {
         queue
     }
 
+    /// The same, into a queue with a member on every node of a cluster.
+    pub async fn keep_replicated(&self, exchange: &str, key: &str) -> String {
+        let queue = unique("keep");
+        self.declare(&queue, table([("x-queue-type", text("quorum"))])).await;
+        self.bind(&queue, exchange, key).await;
+        queue
+    }
+
     /// Declares a durable queue that holds one message and refuses (nacks) every other.
     pub async fn declare_for_one(&self, queue: &str) {
         let one = AMQPValue::LongInt(1);

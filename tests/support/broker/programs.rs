@@ -62,6 +62,11 @@ pub fn has_rabbitmqadmin_v2() -> bool {
     !program.expect("RabbitMQ comes with it").starts_with(b"#!")
 }
 
+/// Whether the nodes are of RabbitMQ 4.
+pub fn is_version_4() -> bool {
+    has_rabbitmqadmin_v2()
+}
+
 fn of_the_node(program: impl AsRef<OsStr>) -> Command {
     let Some(root) = ROOT.as_deref() else { return Command::new(program) };
     let mut command = Command::new("unshare");
