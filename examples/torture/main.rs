@@ -1,7 +1,8 @@
 //! `make torture`: every trouble of the table, one after the other, on parts of its own.
 //!
 //! The driver is `tests/torture`; this is its command line. The seed of a run that has found
-//! something finds it again: `make torture ARGS="--seed 7 --only duplicates"`.
+//! something finds it again: `make torture ARGS="--seed 7 --only duplicates"`. Troubles of a cluster
+//! are apart, on three nodes: `make torture ARGS=--cluster`.
 
 #[path = "../../tests/support/mod.rs"]
 mod support;
@@ -16,8 +17,9 @@ use std::time::Duration;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use driver::{Scale, Scenario, report, troubles};
+use driver::{Ground, Scale, Scenario, report, troubles};
 use support::broker::Node;
+use support::broker::cluster::Cluster;
 
 /// Makes trouble for workers, and counts what came of it.
 #[derive(Parser)]
@@ -38,6 +40,9 @@ struct Arguments {
     /// Those of the suite's short form.
     #[arg(long)]
     short: bool,
+    /// Those of a cluster of three nodes, instead of those of one.
+    #[arg(long)]
+    cluster: bool,
 }
 
 impl Arguments {
@@ -45,17 +50,26 @@ impl Arguments {
         let named = self.only.iter().any(|name| scenario.name.contains(name.as_str()));
         (named || self.only.is_empty()) && (scenario.short || !self.short)
     }
+
+    fn picked(&self) -> Vec<&'static Scenario> {
+        let picks = |scenario: &&Scenario| self.picks(scenario);
+        if self.cluster {
+            troubles::of_a_cluster().filter(picks).collect()
+        } else {
+            troubles::all().filter(picks).collect()
+        }
+    }
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let picked: Vec<_> = troubles::all().filter(|scenario| arguments.picks(scenario)).collect();
+    let picked = arguments.picked();
     if arguments.list {
         picked.iter().for_each(|scenario| println!("{:<24} {}", scenario.name, scenario.about));
         return ExitCode::SUCCESS;
     }
     if picked.is_empty() {
-        eprintln!("no scenario is named so; --list shows what there is");
+        eprintln!("no scenario is named so; --list shows what there is, --cluster --list the rest");
         return ExitCode::from(2);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -71,13 +85,17 @@ fn main() -> ExitCode {
 
 async fn torture(arguments: &Arguments, scenarios: &[&Scenario]) -> ExitCode {
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
-    let node = Arc::new(Node::start_private().await);
-    let versions = report::versions(&node).await;
+    let ground = if arguments.cluster {
+        Ground::Cluster(Arc::new(Cluster::start().await))
+    } else {
+        Ground::Node(Arc::new(Node::start_private().await))
+    };
+    let versions = report::versions(ground.node()).await;
     println!("torture, seed {seed}, scale {}: {versions}", arguments.scale);
     let mut verdicts = Vec::new();
     for scenario in scenarios {
         let shown = progress(scenario);
-        let verdict = driver::run(scenario, &node, seed, Scale(arguments.scale)).await;
+        let verdict = driver::run(scenario, &ground, seed, Scale(arguments.scale)).await;
         shown.finish_and_clear();
         println!("{}", report::line(scenario, &verdict));
         print!("{}", report::details(&verdict));
@@ -88,7 +106,8 @@ async fn torture(arguments: &Arguments, scenarios: &[&Scenario]) -> ExitCode {
     if verdicts.iter().all(|verdict| verdict.findings.is_empty()) {
         ExitCode::SUCCESS
     } else {
-        eprintln!("again: make torture ARGS=\"--seed {seed} --only NAME\"");
+        let cluster = if arguments.cluster { "--cluster " } else { "" };
+        eprintln!("again: make torture ARGS=\"{cluster}--seed {seed} --only NAME\"");
         ExitCode::FAILURE
     }
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 use driver::field::Field;
 use driver::judge::{Kind, judge};
 use driver::ledger::Call;
-use driver::{Scale, report, troubles};
+use driver::{Ground, Scale, report, troubles};
 
 use crate::support::broker::Node;
 use crate::support::broker::client::Rabbit;
@@ -25,7 +25,7 @@ const SEED: u64 = 20_260_425;
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_in_the_short_form() {
     let seed = std::env::var("TORTURE_SEED").ok().map_or(SEED, |seed| seed.parse().unwrap());
-    let node = Arc::new(Node::start_private().await);
+    let node = Ground::Node(Arc::new(Node::start_private().await));
     the_judge_sees_what_must_not_be(&node).await;
     let mut verdicts = Vec::new();
     for scenario in troubles::all().filter(|scenario| scenario.short) {
@@ -38,7 +38,7 @@ async fn nothing_is_lost_in_the_short_form() {
 }
 
 /// A judge that finds nothing proves nothing unless it finds what is there. No worker plays here.
-async fn the_judge_sees_what_must_not_be(node: &Arc<Node>) {
+async fn the_judge_sees_what_must_not_be(node: &Ground) {
     let field = Field::new("judge", node, Scale(1.0)).await;
     let (world, s3) = (&field.world, field.world.store.s3());
     // Declared by workers elsewhere.

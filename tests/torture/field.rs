@@ -10,12 +10,13 @@ use lapin::BasicProperties;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::Scale;
 use super::acks::Watch;
 use super::fleet::Fleet;
 use super::ledger::{self, Call, Due, Ledger};
+use super::{Ground, Scale};
 use crate::support::broker::Node;
 use crate::support::broker::client::{Rabbit, Seen};
+use crate::support::broker::cluster::Cluster;
 use crate::support::ccfs::Reply;
 use crate::support::link::Link;
 use crate::support::wire::Wire;
@@ -45,7 +46,9 @@ const QUEUES: [&str; 6] = ["jobs", "bulk", "suspect", "retry.100ms", "retry.200m
 
 pub struct Field {
     pub world: World,
+    /// The broker's node, or the first of them.
     pub node: Arc<Node>,
+    cluster: Option<Arc<Cluster>>,
     pub fleet: Fleet,
     /// What the workers' connections cross.
     pub links: Links,
@@ -57,6 +60,7 @@ pub struct Field {
     /// The driver's own client; a new one after the broker was killed.
     rabbit: Mutex<Option<Rabbit>>,
     calls: AtomicU32,
+    turn: AtomicU32,
 }
 
 pub struct Links {
@@ -66,11 +70,19 @@ pub struct Links {
 }
 
 impl Field {
-    pub async fn new(scenario: &str, node: &Arc<Node>, scale: Scale) -> Self {
-        let world = World::on(node).await;
+    pub async fn new(scenario: &str, ground: &Ground, scale: Scale) -> Self {
+        let (cluster, nodes) = match ground {
+            Ground::Node(node) => (None, std::slice::from_ref(node)),
+            Ground::Cluster(cluster) => (Some(Arc::clone(cluster)), &cluster.nodes()[..]),
+        };
+        let node = &nodes[0];
+        let world =
+            if cluster.is_some() { World::among(node).await } else { World::on(node).await };
         world.store.keep_bodies(false);
         world.ccfs.remember(false);
-        let wire = Wire::to(([127, 0, 0, 1], node.amqp_port()).into()).await;
+        let ports: Vec<_> =
+            nodes.iter().map(|node| ([127, 0, 0, 1], node.amqp_port()).into()).collect();
+        let wire = Wire::to_each(&ports).await;
         let ledger = Arc::default();
         let watch = Watch::over(&wire, &world, &ledger);
         let links = Links {
@@ -81,6 +93,7 @@ impl Field {
         let field = Self {
             world,
             node: Arc::clone(node),
+            cluster,
             fleet: Fleet::new(scenario, String::new()),
             links,
             scale,
@@ -89,6 +102,7 @@ impl Field {
             ledger,
             rabbit: Mutex::default(),
             calls: AtomicU32::new(0),
+            turn: AtomicU32::new(0),
         };
         field.configure(&[]).await;
         field
@@ -97,16 +111,42 @@ impl Field {
     /// The configuration of the workers that are started from now on: [`BASE`], and `keys` over it
     /// (`("worker", "concurrency = 4")`).
     pub async fn configure(&self, keys: &[(&str, &str)]) {
+        let url = |at| format!("amqp://guest:guest@{at}/%2f");
+        let amqp = url(self.links.broker.lock().await.address());
+        // Between the nodes there are links; before them there is none.
+        let each: Vec<_> = self.wire.addresses().iter().map(|at| url(*at)).collect();
+        let several = format!("urls = {each:?}");
+        let several = self.cluster.is_some().then_some(("broker", several.as_str()));
         let name = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
         let given = |section: &str, line: &str| {
             keys.iter().any(|own| own.0 == section && name(own.1) == name(line))
         };
         let base = BASE.into_iter().filter(|(section, line)| !given(section, line));
-        let all: Vec<_> = base.chain(keys.iter().copied()).collect();
-        let amqp = format!("amqp://guest:guest@{}/%2f", self.links.broker.lock().await.address());
         let ccfs = format!("http://{}", self.links.ccfs.lock().await.address());
         let store = format!("http://{}", self.links.store.lock().await.address());
+        let all: Vec<_> = base.chain(keys.iter().copied()).chain(several).collect();
         self.fleet.configure(self.world.config_at(&amqp, &ccfs, &store, &all));
+    }
+
+    /// The nodes, in a trouble of a cluster.
+    pub fn cluster(&self) -> &Arc<Cluster> {
+        self.cluster.as_ref().expect("this trouble is one of a cluster")
+    }
+
+    /// A client of a node that lets it in; of another one each time, where there are several.
+    async fn try_client(&self) -> Option<Rabbit> {
+        match &self.cluster {
+            None => self.node.try_client().await,
+            Some(cluster) => {
+                let nodes = cluster.nodes();
+                let turn = self.turn.fetch_add(1, Ordering::Relaxed) as usize;
+                nodes[turn % nodes.len()].try_client().await
+            }
+        }
+    }
+
+    async fn client(&self) -> Rabbit {
+        eventually("a node lets a client in", SOON, || self.try_client()).await
     }
 
     /// Workers in the first places, all ready.
@@ -227,7 +267,7 @@ impl Field {
             .with_delivery_mode(2);
         loop {
             if rabbit.is_none() {
-                *rabbit = self.node.try_client().await;
+                *rabbit = self.try_client().await;
             }
             if let Some(client) = &*rabbit {
                 let published =
@@ -245,7 +285,7 @@ impl Field {
 
     /// Messages that wait in queues of callvault, but for the dead.
     pub async fn waiting(&self) -> u32 {
-        let rabbit = self.node.client().await;
+        let rabbit = self.client().await;
         let mut sum = 0;
         for queue in QUEUES {
             sum += rabbit.ready(&self.world.queue(queue)).await;
@@ -255,6 +295,9 @@ impl Field {
 
     /// All links fine, no fault scripted, at least one worker.
     pub async fn restore(&self) {
+        if let Some(cluster) = &self.cluster {
+            cluster.restore().await;
+        }
         self.links.broker.lock().await.restore().await;
         self.links.store.lock().await.restore().await;
         self.links.ccfs.lock().await.restore().await;
@@ -321,7 +364,7 @@ impl Field {
 
     /// Takes all that is in a queue.
     pub async fn drain(&self, queue: &str) -> Vec<Seen> {
-        let rabbit = self.node.client().await;
+        let rabbit = self.client().await;
         let count = rabbit.ready(queue).await;
         rabbit.take_many(queue, count as usize).await
     }

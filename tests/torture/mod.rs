@@ -23,6 +23,7 @@
 //! | --- | --- |
 //! | `troubles/processes.rs` | workers killed, at random and at each step; SIGTERM; duplicates |
 //! | `troubles/broker.rs` | the broker killed, its links cut, torn, slow, half open; memory alarm; a subscriber full |
+//! | `troubles/cluster.rs` | of three nodes one is killed, frozen, cut off, stopped, short of disk |
 //! | `troubles/store.rs` | S3 errors, resets, silence, conditions ignored, an outage |
 //! | `troubles/ccfs.rs` | recordings cut, wrong, damaged at the source; every code; an outage |
 //! | `troubles/mixed.rs` | all of it at once |
@@ -51,6 +52,7 @@ use futures_util::future::LocalBoxFuture;
 use tokio::time::Instant;
 
 use crate::support::broker::Node;
+use crate::support::broker::cluster::Cluster;
 use field::Field;
 use judge::{Finding, Kind, Verdict};
 
@@ -63,6 +65,22 @@ pub struct Scenario {
     /// Part of the short form, in `make test`.
     pub short: bool,
     pub run: for<'a> fn(&'a Field, Rng) -> LocalBoxFuture<'a, String>,
+}
+
+/// The broker that a scenario plays on.
+pub enum Ground {
+    Node(Arc<Node>),
+    Cluster(Arc<Cluster>),
+}
+
+impl Ground {
+    /// A node that is there.
+    pub fn node(&self) -> &Arc<Node> {
+        match self {
+            Self::Node(node) => node,
+            Self::Cluster(cluster) => &cluster.nodes()[0],
+        }
+    }
 }
 
 /// How much of everything: 1 is what `make torture` does.
@@ -83,6 +101,8 @@ impl Scale {
 
 /// Everything is over by then, or something hangs.
 const QUIET: Duration = Duration::from_secs(150);
+/// After a partition RabbitMQ needs a minute to find together.
+const QUIET_CLUSTER: Duration = Duration::from_secs(300);
 
 /// The scenario's own randomness: the same whether it runs alone or among all.
 fn rng(seed: u64, name: &str) -> Rng {
@@ -91,9 +111,13 @@ fn rng(seed: u64, name: &str) -> Rng {
 }
 
 /// Runs one scenario from nothing to its verdict.
-pub async fn run(scenario: &Scenario, node: &Arc<Node>, seed: u64, scale: Scale) -> Verdict {
+pub async fn run(scenario: &Scenario, ground: &Ground, seed: u64, scale: Scale) -> Verdict {
     let started = Instant::now();
-    let field = Field::new(scenario.name, node, scale).await;
+    let quiet = match ground {
+        Ground::Node(_) => QUIET,
+        Ground::Cluster(_) => QUIET_CLUSTER,
+    };
+    let field = Field::new(scenario.name, ground, scale).await;
     let trouble = (scenario.run)(&field, rng(seed, scenario.name));
     let mut findings = Vec::new();
     let note = match AssertUnwindSafe(trouble).catch_unwind().await {
@@ -105,7 +129,7 @@ pub async fn run(scenario: &Scenario, node: &Arc<Node>, seed: u64, scale: Scale)
     };
     let ending = async {
         field.restore().await;
-        field.quiet(QUIET).await;
+        field.quiet(quiet).await;
         field.settle_workers().await;
         judge::judge(&field).await
     };

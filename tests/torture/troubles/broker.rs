@@ -66,10 +66,10 @@ pub const ALL: [Scenario; 8] = [
 ];
 
 /// Notices a silent broker soon.
-const NERVOUS: [(&str, &str); 1] = [("broker", "heartbeat = \"2s\"")];
+pub(super) const NERVOUS: [(&str, &str); 1] = [("broker", "heartbeat = \"2s\"")];
 
 /// `times` troubles, each while work is going on: `calls` a time are asked for beforehand.
-async fn during_work(
+pub(super) async fn during_work(
     field: &Field,
     rng: &mut Rng,
     (times, calls): (usize, usize),
