@@ -76,6 +76,14 @@ async fn check(loaded: &Loaded, options: &Options) -> Result<ExitCode, Error> {
         let target = format!("zip = \"unpack\" of {}", unpacking.join(", "));
         report.add(Part { part: "worker", target, findings })?;
     }
+    let paused = config.tenants.iter().filter(|tenant| tenant.paused);
+    let paused: Vec<&str> = paused.map(|tenant| tenant.id.as_str()).collect();
+    if !paused.is_empty() {
+        let advice =
+            "take paused off, or set it to false, when their recordings are to be archived";
+        let findings = vec![Finding::note("paused", "their messages are parked", advice)];
+        report.add(Part { part: "worker", target: paused.join(", "), findings })?;
+    }
     Ok(report.end()?)
 }
 

@@ -1,14 +1,19 @@
 //! `callvault config`: the effective configuration with its sources, secrets masked.
 
-use crate::config::{Loaded, Row, Source};
+use crate::config::{EffectiveSection, Loaded, Row, Source};
 
 /// The configuration as TOML, each value with a comment that says where it came from.
 ///
 /// Secrets are `***`, so the text can be shown; it can be loaded again once they are filled in.
 pub fn run(loaded: &Loaded) -> String {
     let sections = &loaded.effective.sections;
-    let assignments: Vec<Vec<String>> =
-        sections.iter().map(|section| section.rows.iter().map(assignment).collect()).collect();
+    // They stand below: read again with the folder, they would be there twice.
+    let folded = loaded.config.tenants_dir.is_some() && !loaded.config.tenants.is_empty();
+    let lines = |section: &EffectiveSection| -> Vec<String> {
+        let mark = if folded && section.header.is_empty() { "# " } else { "" };
+        section.rows.iter().map(|row| format!("{mark}{}", assignment(row))).collect()
+    };
+    let assignments: Vec<_> = sections.iter().map(lines).collect();
     // One column for all comments, but for the few values that are longer than most.
     let widths = assignments.iter().flatten().map(|text| text.chars().count());
     let column = widths.filter(|width| *width <= 60).max().unwrap_or(0);
@@ -18,8 +23,10 @@ pub fn run(loaded: &Loaded) -> String {
         if !out.is_empty() {
             out.push('\n');
         }
-        out += &section.header;
-        out.push('\n');
+        if !section.header.is_empty() {
+            out += &section.header;
+            out.push('\n');
+        }
         for (row, assignment) in section.rows.iter().zip(assignments) {
             out += &format!("{assignment:column$}  # {}\n", comment(row));
         }

@@ -47,13 +47,16 @@ impl From<LoggingError> for Error {
 /// Only before work begins: once it runs, it mends itself.
 pub fn run(loaded: Loaded) -> Result<ExitCode, Error> {
     crash::arm().map_err(Error::Setup)?;
-    logging::init(&loaded.config.log)?;
-    for warning in loaded.warnings.iter().cloned().chain(plain::warnings(&loaded.config)) {
+    // What the effective view holds of a thousand tenants is of no use to a worker.
+    let Loaded { config, warnings, effective } = loaded;
+    drop(effective);
+    logging::init(&config.log)?;
+    for warning in warnings.into_iter().chain(plain::warnings(&config)) {
         tracing::warn!("{warning}");
     }
     install_crypto();
     let runtime = runtime()?;
-    let code = runtime.block_on(serve(loaded.config));
+    let code = runtime.block_on(serve(config));
     // Whoever was told twice to leave does not wait for blocking work.
     runtime.shutdown_background();
     code

@@ -13,9 +13,9 @@ pub(super) struct Books<'a> {
     pub mistakes: Vec<Mistake>,
     pub warnings: Vec<String>,
     /// Full names of the keys that sections asked for.
-    pub known: Vec<String>,
-    /// Known keys that the environment can set.
-    pub variables: Vec<String>,
+    pub known: BTreeSet<String>,
+    /// The variables of known keys that the environment can set.
+    pub variables: BTreeSet<String>,
     /// Variables that were looked up, or named by an `_env` form.
     pub used: BTreeSet<String>,
     /// Required keys that tenants lack, with the tenants.
@@ -28,8 +28,8 @@ impl<'a> Books<'a> {
             environment,
             mistakes: Vec::new(),
             warnings: Vec::new(),
-            known: Vec::new(),
-            variables: Vec::new(),
+            known: BTreeSet::new(),
+            variables: BTreeSet::new(),
             used: BTreeSet::new(),
             missing: BTreeMap::new(),
         }

@@ -85,7 +85,7 @@ pub(super) fn read_file(path: &Path) -> Result<Table, Mistakes> {
 /// Not TOML.
 pub(super) fn parse(file: &str, text: &str) -> Result<Table, Mistakes> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let lines = Lines { file: file.into(), text };
+    let lines = Lines::new(file, text);
     let (document, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
         return Ok(lines.table(document.get_ref()));
@@ -132,6 +132,15 @@ fn bare(value: &str) -> bool {
 struct Lines<'t> {
     file: Arc<str>,
     text: &'t str,
+    /// Where each line ends: a file of a thousand tenants is not counted anew for each of its keys.
+    ends: Vec<usize>,
+}
+
+impl<'t> Lines<'t> {
+    fn new(file: &str, text: &'t str) -> Self {
+        let ends = text.match_indices('\n').map(|(at, _)| at).collect();
+        Self { file: file.into(), text, ends }
+    }
 }
 
 impl Lines<'_> {
@@ -140,7 +149,7 @@ impl Lines<'_> {
     }
 
     fn place(&self, offset: usize) -> Place {
-        let line = self.before(offset).matches('\n').count() + 1;
+        let line = self.ends.partition_point(|end| *end < offset) + 1;
         Place::File { file: Arc::clone(&self.file), line }
     }
 
@@ -223,9 +232,13 @@ impl Environment {
     }
 }
 
-/// The variable that sets a key.
+/// The variable that sets a key; one that stands in no section has none in its variable.
 pub(super) fn variable(section: &str, key: &str) -> String {
-    format!("{PREFIX}{}__{}", section.to_ascii_uppercase(), key.to_ascii_uppercase())
+    let key = key.to_ascii_uppercase();
+    match section {
+        "" => format!("{PREFIX}{key}"),
+        section => format!("{PREFIX}{}__{key}", section.to_ascii_uppercase()),
+    }
 }
 
 fn text_as(kind: Kind, text: &str, place: &Place) -> Result<Value, Wrong> {

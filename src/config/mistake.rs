@@ -6,7 +6,7 @@ use std::sync::Arc;
 /// Where a value stands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
-    /// A line of the configuration file, counted from 1.
+    /// A line of the configuration file or of a tenant's own, counted from 1.
     File { file: Arc<str>, line: usize },
     /// An environment variable.
     Environment(String),

@@ -8,6 +8,8 @@ mod books;
 mod broker;
 mod ccfs;
 mod effective;
+mod fixed;
+mod folder;
 mod forms;
 mod http;
 mod kinds;
@@ -26,7 +28,9 @@ mod tenant;
 mod units;
 mod worker;
 
-use std::path::Path;
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use layers::{Environment, Table};
 use mistake::Wrong;
@@ -58,7 +62,10 @@ pub struct Config {
     pub retry: Retry,
     pub http: Http,
     pub log: Log,
-    /// In the order of the file, ids unique, at least one.
+    /// Where each file is a tenant; they are in `tenants` with those of the file.
+    pub tenants_dir: Option<PathBuf>,
+    /// In the order of the file, then of the names in the folder; ids unique. At least one, or there is
+    /// a folder.
     pub tenants: Vec<Tenant>,
 }
 
@@ -72,7 +79,8 @@ pub struct Loaded {
 }
 
 impl Config {
-    /// Reads the file and the environment over it.
+    /// Reads the file and the environment over it, and the folder of tenants. Good for a worker that
+    /// runs, too: nothing is kept of an earlier reading.
     ///
     /// `environment` is all that there is: the variables of ours (`CALLVAULT__BROKER__URL`), and
     /// those that `_env` forms name. The secret files and the CA files are looked at too.
@@ -89,7 +97,8 @@ impl Config {
     }
 
     fn read(file: &Table, environment: &Environment) -> Result<Loaded, Mistakes> {
-        let mut reader = Reader::new(file, environment);
+        let folder = OnceCell::new();
+        let mut reader = Reader::new(file, &folder, environment);
         let config = sections(&mut reader);
         let (effective, warnings) = reader.finish()?;
         let config = config.expect("a section that gives no value has recorded a mistake");
@@ -99,6 +108,7 @@ impl Config {
 
 /// Reads everything, in the order of the contract. `None`: mistakes were recorded.
 fn sections(reader: &mut Reader<'_>) -> Option<Config> {
+    let tenants_dir = reader.top(tenant::dir);
     let broker = reader.section("broker", broker::read);
     let worker = reader.section("worker", worker::read);
     reader.base("ccfs", ccfs::read);
@@ -106,7 +116,7 @@ fn sections(reader: &mut Reader<'_>) -> Option<Config> {
     let retry = reader.section("retry", retry::read);
     let http = reader.section("http", http::read);
     let log = reader.section("log", log::read);
-    let tenants = tenant::read_all(reader);
+    let tenants = tenant::read_all(reader, tenants_dir.as_ref().map(Option::as_deref));
     if let Some(worker) = &worker {
         hold_parts(reader, worker, &tenants);
     }
@@ -117,6 +127,7 @@ fn sections(reader: &mut Reader<'_>) -> Option<Config> {
         retry: retry?,
         http: http?,
         log: log?,
+        tenants_dir: tenants_dir?,
         tenants,
     })
 }
@@ -145,19 +156,15 @@ fn hold_parts(reader: &mut Reader<'_>, worker: &Worker, tenants: &[Tenant]) {
 
 /// Without the tenant in the key, two tenants' recordings of one name meet under one key.
 fn warn_of_shared_keys(reader: &mut Reader<'_>, tenants: &[Tenant]) {
-    for (index, tenant) in tenants.iter().enumerate() {
-        let store = &tenant.store;
-        let shares = |other: &&Tenant| {
-            let same = |one: &Store| (one.bucket.clone(), one.endpoint.clone(), one.key.clone());
-            same(&other.store) == same(store)
-        };
-        if !store.key.contains("{tenant}")
-            && let Some(other) = tenants[..index].iter().find(shares)
-        {
+    let mut places = HashMap::new();
+    for tenant in tenants {
+        let Store { bucket, endpoint, key, .. } = &tenant.store;
+        let earlier = places.entry((bucket, endpoint, key)).or_insert(&tenant.id);
+        if !key.contains("{tenant}") && *earlier != &tenant.id {
             reader.warn(format!(
-                "tenants {} and {} share a bucket and a store.key without {{tenant}}: recordings \
-                 of the same name end as store.conflict",
-                other.id, tenant.id
+                "tenants {earlier} and {} share a bucket and a store.key without {{tenant}}: \
+                 recordings of the same name end as store.conflict",
+                tenant.id
             ));
         }
     }

@@ -11,7 +11,7 @@ const SLIP: usize = 2;
 ///
 /// A slip inside the right section comes first, then the right key in the wrong section, then a slip
 /// anywhere in it; `None` if nothing is as near as that.
-pub(super) fn key<'k>(unknown: &str, known: &'k [String]) -> Option<&'k str> {
+pub(super) fn key<'k>(unknown: &str, known: &'k BTreeSet<String>) -> Option<&'k str> {
     let (section, name) = split(unknown);
     let siblings = known.iter().filter(|candidate| split(candidate).0 == section);
     let names = siblings.map(|candidate| split(candidate).1);
@@ -29,7 +29,7 @@ pub(super) fn key<'k>(unknown: &str, known: &'k [String]) -> Option<&'k str> {
 
 /// The section that `unknown` stands in, with its keys; where there is no such section, nothing and
 /// what can stand at the top.
-pub(super) fn choices<'u>(unknown: &'u str, known: &[String]) -> (&'u str, String) {
+pub(super) fn choices<'u>(unknown: &'u str, known: &BTreeSet<String>) -> (&'u str, String) {
     let (section, _) = split(unknown);
     let siblings = known.iter().filter(|key| split(key).0 == section).map(|key| split(key).1);
     let names: BTreeSet<&str> = siblings.collect();
@@ -62,21 +62,24 @@ mod tests {
     #[test]
     fn prefers_a_slip_then_the_right_section() {
         let known = ["broker.url", "worker.memory", "store.bucket", "store.key", "http.listen"]
-            .map(String::from);
+            .map(String::from)
+            .into();
         assert_eq!(key("worker.memroy", &known), Some("worker.memory"));
         assert_eq!(key("bucket", &known), Some("store.bucket"));
         assert_eq!(key("worker.bucket", &known), Some("store.bucket"));
         assert_eq!(key("broken.url", &known), Some("broker.url"));
-        assert_eq!(key("x", &[]), None);
+        assert_eq!(key("x", &BTreeSet::new()), None);
 
-        let known = ["store.bucket", "tenants[a].id", "tenants[a].store.bucket"].map(String::from);
+        let known = ["store.bucket", "tenants[a].id", "tenants[a].store.bucket"];
+        let known = known.map(String::from).into();
         assert_eq!(key("tenants[a].bucket", &known), Some("tenants[a].store.bucket"));
     }
 
     #[test]
     fn what_is_like_nothing_is_told_what_there_is() {
         let known = ["broker.url", "store.bucket", "store.key", "tenants", "tenants[a].id"]
-            .map(String::from);
+            .map(String::from)
+            .into();
         assert_eq!(key("httpd.listener", &known), None);
         assert_eq!(key("store.colour", &known), None);
         let (keys, top) = ("bucket, key".to_owned(), "broker, store, tenants".to_owned());

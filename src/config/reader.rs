@@ -4,10 +4,13 @@
 //! From these calls alone come the effective view, the list of known keys and every mistake, so
 //! that a key stands once in the code. Knows no key itself.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use super::books::Books;
 use super::effective::{self, Effective, EffectiveSection, Source};
+use super::folder::{self, Folder};
 use super::layers::{Environment, Node, PREFIX, Table, Value};
 use super::mistake::{Mistake, Mistakes, Place, Wrong};
 use super::nearest;
@@ -16,6 +19,8 @@ use super::section::{Scope, Section, Stage};
 /// One pass over a configuration.
 pub(super) struct Reader<'a> {
     file: &'a Table,
+    /// Read when it is known which.
+    folder: &'a OnceCell<Folder>,
     books: Books<'a>,
     effective: Effective,
     /// Keys in the file, to be held against `known` once that is whole.
@@ -23,9 +28,20 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(file: &'a Table, environment: &'a Environment) -> Self {
+    pub fn new(
+        file: &'a Table,
+        folder: &'a OnceCell<Folder>,
+        environment: &'a Environment,
+    ) -> Self {
         let (books, effective) = (Books::new(environment), Effective::default());
-        Self { file, books, effective, present: Vec::new() }
+        Self { file, folder, books, effective, present: Vec::new() }
+    }
+
+    /// Reads the keys that stand before any section.
+    pub fn top<T>(&mut self, read: impl FnOnce(&mut Section<'_, 'a>) -> T) -> T {
+        let (table, variables) = (Some(self.file), Some(""));
+        let scope = Scope { name: String::new(), table, variables, place: None };
+        self.scopes(String::new(), vec![scope], Stage::Whole, None, read)
     }
 
     /// Reads a section whose required keys must be there.
@@ -67,7 +83,7 @@ impl<'a> Reader<'a> {
         read: impl FnOnce(&mut Section<'_, 'a>) -> T,
     ) -> T {
         let own_name = format!("{label}.{name}");
-        self.books.known.push(own_name.clone());
+        self.books.known.insert(own_name.clone());
         let own = self.table(table, name, &own_name);
         let own = Scope { name: own_name, table: own, variables: None, place: None };
         let base = self.global(name);
@@ -77,7 +93,7 @@ impl<'a> Reader<'a> {
 
     /// The elements of `[[tenants]]`; `None`: a mistake was recorded.
     pub fn tenants(&mut self) -> Option<Vec<&'a Node>> {
-        self.books.known.push("tenants".into());
+        self.books.known.insert("tenants".into());
         let file = self.file;
         match file.get("tenants").map(|node| (&node.value, &node.place)) {
             Some((Value::List(nodes), _)) => Some(nodes.iter().collect()),
@@ -89,6 +105,21 @@ impl<'a> Reader<'a> {
             }
             None => Some(Vec::new()),
         }
+    }
+
+    /// The files of `tenants_dir` that can be read, each with its name; `None`: the folder cannot.
+    pub fn folder(&mut self, path: &Path) -> Option<&'a [(String, Node)]> {
+        let read = match folder::read(path) {
+            Ok(read) => read,
+            Err(wrong) => {
+                self.mistake("tenants_dir", self.place("", "tenants_dir"), wrong);
+                return None;
+            }
+        };
+        let cell = self.folder;
+        let Folder { tenants, mistakes } = cell.get_or_init(|| read);
+        self.books.mistakes.extend(mistakes.iter().cloned());
+        Some(tenants)
     }
 
     pub fn mistake(&mut self, key: impl Into<String>, place: Option<Place>, wrong: Wrong) {
@@ -110,12 +141,12 @@ impl<'a> Reader<'a> {
 
     /// The full names of all keys that were asked for.
     #[cfg(test)]
-    pub fn known(&self) -> &[String] {
+    pub fn known(&self) -> &BTreeSet<String> {
         &self.books.known
     }
 
     fn global(&mut self, name: &'static str) -> Scope<'a> {
-        self.books.known.push(name.into());
+        self.books.known.insert(name.into());
         let table = self.table(self.file, name, name);
         Scope { name: name.into(), table, variables: Some(name), place: None }
     }
@@ -141,7 +172,7 @@ impl<'a> Reader<'a> {
     ) -> T {
         for scope in &scopes {
             let place = |(key, node): (&String, &Node)| {
-                (format!("{}.{}", scope.name, effective::key(key)), node.place.clone())
+                (scope.full(&effective::key(key)), node.place.clone())
             };
             self.present.extend(scope.table.into_iter().flatten().map(place));
         }
@@ -157,14 +188,17 @@ impl<'a> Reader<'a> {
 
     /// Everything seen, once the unknown and the missing are known too.
     pub fn finish(mut self) -> Result<(Effective, Vec<String>), Mistakes> {
-        let top = self.file.iter().map(|(key, node)| (effective::key(key), node.place.clone()));
-        self.present.extend(top);
         self.unknown_keys();
         self.unknown_variables();
         for (key, tenants) in std::mem::take(&mut self.books.missing) {
             let (section, _) = key.rsplit_once('.').unwrap_or(("", &key));
             let what = format!("is required, and missing for {}", tenants.join(", "));
-            let fix = format!("set it in [{section}] or in the tenant's [tenants.{section}]");
+            // In a file of its own a tenant's section is named as the global one is.
+            let own = match self.folder.get() {
+                Some(_) => format!("own [{section}]"),
+                None => format!("[tenants.{section}]"),
+            };
+            let fix = format!("set it in [{section}] or in the tenant's {own}");
             self.mistake(key, None, Wrong::new(what, fix));
         }
         if self.books.mistakes.is_empty() {
@@ -175,8 +209,7 @@ impl<'a> Reader<'a> {
     }
 
     fn unknown_keys(&mut self) {
-        let known: BTreeSet<&str> = self.books.known.iter().map(String::as_str).collect();
-        let unknown = self.present.iter().filter(|(key, _)| !known.contains(key.as_str()));
+        let unknown = self.present.iter().filter(|(key, _)| !self.books.known.contains(key));
         let mistake = |(key, place): &(String, Place)| {
             let fix = match nearest::key(key, &self.books.known) {
                 Some(nearest) => format!("did you mean {nearest}?"),
@@ -208,7 +241,7 @@ impl<'a> Reader<'a> {
                 )
             } else {
                 let known = self.books.variables.iter().filter_map(|name| key_of(name));
-                Wrong::new("is not known", meant_variable(&key, &known.collect::<Vec<_>>()))
+                Wrong::new("is not known", meant_variable(&key, &known.collect()))
             };
             self.books.mistakes.push(Mistake::new("", place, wrong));
         }
@@ -237,7 +270,7 @@ fn variable_of(key: &str) -> String {
 }
 
 /// What to do about a variable whose key is not known.
-fn meant_variable(key: &str, known: &[String]) -> String {
+fn meant_variable(key: &str, known: &BTreeSet<String>) -> String {
     if let Some(nearest) = nearest::key(key, known) {
         return format!("did you mean {}?", variable_of(nearest));
     }

@@ -11,13 +11,20 @@ use super::mistake::{Place, Wrong};
 
 /// Where a section's keys are looked for: one table of the file, with or without variables.
 pub(super) struct Scope<'a> {
-    /// `worker`, `tenants[acme].store`.
+    /// `worker`, `tenants[acme].store`; empty: before any section.
     pub name: String,
     pub table: Option<&'a Table>,
     /// The section whose variables lie over the table.
     pub variables: Option<&'static str>,
     /// Where a key that it lacks is missed.
     pub place: Option<Place>,
+}
+
+impl Scope<'_> {
+    /// The full name of a key.
+    pub(super) fn full(&self, key: &str) -> String {
+        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+    }
 }
 
 /// Whether a section is complete, or the base that tenants lay theirs over.
@@ -83,9 +90,9 @@ impl<'r, 'a> Section<'r, 'a> {
     /// Remembers that a key exists, wherever it is looked for.
     pub(super) fn know(&mut self, key: &str) {
         for scope in &self.scopes {
-            self.books.known.push(format!("{}.{key}", scope.name));
+            self.books.known.insert(scope.full(key));
             if let Some(section) = scope.variables {
-                self.books.variables.push(variable(section, key));
+                self.books.variables.insert(variable(section, key));
             }
         }
     }
@@ -165,7 +172,7 @@ impl<'r, 'a> Section<'r, 'a> {
     /// A required key is nowhere.
     pub(super) fn absent(&mut self, key: &str) {
         let base = &self.scopes[self.scopes.len() - 1];
-        let (name, place) = (format!("{}.{key}", base.name), base.place.clone());
+        let (name, place) = (base.full(key), base.place.clone());
         match (&self.tenant, self.stage) {
             (_, Stage::Base) => {
                 let source = Source::Tenants;
@@ -183,7 +190,7 @@ impl<'r, 'a> Section<'r, 'a> {
 
     /// Records a mistake about a value found in a scope.
     pub(super) fn wrong(&mut self, scope: usize, key: &str, place: Option<Place>, wrong: Wrong) {
-        let name = format!("{}.{key}", self.scopes[scope].name);
+        let name = self.scopes[scope].full(key);
         self.books.mistake(name, place, wrong);
     }
 

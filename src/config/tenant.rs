@@ -1,13 +1,15 @@
-//! `[[tenants]]`, each with the sections that apply to it already merged.
+//! The tenants of the file (`[[tenants]]`) and of the folder `tenants_dir`, each with the sections that
+//! apply to it already merged.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
 
 use super::ccfs::{self, Ccfs};
 use super::effective::quoted;
 use super::layers::{Node, Table, Value};
-use super::mistake::Wrong;
+use super::mistake::{Place, Wrong};
 use super::nearest;
 use super::reader::Reader;
 use super::secret::Secret;
@@ -15,7 +17,7 @@ use super::section::Section;
 use super::store::{self, Store};
 use crate::request::{CcId, TenantId};
 
-/// `[[tenants]]`, with the sections that apply to it already merged.
+/// A tenant, with the sections that apply to it already merged.
 #[derive(Clone, Debug)]
 pub struct Tenant {
     pub id: TenantId,
@@ -26,6 +28,8 @@ pub struct Tenant {
     pub time_zone: TimeZone,
     /// 0: no limit of its own.
     pub max_concurrency: usize,
+    /// Its messages are parked until this is taken off.
+    pub paused: bool,
     pub ccfs: Ccfs,
     pub store: Store,
 }
@@ -38,30 +42,58 @@ struct Own {
     cc_id: CcId,
     time_zone: TimeZone,
     max_concurrency: usize,
+    paused: bool,
 }
 
-/// Reads all tenants; those with mistakes are left out, as the mistakes were recorded.
-pub(super) fn read_all(reader: &mut Reader<'_>) -> Vec<Tenant> {
-    let nodes = reader.tenants();
-    if nodes.as_ref().is_some_and(Vec::is_empty) {
-        let what = "at least one tenant is required, and there is none";
-        let fix = "add a [[tenants]] section to the file";
-        reader.mistake("tenants", None, Wrong::new(what, fix));
+/// `tenants_dir`; empty: none.
+pub(super) fn dir(s: &mut Section<'_, '_>) -> Option<Option<PathBuf>> {
+    s.optional("tenants_dir", |path| Ok(path.into()))
+}
+
+/// Reads all tenants, those of the folder after those of the file; those with mistakes are left out, as
+/// the mistakes were recorded.
+///
+/// `dir`: the folder, if there is one; `None`: which it is was a mistake.
+pub(super) fn read_all(reader: &mut Reader<'_>, dir: Option<Option<&Path>>) -> Vec<Tenant> {
+    let of_file = reader.tenants();
+    let of_folder = match dir {
+        Some(Some(path)) => reader.folder(path),
+        Some(None) => Some(&[][..]),
+        None => None,
+    };
+    if of_file.as_ref().is_some_and(Vec::is_empty) && of_folder.is_some_and(<[_]>::is_empty) {
+        none(reader, dir.flatten());
     }
-    let mut ids = BTreeSet::new();
+    let of_file = of_file.into_iter().flatten().enumerate();
+    let of_file = of_file.map(|(index, node)| (format!("#{}", index + 1), node));
+    let of_folder = of_folder.into_iter().flatten().map(|(file, node)| (file.clone(), node));
+    let mut ids = BTreeMap::new();
+    let (mut common_ccfs, mut common_store) = (None, None);
     let mut tenants = Vec::new();
-    for (index, node) in nodes.into_iter().flatten().enumerate() {
+    for (name, node) in of_file.chain(of_folder) {
         let Value::Table(table) = &node.value else {
             let wrong = Wrong::new("must be a table", "begin each tenant with a line [[tenants]]");
             reader.mistake("tenants", Some(node.place.clone()), wrong);
             continue;
         };
-        let label = label(index, table);
-        let own = reader.tenant(&label, node, table, |s| own(s, &mut ids));
-        let ccfs = reader.merged(&label, table, "ccfs", ccfs::read);
-        let store = reader.merged(&label, table, "store", store::read);
+        let label = label(&name, table);
+        if let Some(inner) = table.get("tenants") {
+            let what = "has no place in a tenant";
+            let fix =
+                "in a file of tenants_dir write its keys alone, and [ccfs] and [store] below them";
+            let place = Some(inner.place.clone());
+            reader.mistake(format!("{label}.tenants"), place, Wrong::new(what, fix));
+            continue;
+        }
+        let own = reader.tenant(&label, node, table, |s| own(s, table, &mut ids));
+        let ccfs = common(&mut common_ccfs, !table.contains_key("ccfs"), || {
+            reader.merged(&label, table, "ccfs", ccfs::read)
+        });
+        let store = common(&mut common_store, !table.contains_key("store"), || {
+            reader.merged(&label, table, "store", store::read)
+        });
         if let (Some(own), Some(ccfs), Some(store)) = (own, ccfs, store) {
-            let Own { id, access_key, secret_key, cc_id, time_zone, max_concurrency } = own;
+            let Own { id, access_key, secret_key, cc_id, time_zone, max_concurrency, paused } = own;
             tenants.push(Tenant {
                 id,
                 access_key,
@@ -69,6 +101,7 @@ pub(super) fn read_all(reader: &mut Reader<'_>) -> Vec<Tenant> {
                 cc_id,
                 time_zone,
                 max_concurrency,
+                paused,
                 ccfs,
                 store,
             });
@@ -77,18 +110,55 @@ pub(super) fn read_all(reader: &mut Reader<'_>) -> Vec<Tenant> {
     tenants
 }
 
-fn own(s: &mut Section<'_, '_>, ids: &mut BTreeSet<TenantId>) -> Option<Own> {
+/// What the tenants that have no section of their own make of the global one is read once for all of
+/// them: a thousand share its secrets, and files are looked at once.
+fn common<T: Clone>(
+    kept: &mut Option<T>,
+    shares: bool,
+    read: impl FnOnce() -> Option<T>,
+) -> Option<T> {
+    if !shares {
+        return read();
+    }
+    if kept.is_none() {
+        *kept = read();
+    }
+    kept.clone()
+}
+
+/// There is no tenant, which is right only where they come and go.
+fn none(reader: &mut Reader<'_>, dir: Option<&Path>) {
+    match dir {
+        Some(dir) => reader.warn(format!(
+            "there is no tenant, neither in the file nor in {}: all messages are dead as \
+             tenant.unknown until there is one",
+            dir.display()
+        )),
+        None => {
+            let what = "at least one tenant is required, and there is none";
+            let fix = "add a [[tenants]] section to the file, or set tenants_dir";
+            reader.mistake("tenants", None, Wrong::new(what, fix));
+        }
+    }
+}
+
+/// `ids`: those of the tenants before it, and where they stand.
+fn own(s: &mut Section<'_, '_>, table: &Table, ids: &mut BTreeMap<TenantId, Place>) -> Option<Own> {
     let id = s.text("id", None, tenant_id);
     let access_key = s.text("access_key", None, access_key);
     let secret_key = s.required_secret("secret_key");
     let cc_id = s.text("cc_id", Some("1"), cc_id);
     let time_zone = s.text("time_zone", Some("UTC"), time_zone);
     let max_concurrency = s.integer("max_concurrency", 0, 0..=50_000);
+    let paused = s.flag("paused", false);
 
-    if let Some(id) = &id
-        && !ids.insert(id.clone())
-    {
-        s.refuse("id", Wrong::new("is the id of an earlier tenant", "give each its own"));
+    if let (Some(id), Some(Node { place, .. })) = (&id, table.get("id")) {
+        if let Some(earlier) = ids.get(id) {
+            let what = format!("is the id of an earlier tenant ({earlier})");
+            s.refuse("id", Wrong::new(what, "give each its own"));
+        } else {
+            ids.insert(id.clone(), place.clone());
+        }
     }
 
     Some(Own {
@@ -98,16 +168,17 @@ fn own(s: &mut Section<'_, '_>, ids: &mut BTreeSet<TenantId>) -> Option<Own> {
         cc_id: cc_id?,
         time_zone: time_zone?,
         max_concurrency: max_concurrency?,
+        paused: paused?,
     })
 }
 
-/// How mistakes name a tenant: by its id, or by its number where that is no good.
-fn label(index: usize, table: &Table) -> String {
+/// How mistakes name a tenant: by its id, or by its number or file where that is no good.
+fn label(name: &str, table: &Table) -> String {
     match table.get("id") {
         Some(Node { value: Value::Text(id), .. }) if TenantId::new(id).is_ok() => {
             format!("tenants[{id}]")
         }
-        _ => format!("tenants[#{}]", index + 1),
+        _ => format!("tenants[{name}]"),
     }
 }
 

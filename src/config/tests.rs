@@ -1,6 +1,8 @@
 //! What a text and an environment of the test's own are read as.
 
 mod defaults;
+mod fixed;
+mod folder;
 mod messages;
 mod precedence;
 mod secrets;

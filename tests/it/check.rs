@@ -180,3 +180,21 @@ async fn what_goes_over_the_network_in_the_clear_is_told() {
     let checked = check(&secure, &[]).await;
     assert!(!checked.text.contains("secrecy"), "{}", checked.text);
 }
+
+#[tokio::test]
+async fn the_tenants_of_a_folder_are_tried_and_those_that_are_paused_named() {
+    let world = World::new().await;
+    world.ccfs.default_reply(Reply::not_found());
+    let folder = tempfile::tempdir().unwrap();
+    let own =
+        "id = \"umbrella\"\naccess_key = \"ak-acme\"\nsecret_key = \"hunter2\"\npaused = true\n";
+    std::fs::write(folder.path().join("umbrella.toml"), own).unwrap();
+    let dir = format!("tenants_dir = \"{}\"\n", folder.path().display());
+    let checked = check(&(dir + &world.config(&[("globex", "paused = true")])), &[]).await;
+    assert!(checked.part("ccfs: umbrella").contains("signature"), "{}", checked.text);
+    assert_snapshot!(checked.part("worker: "), @"
+    worker: globex, umbrella
+      note    paused              their messages are parked
+                                  → take paused off, or set it to false, when their recordings are to be archived
+    ");
+}

@@ -1,6 +1,6 @@
 //! The sample file, the defaults and what `callvault config` prints agree.
 
-use std::collections::BTreeSet;
+use std::cell::OnceCell;
 
 use insta::assert_snapshot;
 
@@ -15,9 +15,10 @@ const SAMPLE: &str = include_str!("../../../config/callvault.toml");
 fn the_sample_file_holds_every_key_with_its_default_and_nothing_else() {
     let table = layers::parse("callvault.toml", SAMPLE).unwrap();
     let environment = Environment::new(std::iter::empty());
-    let mut reader = Reader::new(&table, &environment);
+    let folder = OnceCell::new();
+    let mut reader = Reader::new(&table, &folder, &environment);
     sections(&mut reader);
-    let known: BTreeSet<String> = reader.known().iter().cloned().collect();
+    let known = reader.known().clone();
     // Nothing else: an unknown key would be a mistake.
     let (effective, warnings) = reader.finish().unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert_eq!(warnings, [""; 0]);
@@ -94,6 +95,8 @@ fn the_whole_of_what_config_prints() {
         + "[tenants.store]\nbucket = \"acme\"\n";
     let loaded = load(&text, &[("CALLVAULT__WORKER__CONCURRENCY", "8")]).unwrap();
     assert_snapshot!(crate::cli::config::run(&loaded), @r#"
+    tenants_dir = ""                                  # default
+
     [broker]
     url = "amqp://guest:***@127.0.0.1:5672/%2f"       # default
     ca_file = ""                                      # default
@@ -172,6 +175,7 @@ fn the_whole_of_what_config_prints() {
     cc_id = "1"                                       # default
     time_zone = "UTC"                                 # default
     max_concurrency = 0                               # default
+    paused = false                                    # default
 
     [tenants.store]
     bucket = "acme"                                   # callvault.toml:9

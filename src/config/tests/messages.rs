@@ -123,7 +123,7 @@ id = "beta"
     ");
     assert_snapshot!(mistakes("tenants = []", &[]), @"
     the configuration has a mistake:
-      tenants: at least one tenant is required, and there is none; add a [[tenants]] section to the file
+      tenants: at least one tenant is required, and there is none; add a [[tenants]] section to the file, or set tenants_dir
     ");
     assert_snapshot!(mistakes("store = 3\n[tenants]\nid = \"acme\"", &[]), @"
     the configuration has 2 mistakes:
@@ -184,13 +184,13 @@ fn what_is_no_slip_is_told_what_there_is() {
     assert_snapshot!(told.join("\n"), @r#"
     the configuration has 14 mistakes:
       callvault.toml:2: http.frobnicate: is not known; http has listen
-      callvault.toml:3: shop: is not known; there are broker, ccfs, http, log, retry, store, tenants, worker
+      callvault.toml:3: shop: is not known; there are broker, ccfs, http, log, retry, store, tenants, tenants_dir, worker
       callvault.toml:7: tenants[acme].time_zone: "Mars" is no IANA time zone; write a name such as "Europe/Moscow"
       callvault.toml:10: tenants[globex].time_zone: "berlin" is no IANA time zone; did you mean "Europe/Berlin"?
       CALLVAULT__BUCKET: is not known; did you mean CALLVAULT__STORE__BUCKET?
-      CALLVAULT__FOO: is not known; after CALLVAULT__ can stand BROKER, CCFS, HTTP, LOG, RETRY, STORE, WORKER
+      CALLVAULT__FOO: is not known; after CALLVAULT__ can stand BROKER, CCFS, HTTP, LOG, RETRY, STORE, TENANTS_DIR, WORKER
       CALLVAULT__LOG__COLOUR: is not known; after CALLVAULT__LOG__ can stand FORMAT, IDENTIFIERS, LEVEL
-      CALLVAULT__SHOP__OPEN: is not known; after CALLVAULT__ can stand BROKER, CCFS, HTTP, LOG, RETRY, STORE, WORKER
+      CALLVAULT__SHOP__OPEN: is not known; after CALLVAULT__ can stand BROKER, CCFS, HTTP, LOG, RETRY, STORE, TENANTS_DIR, WORKER
     "#);
 }
 

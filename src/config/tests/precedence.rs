@@ -27,7 +27,7 @@ fn the_environment_sets_every_kind_of_key_over_the_file() {
             ("PATH", "/bin"),
         ],
     );
-    let Config { broker, worker, retry, http, log, tenants } = &loaded.config;
+    let Config { broker, worker, retry, http, log, tenants, .. } = &loaded.config;
     assert!(!broker.declare);
     assert_eq!((worker.concurrency, worker.bulk_share, worker.memory), (9, 0.25, 1 << 30));
     assert_eq!(worker.job_deadline.as_secs(), 90);
@@ -116,6 +116,7 @@ bucket = "beta"
     cc_id = "1"                                       # default
     time_zone = "UTC"                                 # default
     max_concurrency = 0                               # default
+    paused = false                                    # default
 
     [tenants.ccfs]
     endpoints = ["https://acme:1"]                    # callvault.toml:16
@@ -134,6 +135,7 @@ bucket = "beta"
     cc_id = "1"                                       # default
     time_zone = "UTC"                                 # default
     max_concurrency = 0                               # default
+    paused = false                                    # default
 
     [tenants.ccfs]
     endpoints = ["https://beta:1"]                    # callvault.toml:29

@@ -125,7 +125,7 @@ fn tenants_have_ids_of_their_own() {
         format!("{LEAST}[[tenants]]\nid = \"acme\"\naccess_key = \"a\"\nsecret_key = \"b\"\n");
     assert_snapshot!(mistakes(&text, &[]), @"
     the configuration has a mistake:
-      callvault.toml:11: tenants[acme].id: is the id of an earlier tenant; give each its own
+      callvault.toml:11: tenants[acme].id: is the id of an earlier tenant (callvault.toml:7); give each its own
     ");
 }
 

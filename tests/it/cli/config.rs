@@ -121,3 +121,33 @@ fn a_reader_who_leaves_is_no_error_and_a_full_disk_is_one() {
     assert!(told.starts_with("callvault: cannot write to stdout: "), "{told}");
     assert_eq!(output.status.code(), Some(1));
 }
+
+#[test]
+fn the_tenants_of_a_folder_are_shown_with_their_files_and_are_tenants_like_others() {
+    let desk = Desk::new(&format!("tenants_dir = \"tenants\"\n{LEAST}"));
+    fs::create_dir(desk.folder().join("tenants")).expect("a folder");
+    let keys = "access_key = \"AK-globex\"\nsecret_key_env = \"SK\"\n[store]\nbucket = \"own\"\n";
+    desk.file("tenants/globex.toml", format!("id = \"globex\"\npaused = true\n{keys}"));
+    let secret = [("SK", "hunter-1")];
+    let printed = desk.printed("config --config callvault.toml", &secret);
+    assert!(!printed.contains("hunter"), "{printed}");
+    for line in [
+        r#"id = "globex"                                     # tenants/globex.toml:1"#,
+        r#"secret_key = "***"                                # environment variable SK (tenants/globex.toml:4)"#,
+        r#"paused = true                                     # tenants/globex.toml:2, default false"#,
+        r#"bucket = "own"                                    # tenants/globex.toml:6"#,
+    ] {
+        assert!(printed.contains(line), "no {line} in\n{printed}");
+    }
+    let sign = "sign --tenant globex --call-id 1777093663-1 --config callvault.toml";
+    let signed = desk.run_with(sign, &secret);
+    assert!(signed.stdout.contains("AK-globex"), "{}{}", signed.stdout, signed.stderr);
+
+    desk.file(
+        "tenants/initech.toml",
+        "id = \"initech\"\naccess_key = \"AK\"\nsecret_key = hunter-2\n",
+    );
+    let told = desk.told("config --config callvault.toml", &secret, 2);
+    assert!(told.contains("tenants/initech.toml:3: column 14: "), "{told}");
+    assert!(!told.contains("hunter"), "{told}");
+}
