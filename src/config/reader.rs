@@ -74,6 +74,11 @@ impl<'a> Reader<'a> {
         self.scopes("[[tenants]]".into(), vec![scope], Stage::Whole, Some(label), read)
     }
 
+    /// Remembers that a section exists.
+    pub fn know(&mut self, name: String) {
+        self.books.known.insert(name);
+    }
+
     /// Reads `[tenants.<name>]` over `[<name>]`.
     pub fn merged<T>(
         &mut self,
@@ -83,7 +88,6 @@ impl<'a> Reader<'a> {
         read: impl FnOnce(&mut Section<'_, 'a>) -> T,
     ) -> T {
         let own_name = format!("{label}.{name}");
-        self.books.known.insert(own_name.clone());
         let own = self.table(table, name, &own_name);
         let own = Scope { name: own_name, table: own, variables: None, place: None };
         let base = self.global(name);

@@ -86,6 +86,10 @@ pub(super) fn read_all(reader: &mut Reader<'_>, dir: Option<Option<&Path>>) -> V
             continue;
         }
         let own = reader.tenant(&label, node, table, |s| own(s, table, &mut ids));
+        // Sections that it may have, whether it has them or not.
+        for section in ["ccfs", "store"] {
+            reader.know(format!("{label}.{section}"));
+        }
         let ccfs = common(&mut common_ccfs, !table.contains_key("ccfs"), || {
             reader.merged(&label, table, "ccfs", ccfs::read)
         });
