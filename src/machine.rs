@@ -12,6 +12,9 @@ use tokio::net::TcpSocket;
 
 use crate::failure::{Class, Failure, Reason};
 
+/// Files that are open beside those of jobs.
+const OTHERS: u64 = 100;
+
 /// What there was not enough of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lack {
@@ -99,15 +102,36 @@ fn ports_are_taken() -> bool {
 }
 
 /// Raises the limit of open files as far as this process may: what systemd and shells begin with is
-/// meant for programs that use `select`.
-pub fn raise_open_files() {
+/// meant for programs that use `select`. Says so where it is too low for so many jobs at once.
+pub fn raise_open_files(jobs: usize) {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, ..limit };
     let (was, is) = (shown(limit.current), shown(limit.maximum));
-    match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => tracing::info!(was, is, "open files: the limit is as high as it may be"),
-        Err(error) => tracing::warn!(was, %error, "open files: the limit cannot be raised to {is}"),
+    let raised = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => {
+            tracing::info!(was, is, "open files: the limit is as high as it may be");
+            limit.maximum
+        }
+        Err(error) => {
+            tracing::warn!(was, %error, "open files: the limit cannot be raised to {is}");
+            limit.current
+        }
+    };
+    if let Some(wanted) = open_files_lack(raised, jobs) {
+        tracing::warn!(
+            limit = shown(raised),
+            wanted,
+            "open files: too few for worker.concurrency = {jobs}; raise the limit (LimitNOFILE, \
+             ulimit -n) or lower worker.concurrency, or recordings will wait (job.no_resources)"
+        );
     }
+}
+
+/// How many files have to be open at once, where the limit is below that: a connection to CC-FS and
+/// one to the store of each job, and some for all else.
+fn open_files_lack(limit: Option<u64>, jobs: usize) -> Option<u64> {
+    let wanted = u64::try_from(jobs).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(OTHERS);
+    limit.filter(|limit| *limit < wanted).map(|_| wanted)
 }
 
 fn shown(limit: Option<u64>) -> String {
@@ -155,6 +179,14 @@ mod tests {
     fn without_ipv6_its_addresses_are_no_lack_of_ports() {
         assert_eq!(Lack::of(Errno::ADDRNOTAVAIL, || true), Some(Lack::LocalPorts));
         assert_eq!(Lack::of(Errno::ADDRNOTAVAIL, || false), None);
+    }
+
+    #[test]
+    fn twice_the_jobs_and_a_hundred_fit_into_the_limit_of_open_files() {
+        assert_eq!(open_files_lack(Some(228), 64), None);
+        assert_eq!(open_files_lack(Some(227), 64), Some(228));
+        assert_eq!(open_files_lack(Some(1024), 2048), Some(4196));
+        assert_eq!(open_files_lack(None, usize::MAX), None);
     }
 
     #[test]

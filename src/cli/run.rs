@@ -92,7 +92,7 @@ async fn serve(config: Config) -> Result<ExitCode, Error> {
         http = %server.address(),
         "callvault starts"
     );
-    machine::raise_open_files();
+    machine::raise_open_files(config.worker.concurrency);
     let prefetch = prefetch(config.worker.concurrency);
     let unsettled = Arc::new(|| tracing::error!("a delivery was dropped unsettled; it comes back"));
     let (broker, deliveries) =

@@ -114,7 +114,7 @@ impl Worker {
                 Some(delivery) = deliveries.next() => {
                     self.receive(delivery, &mut waiting, &mut dumps, &mut jobs, &stop);
                 }
-                Some(ended) = jobs.next() => ended.leave(&mut waiting),
+                Some(news) = jobs.next() => news.tell(&mut waiting),
                 _ = tick.tick() => {
                     for job in self.aside().drain(..) {
                         jobs.step_aside(job, &mut waiting);
@@ -125,6 +125,7 @@ impl Worker {
                     for leaver in dumps.leavers(Instant::now()) {
                         self.park(leaver, &mut jobs, &stop);
                     }
+                    waiting.time_passes(&jobs.open_questions(), Instant::now());
                     jobs.cut_short(&waiting, Instant::now());
                 }
             }
@@ -176,10 +177,10 @@ impl Worker {
         }
         match received.intake.work {
             Work::Forward => {
-                let place = waiting.hold(lane);
+                let place = waiting.hold(lane, since);
                 self.end(Some(place), received, Outcome::Forwarded, jobs, stop);
             }
-            Work::Expand(_) => dumps.arrive(tenant, since, (waiting.hold(lane), received)),
+            Work::Expand(_) => dumps.arrive(tenant, since, (waiting.hold(lane, since), received)),
             Work::Archive(_) | Work::Reject(_) => waiting.arrive(tenant, lane, since, received),
         }
     }
@@ -215,10 +216,12 @@ impl Worker {
             let (question, cut) = (question.clone(), cut.clone());
             Asking { tenant, question, cut }
         });
-        let job = Arc::clone(self).work(received, cut, stop.clone());
-        let id = jobs.start(Some(place), message.during(job));
-        if let Some(asking) = asking {
-            jobs.asks(id, asking);
+        let job = message.during(Arc::clone(self).work(received, cut, stop.clone()));
+        match asking {
+            Some(asking) => jobs.start_asking(place, asking, job),
+            None => {
+                jobs.start(Some(place), job);
+            }
         }
     }
 

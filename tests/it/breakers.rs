@@ -163,6 +163,8 @@ async fn a_throttled_tenant_slows_down_and_still_archives_everything() {
     }
     let limit = ["tenant=\"acme\""];
     assert!(worker.metric("callvault_tenant_concurrency_limit", &limit).await < 24.0);
+    let refused = world.ccfs.requests().iter().filter(|seen| seen.outcome == "0300008").count();
+    assert!((1..=15).contains(&refused), "{refused} of 60 were refused");
     worker.stop().await;
 }
 

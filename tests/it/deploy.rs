@@ -158,6 +158,23 @@ fn orchestrators_wait_longer_than_the_drain() {
     // The compose file keeps the default, 25 s.
     assert!(!file("deploy/compose/callvault.toml").contains("drain_timeout"));
     assert!(seconds(&file("deploy/compose/compose.yaml"), "stop_grace_period:") >= 25 + 10);
+    assert!(seconds(&file("deploy/systemd/callvault.service"), "TimeoutStopSec=") >= 25 + 10);
+}
+
+#[test]
+fn whoever_sets_a_limit_of_open_files_lets_the_largest_worker_have_its_own() {
+    // Twice the jobs of one with 2,048 in flight, and a hundred.
+    for (path, key) in [
+        ("deploy/systemd/callvault.service", "LimitNOFILE="),
+        ("deploy/compose/compose.yaml", "nofile: "),
+    ] {
+        let text = file(path);
+        let (_, limit) = text.split_once(key).unwrap_or_else(|| panic!("{path} sets no limit"));
+        let limit: u64 = limit.lines().next().unwrap_or_default().trim().parse().unwrap();
+        assert!(limit >= 2 * 2048 + 100, "{path}: {limit}");
+    }
+    // No manifest can: whoever applies them is told who does.
+    assert!(file("deploy/kubernetes/README.md").contains("LimitNOFILE"));
 }
 
 /// The file as the container sees it, its secrets mounted below `secrets`.

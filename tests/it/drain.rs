@@ -46,7 +46,8 @@ async fn drained(signal: &str) {
     world.ccfs.script("1777093663-left1", [Reply::wav(64 << 10).stall_at(9000)]);
     world.ccfs.script("1777093663-left2", [Reply::wav(20 << 20).stall_at(12 << 20)]);
     let keys = [
-        ("worker", "concurrency = 6\ntenant_share = 1.0\ndrain_timeout = \"12s\""),
+        // A tenant begins with an eighth: six.
+        ("worker", "concurrency = 48\ntenant_share = 1.0\ndrain_timeout = \"12s\""),
         ("ccfs", "read_timeout = \"5m\""),
     ];
     let mut worker = world.worker(&keys).await;

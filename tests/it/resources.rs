@@ -1,9 +1,10 @@
 //! What this machine has too little of is nobody's answer: what waits for it counts no attempt, and
 //! no breaker learns from it (contract 5).
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
@@ -34,7 +35,8 @@ async fn what_this_machine_lacks_is_nobodys_fault() {
     // Each try is the only one, and two requests without an answer open a breaker.
     let retry = "delays = [\"100ms\"]\nmax_attempts = 1\nbreaker_failures = 1\n\
                  breaker_window = \"1ms\"";
-    let keys = [("retry", retry), ("worker", "concurrency = 16")];
+    // A tenant begins with an eighth of its share: twelve at once.
+    let keys = [("retry", retry), ("worker", "concurrency = 128")];
     let link = Link::to(world.store.s3().address()).await;
     // Where names have to be looked up, that takes a descriptor, too.
     let named = |address: SocketAddr| format!("http://localhost:{}", address.port());
@@ -102,21 +104,26 @@ async fn a_probe_that_cannot_be_sent_finds_nothing_out() {
     worker.stop().await;
 }
 
-#[tokio::test]
-async fn the_limit_of_open_files_is_raised_as_far_as_it_may_be() {
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    // It finds no broker, and need not.
+/// A worker under these limits of open files. It finds no broker, and need not.
+fn limited(folder: &Path, limits: &str) -> GuardedChild {
     let config = "[broker]\nurl = \"amqp://127.0.0.1:1\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
                   [ccfs]\nendpoints = [\"http://127.0.0.1:1\"]\n\
                   [store]\nendpoint = \"http://127.0.0.1:1\"\nbucket = \"b\"\n\
                   access_key_id = \"id\"\nsecret_access_key = \"secret\"\n\
                   [[tenants]]\nid = \"acme\"\naccess_key = \"AK\"\nsecret_key = \"SK\"\n";
-    fs::write(folder.path().join("callvault.toml"), config).expect("it can be written");
+    fs::write(folder.join("callvault.toml"), config).expect("it can be written");
+    let log = File::create(folder.join("log")).expect("it can be written");
     let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -Sn 64 && exec \"$0\" run --config callvault.toml"]);
-    command.arg(binary()).current_dir(&folder).stdout(Stdio::null()).stderr(Stdio::null());
-    let worker = GuardedChild::spawn(&mut command).expect("it starts");
+    command.args(["-c", &format!("{limits} && exec \"$0\" run --config callvault.toml")]);
+    let both = log.try_clone().expect("a descriptor");
+    command.arg(binary()).current_dir(folder).stdout(log).stderr(both);
+    GuardedChild::spawn(&mut command).expect("it starts")
+}
 
+#[tokio::test]
+async fn the_limit_of_open_files_is_raised_as_far_as_it_may_be() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let worker = limited(folder.path(), "ulimit -Sn 64");
     let file = format!("/proc/{}/limits", worker.pid());
     let raised = || async {
         let limits = fs::read_to_string(&file).expect("it runs");
@@ -125,4 +132,16 @@ async fn the_limit_of_open_files_is_raised_as_far_as_it_may_be() {
         (limit.next() == limit.next()).then_some(())
     };
     eventually("the limit is the hard one", SOON, raised).await;
+}
+
+#[tokio::test]
+async fn a_limit_of_open_files_that_is_too_low_is_told_at_start() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let _worker = limited(folder.path(), "ulimit -n 200");
+    let told = || async {
+        let log = fs::read_to_string(folder.path().join("log")).expect("it has one");
+        let told = log.lines().any(|line| line.contains("too few for worker.concurrency = 64"));
+        told.then_some(())
+    };
+    eventually("228 are wanted for 64 jobs at once", SOON, told).await;
 }

@@ -12,6 +12,9 @@ use crate::support::usage;
 use crate::support::worker::Worker;
 use crate::support::world::{SOON, World, access_key, call, secret_key};
 
+const LIMIT: &str = "callvault_tenant_concurrency_limit";
+const ACME: [&str; 1] = ["tenant=\"acme\""];
+
 async fn globex(world: &World, call_id: &str) {
     let mut message = call(call_id);
     message["tenant"] = json!("globex");
@@ -43,6 +46,66 @@ async fn a_tenant_whose_ccfs_stalls_holds_its_share_and_makes_way_for_the_others
     worker.kill();
 }
 
+/// Waits until a tenant may have so many in flight.
+async fn limit_is(worker: &Worker, tenant: &str, places: f64) {
+    let label = format!("tenant=\"{tenant}\"");
+    eventually(&format!("{tenant} may hold {places}"), SOON, || async {
+        (worker.metric(LIMIT, &[&label]).await == places).then_some(())
+    })
+    .await;
+}
+
+/// From its first message on: nobody has to find out first that it does not answer.
+#[tokio::test]
+async fn one_that_was_never_answered_holds_an_eighth_of_what_it_may() {
+    let world = World::new().await;
+    let keys = [("ccfs", "read_timeout = \"5m\""), ("retry", "delays = [\"30s\"]")];
+    let worker = world.worker(&keys).await;
+    // More than a worker has in hand, which is eighty.
+    for n in 0..200 {
+        let id = format!("1777093663-hangs{n}");
+        world.ccfs.script(&id, [Reply::hang()]);
+        world.call(&id).await;
+    }
+    for n in 0..100 {
+        globex(&world, &format!("1777093664-fine{n}")).await;
+    }
+    for event in world.events(100).await {
+        assert_eq!(event["type"], "recording.archived");
+        assert_eq!(event["data"]["tenant"], "globex");
+    }
+    let asked = world.ccfs.requests();
+    let hangs = asked.iter().filter(|seen| seen.outcome == "hang").count();
+    assert_eq!(hangs, 6, "an eighth of its share, which is three quarters of 64");
+    assert_eq!(worker.metric(LIMIT, &ACME).await, 6.0);
+    assert!(worker.metric(LIMIT, &["tenant=\"globex\""]).await > 6.0, "it is answered");
+    let mut worker = worker;
+    worker.kill();
+}
+
+/// Its backlog is parked until the other's call is found behind it.
+#[tokio::test]
+async fn the_backlog_of_a_limited_one_is_passed_by_the_call_of_another() {
+    let world = World::new().await;
+    let keys = [("acme", "max_concurrency = 1"), ("retry", "delays = [\"30s\"]")];
+    let slow = Reply::wav(4096).after(Duration::from_millis(300));
+    world.ccfs.default_reply(slow);
+    // The queue is there, and nobody consumes it.
+    world.worker(&[]).await.stop().await;
+    for n in 0..1000 {
+        world.call(&format!("1777093663-many{n}")).await;
+    }
+    globex(&world, "1777093664-one").await;
+    let worker = world.worker(&keys).await;
+    let mut before = 0;
+    while world.event().await.json()["data"]["tenant"] != "globex" {
+        before += 1;
+    }
+    assert!(before < 100, "{before} of the backlog went before it");
+    let mut worker = worker;
+    worker.kill();
+}
+
 /// Long before a read time-out tells that nothing comes.
 #[tokio::test]
 async fn one_that_does_not_answer_gives_back_the_places_that_others_want() {
@@ -53,6 +116,15 @@ async fn one_that_does_not_answer_gives_back_the_places_that_others_want() {
         ("retry", "delays = [\"30s\"]"),
     ];
     let worker = world.worker(&keys).await;
+    // Both have been answered, and may have their share.
+    for n in 0..12 {
+        world.call(&format!("1777093662-answered{n}")).await;
+        globex(&world, &format!("1777093662-answered{n}")).await;
+    }
+    world.events(24).await;
+    for tenant in ["acme", "globex"] {
+        limit_is(&worker, tenant, 12.0).await;
+    }
     for n in 0..12 {
         let id = format!("1777093663-hangs{n}");
         world.ccfs.script(&id, [Reply::hang()]);
@@ -123,7 +195,7 @@ async fn max_concurrency_is_kept() {
     let world = World::new().await;
     let worker = world.worker(&[("globex", "max_concurrency = 2")]).await;
     let labels = ["tenant=\"globex\""];
-    assert_eq!(worker.metric("callvault_tenant_concurrency_limit", &labels).await, 2.0);
+    assert_eq!(worker.metric(LIMIT, &labels).await, 2.0);
     // Whoever asks for more at once is told so.
     world.ccfs.limit(&access_key("globex"), Limit { concurrent: Some(2), per_second: None });
     world.ccfs.default_reply(Reply::wav(4096).after(Duration::from_millis(200)));
@@ -145,26 +217,19 @@ async fn one_that_brings_no_answers_falls_to_an_eighth_until_it_answers() {
         ("retry", "delays = [\"200ms\"]\nmax_attempts = 1000"),
     ];
     let worker = world.worker(&keys).await;
-    let limit = "callvault_tenant_concurrency_limit";
-    let acme = ["tenant=\"acme\""];
-    assert_eq!(worker.metric(limit, &acme).await, 12.0);
+    limit_is(&worker, "acme", 4.0).await;
     for n in 0..4 {
         let id = format!("1777093663-n{n}");
         world.ccfs.script(&id, [Reply::hang()]);
         world.call(&id).await;
     }
-    let is = async |places: f64| {
-        eventually(&format!("it may hold {places}"), SOON, || async {
-            (worker.metric(limit, &acme).await == places).then_some(())
-        })
-        .await;
-    };
-    is(2.0).await;
-    assert_eq!(worker.metric(limit, &["tenant=\"globex\""]).await, 12.0);
+    limit_is(&worker, "acme", 2.0).await;
+    assert_eq!(worker.metric(LIMIT, &["tenant=\"globex\""]).await, 4.0);
     for n in 0..4 {
         world.ccfs.script(&format!("1777093663-n{n}"), [Reply::wav(4096)]);
     }
-    is(12.0).await;
+    // A window of answers.
+    limit_is(&worker, "acme", 8.0).await;
     for event in world.events(4).await {
         assert_eq!(event["type"], "recording.archived");
     }

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -13,12 +14,24 @@ use super::waiting::{Lesson, Place, Waiting};
 /// A job whose CC-FS has not answered for so long does not keep others waiting.
 const UNANSWERED: Duration = Duration::from_secs(5);
 
-#[derive(Default)]
 pub struct Jobs {
     tasks: JoinSet<Option<Learnt>>,
     places: HashMap<Id, Place>,
     /// Those that ask CC-FS.
     asking: HashMap<Id, Asking>,
+    /// Whose CC-FS has begun to send a recording.
+    coming: (UnboundedSender<usize>, UnboundedReceiver<usize>),
+}
+
+impl Default for Jobs {
+    fn default() -> Self {
+        Self {
+            tasks: JoinSet::default(),
+            places: HashMap::new(),
+            asking: HashMap::new(),
+            coming: mpsc::unbounded_channel(),
+        }
+    }
 }
 
 /// A job that asks CC-FS.
@@ -37,10 +50,16 @@ pub struct Learnt {
     pub lesson: Lesson,
 }
 
-/// A job that has ended.
-pub struct Ended {
-    place: Option<Place>,
-    learnt: Option<Learnt>,
+/// What has come of a job.
+pub enum News {
+    /// CC-FS sends the recording, which may take long.
+    Coming {
+        tenant: usize,
+    },
+    Ended {
+        place: Option<Place>,
+        learnt: Option<Learnt>,
+    },
 }
 
 impl Jobs {
@@ -55,16 +74,35 @@ impl Jobs {
         id
     }
 
-    /// Says of a job that it asks CC-FS, and may be cut short while that does not answer.
-    pub fn asks(&mut self, job: Id, asking: Asking) {
-        self.asking.insert(job, asking);
+    /// Starts a job that asks CC-FS: it says so when that answers, and may be cut short before.
+    pub fn start_asking(
+        &mut self,
+        place: Place,
+        asking: Asking,
+        job: impl Future<Output = Option<Learnt>> + Send + 'static,
+    ) {
+        asking.question.tells(self.coming.0.clone(), asking.tenant);
+        let id = self.start(Some(place), job);
+        self.asking.insert(id, asking);
+    }
+
+    /// Since when the oldest open question of each tenant is that has one.
+    pub fn open_questions(&self) -> HashMap<usize, Instant> {
+        let mut oldest = HashMap::new();
+        for job in self.asking.values() {
+            if let Some(since) = job.question.since() {
+                let first = oldest.entry(job.tenant).or_insert(since);
+                *first = since.min(*first);
+            }
+        }
+        oldest
     }
 
     /// A job has ended, and the broker does not let it be settled: others may have its place.
     pub fn step_aside<T>(&mut self, job: Id, waiting: &mut Waiting<T>) {
         self.asking.remove(&job);
         if let Some(place) = self.places.remove(&job) {
-            self.places.insert(job, waiting.step_aside(place));
+            self.places.insert(job, waiting.step_aside(place, Instant::now()));
         }
     }
 
@@ -103,17 +141,23 @@ impl Jobs {
 
     /// Waits for all of them to end.
     pub async fn all(&mut self) {
-        while self.next().await.is_some() {}
+        while self.tasks.join_next().await.is_some() {}
     }
 
-    /// The next job to end; `None` while there is none.
-    pub async fn next(&mut self) -> Option<Ended> {
-        let (id, learnt) = match self.tasks.join_next_with_id().await? {
-            Ok((id, learnt)) => (id, learnt),
-            Err(error) => (error.id(), lost(&error)),
+    /// What comes next of those at work; `None` while there are none. Safe to cancel.
+    pub async fn next(&mut self) -> Option<News> {
+        let Self { tasks, coming: (_, coming), .. } = self;
+        let ended = tokio::select! {
+            Some(tenant) = coming.recv() => return Some(News::Coming { tenant }),
+            ended = tasks.join_next_with_id() => ended,
         };
+        ended.map(|ended| self.end(ended))
+    }
+
+    fn end(&mut self, ended: Result<(Id, Option<Learnt>), JoinError>) -> News {
+        let (id, learnt) = ended.unwrap_or_else(|error| (error.id(), lost(&error)));
         self.asking.remove(&id);
-        Some(Ended { place: self.places.remove(&id), learnt })
+        News::Ended { place: self.places.remove(&id), learnt }
     }
 }
 
@@ -124,14 +168,18 @@ fn lost(error: &JoinError) -> Option<Learnt> {
     None
 }
 
-impl Ended {
-    /// Gives back its place, and tells what it has learnt.
-    pub fn leave<T>(self, waiting: &mut Waiting<T>) {
-        if let Some(place) = self.place {
-            waiting.leave(place);
-        }
-        if let Some(Learnt { tenant, lesson }) = self.learnt {
-            waiting.learn(tenant, lesson, Instant::now());
+impl News {
+    /// A place is given back, and what was learnt is told.
+    pub fn tell<T>(self, waiting: &mut Waiting<T>) {
+        let now = Instant::now();
+        match self {
+            Self::Coming { tenant } => waiting.learn(tenant, Lesson::Answered, now, now),
+            Self::Ended { place, learnt } => {
+                let since = place.map_or(now, |place| waiting.leave(place, now));
+                if let Some(Learnt { tenant, lesson }) = learnt {
+                    waiting.learn(tenant, lesson, since, now);
+                }
+            }
         }
     }
 }

@@ -1,33 +1,64 @@
-//! How many jobs of one tenant may be in flight: halves when its CC-FS or store throttles, and
-//! rises again slowly (additive increase, multiplicative decrease; contract 5, throttled). Pure.
+//! How many jobs of one tenant may be in flight: found out as TCP finds out what a network takes
+//! (contract 2, slow start; contract 5, throttled). Pure.
+//!
+//! Nobody knows yet what a tenant's servers take, so it begins small, and doubles with each window:
+//! as many answers as it may have jobs. Where its CC-FS or store throttles, it halves. What it had
+//! then is remembered: it doubles up to half of that and rises by one a window from there, and right
+//! below it stays for many windows. A server that takes four at once so refuses one in some seventy,
+//! and has four at once for nearly all the time.
 
 use tokio::time::{Duration, Instant};
 
-/// Answers to what was sent before a cut do not cut again.
-const CUT_EVERY: Duration = Duration::from_secs(1);
+/// It begins with its ceiling divided by this, and with no less than `LEAST` where it may.
+const START: usize = 8;
+const LEAST: usize = 4;
 
-/// The limit rises by one, at most this often, and only when as many jobs as it allows went well.
-const RISE_EVERY: Duration = Duration::from_secs(1);
+/// Windows that it stays right below where it was refused.
+const AT_THE_EDGE: usize = 16;
 
-/// One tenant's limit; starts at its ceiling.
+/// How long it rests where even one at a time is refused.
+const REST: Duration = Duration::from_secs(1);
+
+/// One tenant's limit.
 #[derive(Debug)]
 pub struct Pace {
     ceiling: usize,
     limit: usize,
-    /// Jobs that went well since the last change.
-    went_well: usize,
-    changed: Option<Instant>,
+    /// Up to here it doubles.
+    threshold: usize,
+    /// What it had when it was last refused.
+    refused: Option<usize>,
+    /// Answers since the limit last changed.
+    answers: usize,
+    /// When it was last halved.
+    halved: Option<Instant>,
+    rests_until: Option<Instant>,
 }
 
 impl Pace {
     /// `ceiling`: at least 1.
     pub fn new(ceiling: usize) -> Self {
-        Self { ceiling, limit: ceiling, went_well: 0, changed: None }
+        Self { limit: start(ceiling), ..Self::full(ceiling) }
     }
 
-    /// A ceiling that has changed takes effect at once.
+    /// Of those who ask nobody.
+    pub fn full(ceiling: usize) -> Self {
+        Self {
+            ceiling,
+            limit: ceiling,
+            threshold: ceiling,
+            refused: None,
+            answers: 0,
+            halved: None,
+            rests_until: None,
+        }
+    }
+
+    /// A ceiling that has changed takes effect at once; a higher one is reached as any other.
     pub fn configure(&mut self, ceiling: usize) {
-        self.limit = if self.limit == self.ceiling { ceiling } else { self.limit.min(ceiling) };
+        let free = self.threshold == self.ceiling;
+        self.threshold = if free { ceiling } else { self.threshold.min(ceiling) };
+        self.limit = self.limit.max(if free { start(ceiling) } else { 1 }).min(ceiling);
         self.ceiling = ceiling;
     }
 
@@ -35,93 +66,64 @@ impl Pace {
         self.limit
     }
 
-    pub fn throttled(&mut self, now: Instant) {
-        self.went_well = 0;
-        if self.longer_ago_than(CUT_EVERY, now) {
-            self.limit = (self.limit / 2).max(1);
-            self.changed = Some(now);
-        }
+    /// Whether the next may start, with so many in flight.
+    pub fn allows(&self, in_flight: usize, now: Instant) -> bool {
+        in_flight < self.limit && self.rests_until.is_none_or(|until| now >= until)
     }
 
-    pub fn went_well(&mut self, now: Instant) {
+    /// Whether it is on its way up and has not been refused.
+    pub fn is_rising(&self) -> bool {
+        self.limit < self.threshold
+    }
+
+    /// What it had was long ago, or is not answered.
+    pub fn begin_again(&mut self) {
+        self.limit = self.limit.min(start(self.ceiling));
+        self.answers = 0;
+    }
+
+    /// A job that had started at `since` is throttled. What was sent before the last cut does not
+    /// cut again.
+    pub fn throttled(&mut self, since: Instant, now: Instant) {
+        if self.halved.is_some_and(|halved| since <= halved) {
+            return;
+        }
+        if self.limit == 1 {
+            self.rests_until = Some(now + REST);
+        }
+        self.refused = Some(self.limit);
+        self.limit = (self.limit / 2).max(1);
+        self.threshold = self.limit;
+        self.answers = 0;
+        self.halved = Some(now);
+    }
+
+    pub fn went_well(&mut self) {
         if self.limit == self.ceiling {
             return;
         }
-        self.went_well += 1;
-        if self.went_well >= self.limit && self.longer_ago_than(RISE_EVERY, now) {
-            self.limit += 1;
-            self.went_well = 0;
-            self.changed = Some(now);
+        self.answers += 1;
+        let at_the_edge = self.refused == Some(self.limit + 1);
+        let windows = if at_the_edge { AT_THE_EDGE } else { 1 };
+        if self.answers < self.limit * windows {
+            return;
+        }
+        // What was refused once is taken now.
+        self.refused = self.refused.filter(|refused| *refused > self.limit);
+        let more =
+            if self.is_rising() { self.threshold.min(2 * self.limit) } else { self.limit + 1 };
+        self.limit = more.min(self.ceiling);
+        self.answers = 0;
+        if self.limit == self.ceiling {
+            self.threshold = self.ceiling;
+            self.refused = None;
         }
     }
+}
 
-    fn longer_ago_than(&self, time: Duration, now: Instant) -> bool {
-        self.changed.is_none_or(|changed| now.duration_since(changed) >= time)
-    }
+fn start(ceiling: usize) -> usize {
+    (ceiling / START).max(LEAST).min(ceiling)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_burst_of_throttling_halves_once() {
-        let now = Instant::now();
-        let mut pace = Pace::new(64);
-        (0..40).for_each(|_| pace.throttled(now));
-        assert_eq!(pace.limit(), 32);
-        pace.throttled(now + CUT_EVERY);
-        assert_eq!(pace.limit(), 16);
-    }
-
-    #[test]
-    fn it_never_falls_below_one_nor_rises_above_its_ceiling() {
-        let mut now = Instant::now();
-        let mut pace = Pace::new(3);
-        for _ in 0..5 {
-            pace.throttled(now);
-            now += CUT_EVERY;
-        }
-        assert_eq!(pace.limit(), 1);
-        for _ in 0..20 {
-            pace.went_well(now);
-            now += RISE_EVERY;
-        }
-        assert_eq!(pace.limit(), 3);
-    }
-
-    #[test]
-    fn it_rises_by_one_after_a_round_that_went_well() {
-        let mut now = Instant::now();
-        let mut pace = Pace::new(64);
-        for _ in 0..4 {
-            pace.throttled(now);
-            now += CUT_EVERY;
-        }
-        assert_eq!(pace.limit(), 4);
-        (0..3).for_each(|_| pace.went_well(now));
-        assert_eq!(pace.limit(), 4, "three of four are no round");
-        (0..100).for_each(|_| pace.went_well(now));
-        assert_eq!(pace.limit(), 5, "a hundred at once are one round");
-        now += RISE_EVERY;
-        pace.went_well(now);
-        assert_eq!(pace.limit(), 6);
-    }
-
-    /// A server that takes eight at once, seen for five minutes.
-    #[test]
-    fn it_settles_near_what_the_server_allows() {
-        let mut now = Instant::now();
-        let mut pace = Pace::new(64);
-        let mut seen = Vec::new();
-        for _ in 0..300 {
-            let sent = pace.limit();
-            (0..sent.min(8)).for_each(|_| pace.went_well(now));
-            (8..sent).for_each(|_| pace.throttled(now));
-            now += Duration::from_secs(1);
-            seen.push(pace.limit());
-        }
-        let settled = &seen[30..];
-        assert!(settled.iter().all(|limit| (4..=9).contains(limit)), "{settled:?}");
-    }
-}
+mod tests;

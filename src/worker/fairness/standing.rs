@@ -1,18 +1,32 @@
 //! Whether a tenant's servers answer, and what that says of how much it may have under way. Pure.
+//!
+//! An answer is the first word of CC-FS, whatever it says. A tenant that *does not get on* has had
+//! none for a moment: it makes way for others, and loses nothing else. A *silent* one has had none
+//! to its last requests, or none at all while a question was open for long: it holds an eighth of the
+//! places at most, and begins small when it is answered again.
 
 use tokio::time::{Duration, Instant};
 
 /// As many requests in a row without an answer make a tenant a silent one.
 const SILENT_AFTER: u32 = 3;
 
-/// A tenant at its limit of which nothing is heard for so long keeps the others waiting.
+/// So does a question that is open for so long, while no other is answered (contract 2).
+const TOO_LONG: Duration = Duration::from_secs(10);
+
+/// One of which nothing is heard for so long does not get on.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// The same of one that has just begun, and may never be heard: more than the first answer of most
+/// takes, its connection included.
+const FIRST_GRACE: Duration = Duration::from_millis(250);
 
 /// One tenant's.
 #[derive(Debug, Default)]
 pub struct Standing {
     /// Requests in a row.
     unanswered: u32,
+    /// A question was open too long when the clock was last looked at.
+    overdue: bool,
     heard: Option<Instant>,
     /// When it was asked the first of what it has under way.
     asked: Option<Instant>,
@@ -26,6 +40,7 @@ impl Standing {
 
     pub fn answered(&mut self, now: Instant) {
         self.unanswered = 0;
+        self.overdue = false;
         self.heard = Some(now);
     }
 
@@ -33,14 +48,30 @@ impl Standing {
         self.unanswered = self.unanswered.saturating_add(1);
     }
 
-    /// Its last requests brought no answer.
-    pub fn is_silent(&self) -> bool {
-        self.unanswered >= SILENT_AFTER
+    /// `open`: since when the oldest of its open questions is.
+    pub fn time_passes(&mut self, open: Option<Instant>, now: Instant) {
+        let since = open.map(|asked| self.heard.map_or(asked, |heard| heard.max(asked)));
+        self.overdue |= since.is_some_and(|since| now.duration_since(since) >= TOO_LONG);
     }
 
-    /// What it has under way does not get on.
-    pub fn keeps_waiting(&self, now: Instant) -> bool {
-        self.heard.max(self.asked).is_some_and(|last| now.duration_since(last) >= GRACE)
+    /// No server of it answers.
+    pub fn is_silent(&self) -> bool {
+        self.overdue || self.unanswered >= SILENT_AFTER
+    }
+
+    /// Something was heard of what it has under way, or may be soon.
+    pub fn gets_on(&self, now: Instant) -> bool {
+        let grace = if self.heard.is_none() { FIRST_GRACE } else { GRACE };
+        self.is_within(grace, now)
+    }
+
+    /// Nothing was heard of it yet, which says little.
+    pub fn has_just_begun(&self, now: Instant) -> bool {
+        self.heard.is_none() && self.is_within(GRACE, now)
+    }
+
+    fn is_within(&self, grace: Duration, now: Instant) -> bool {
+        self.heard.max(self.asked).is_none_or(|last| now.duration_since(last) < grace)
     }
 }
 
@@ -64,17 +95,38 @@ mod tests {
     }
 
     #[test]
-    fn it_keeps_others_waiting_when_nothing_is_heard_since_it_was_asked() {
+    fn so_does_a_question_that_is_open_for_ten_seconds_while_none_is_answered() {
+        let asked = Instant::now();
+        let mut standing = Standing::default();
+        standing.time_passes(None, asked + 2 * TOO_LONG);
+        assert!(!standing.is_silent(), "nobody asks");
+        standing.time_passes(Some(asked), asked + TOO_LONG / 2);
+        standing.answered(asked + TOO_LONG / 2);
+        standing.time_passes(Some(asked), asked + TOO_LONG);
+        assert!(!standing.is_silent(), "another was answered");
+        standing.time_passes(Some(asked), asked + 2 * TOO_LONG);
+        assert!(standing.is_silent());
+        standing.time_passes(None, asked + 2 * TOO_LONG);
+        assert!(standing.is_silent(), "until it is answered");
+        standing.answered(asked + 2 * TOO_LONG);
+        assert!(!standing.is_silent());
+    }
+
+    #[test]
+    fn it_gets_on_as_long_as_something_is_heard() {
         let now = Instant::now();
         let mut standing = Standing::default();
-        assert!(!standing.keeps_waiting(now), "it was not asked");
+        assert!(standing.gets_on(now), "it was not asked");
         standing.asked(now);
-        assert!(!standing.keeps_waiting(now + GRACE / 2));
-        assert!(standing.keeps_waiting(now + GRACE));
-        standing.answered(now + GRACE);
-        assert!(!standing.keeps_waiting(now + GRACE), "it gets on");
-        assert!(standing.keeps_waiting(now + 2 * GRACE));
-        standing.asked(now + 2 * GRACE);
-        assert!(!standing.keeps_waiting(now + 2 * GRACE), "it had nothing under way");
+        assert!(standing.gets_on(now + FIRST_GRACE / 2));
+        assert!(!standing.gets_on(now + FIRST_GRACE), "it was never heard");
+        assert!(standing.has_just_begun(now + FIRST_GRACE));
+        assert!(!standing.has_just_begun(now + GRACE));
+        let heard = now + GRACE;
+        standing.answered(heard);
+        assert!(standing.gets_on(heard + FIRST_GRACE));
+        assert!(!standing.gets_on(heard + GRACE));
+        standing.asked(heard + GRACE);
+        assert!(standing.gets_on(heard + GRACE), "it had nothing under way");
     }
 }

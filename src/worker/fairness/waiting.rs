@@ -8,11 +8,13 @@
 //! How those who are held back make room for the others is in `room`.
 
 mod room;
+mod search;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use tokio::time::{Duration, Instant};
 
+use self::search::Search;
 use super::pace::Pace;
 use super::standing::Standing;
 use crate::config;
@@ -22,6 +24,9 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The slot of messages of no configured tenant.
 pub const NOBODY: usize = 0;
+
+/// A tenant that has had no work for so long begins small again (contract 2).
+const IDLE: Duration = Duration::from_secs(60);
 
 /// A tenant that does not answer holds at most this share of the places.
 const SILENT_SHARE: f64 = 1.0 / 8.0;
@@ -66,6 +71,8 @@ struct Hand {
     /// The tenants that have something waiting, each once: whoever is served goes to the end, so
     /// that no tenant is served twice while another waits.
     turns: VecDeque<usize>,
+    /// For others behind the window.
+    search: Search,
 }
 
 impl Hand {
@@ -79,6 +86,8 @@ struct Tenant<T> {
     pace: Pace,
     standing: Standing,
     in_flight: usize,
+    /// Since when it has no work.
+    idle: Option<Instant>,
     live: VecDeque<Entry<T>>,
     bulk: VecDeque<Entry<T>>,
     /// The limit that was last told.
@@ -95,6 +104,8 @@ struct Entry<T> {
 pub enum Lesson {
     /// CC-FS answered, whatever it said.
     Answered,
+    /// The store had it already: CC-FS was not asked.
+    Stored,
     /// CC-FS or the store wants less at once.
     Throttled,
     /// CC-FS or the store brought no usable answer.
@@ -107,6 +118,7 @@ pub enum Lesson {
 pub struct Place {
     lane: Lane,
     held: Held,
+    since: Instant,
 }
 
 /// What a delivery is that has left its queue.
@@ -133,7 +145,7 @@ impl<T> Waiting<T> {
             configured: 0,
             live: Hand::default(),
             bulk: Hand::default(),
-            tenants: vec![Tenant::new(Pace::new(places))],
+            tenants: vec![Tenant::new(Pace::full(places))],
             changed: Vec::new(),
         }
     }
@@ -164,15 +176,20 @@ impl<T> Waiting<T> {
     /// The limits that have changed since this was last asked, with their slots.
     pub fn changed_limits(&mut self) -> Vec<(usize, usize)> {
         let changed = std::mem::take(&mut self.changed);
-        changed.into_iter().map(|slot| (slot, self.limit(slot))).collect()
+        let told = |slot: usize| Some((slot, self.tenants[slot].told?));
+        changed.into_iter().filter_map(told).collect()
     }
 
     pub fn arrive(&mut self, tenant: usize, lane: Lane, now: Instant, item: T) {
+        let has_room = !self.is_at_its_limit(tenant, now);
         let queue = self.tenants[tenant].queue_mut(lane);
         queue.push_back(Entry { since: now, item });
         let first = queue.len() == 1;
         let hand = self.hand_mut(lane);
         hand.queued += 1;
+        if has_room {
+            hand.search.found();
+        }
         if first {
             hand.turns.push_back(tenant);
         }
@@ -190,11 +207,12 @@ impl<T> Waiting<T> {
 
     fn admit_from(&mut self, lane: Lane, now: Instant) -> Option<(Place, T)> {
         let turns = &self.hand(lane).turns;
-        let slot = turns.iter().copied().find(|slot| !self.is_at_its_limit(*slot))?;
+        let slot = turns.iter().copied().find(|slot| !self.is_at_its_limit(*slot, now))?;
         let entry = self.take(slot, lane, VecDeque::pop_front)?;
         let tenant = &mut self.tenants[slot];
         if tenant.in_flight == 0 {
             tenant.standing.asked(now);
+            tenant.idle = None;
         }
         tenant.in_flight += 1;
         let has_more = !tenant.queue(lane).is_empty();
@@ -204,7 +222,7 @@ impl<T> Waiting<T> {
             hand.turns.retain(|other| *other != slot);
             hand.turns.push_back(slot);
         }
-        Some((Place { lane, held: Held::Job(slot) }, entry.item))
+        Some((Place { lane, held: Held::Job(slot), since: now }, entry.item))
     }
 
     /// One of those of a tenant that wait; who has none left has no turn.
@@ -228,41 +246,49 @@ impl<T> Waiting<T> {
         Some(entry)
     }
 
-    fn send_away(&mut self, slot: usize, lane: Lane, entry: Entry<T>) -> (Place, T) {
+    fn send_away(&mut self, slot: usize, lane: Lane, entry: Entry<T>, now: Instant) -> (Place, T) {
         self.hand_mut(lane).leaving += 1;
         self.forget_if_gone(slot);
-        (Place { lane, held: Held::Leaving }, entry.item)
+        (Place { lane, held: Held::Leaving, since: now }, entry.item)
     }
 
     /// A delivery that is in hand and needs no place of a job.
-    pub fn hold(&mut self, lane: Lane) -> Place {
+    pub fn hold(&mut self, lane: Lane, now: Instant) -> Place {
         self.hand_mut(lane).aside += 1;
-        Place { lane, held: Held::Aside }
+        Place { lane, held: Held::Aside, since: now }
     }
 
     /// A job that has ended and cannot be settled yet gives its place to others; its delivery stays
     /// in hand.
-    pub fn step_aside(&mut self, place: Place) -> Place {
-        let lane = place.lane;
-        self.leave(place);
-        self.hold(lane)
+    pub fn step_aside(&mut self, place: Place, now: Instant) -> Place {
+        let Place { lane, since, .. } = place;
+        self.leave(place, now);
+        Place { since, ..self.hold(lane, now) }
     }
 
-    pub fn leave(&mut self, place: Place) {
-        let Place { lane, held } = place;
+    /// Gives a place back; since when it was held.
+    pub fn leave(&mut self, place: Place, now: Instant) -> Instant {
+        let Place { lane, held, since } = place;
         match held {
             Held::Job(slot) => {
-                self.tenants[slot].in_flight -= 1;
+                let tenant = &mut self.tenants[slot];
+                tenant.in_flight -= 1;
+                tenant.idle = (tenant.in_flight == 0).then_some(now);
                 self.hand_mut(lane).in_flight -= 1;
                 self.forget_if_gone(slot);
             }
-            Held::Leaving => self.hand_mut(lane).leaving -= 1,
+            Held::Leaving => {
+                let hand = self.hand_mut(lane);
+                hand.leaving -= 1;
+                hand.search.parked();
+            }
             Held::Aside => self.hand_mut(lane).aside -= 1,
         }
+        since
     }
 
-    /// Takes a lesson to heart.
-    pub fn learn(&mut self, slot: usize, lesson: Lesson, now: Instant) {
+    /// Takes a lesson to heart, of a job that had started at `since`.
+    pub fn learn(&mut self, slot: usize, lesson: Lesson, since: Instant, now: Instant) {
         let Tenant { configured, pace, standing, .. } = &mut self.tenants[slot];
         if !*configured {
             return; // It is gone, and keeps nothing.
@@ -270,15 +296,38 @@ impl<T> Waiting<T> {
         match lesson {
             Lesson::Answered => {
                 standing.answered(now);
-                pace.went_well(now);
+                pace.went_well();
             }
+            Lesson::Stored => pace.went_well(),
             Lesson::Throttled => {
                 standing.answered(now);
-                pace.throttled(now);
+                pace.throttled(since, now);
             }
             Lesson::Silent => standing.unanswered(),
         }
+        if standing.is_silent() {
+            pace.begin_again();
+        }
         self.note_limit(slot);
+    }
+
+    /// A look at the clock, once a second. `open`: since when the oldest open question of a tenant
+    /// is, where it has one.
+    pub fn time_passes(&mut self, open: &HashMap<usize, Instant>, now: Instant) {
+        for slot in NOBODY + 1..self.tenants.len() {
+            let tenant = &mut self.tenants[slot];
+            tenant.standing.time_passes(open.get(&slot).copied(), now);
+            if tenant.standing.is_silent() {
+                tenant.pace.begin_again();
+            }
+            let idle = tenant.idle.filter(|_| !tenant.is_busy());
+            if idle.is_some_and(|since| now.duration_since(since) >= IDLE) {
+                tenant.pace.begin_again();
+                tenant.standing = Standing::default();
+                tenant.idle = None;
+            }
+            self.note_limit(slot);
+        }
     }
 
     /// The next of those whose patience is over at `now`, to be parked.
@@ -291,7 +340,7 @@ impl<T> Waiting<T> {
             Some((lane, slot))
         })?;
         let entry = self.take(slot, lane, VecDeque::pop_front)?;
-        Some(self.send_away(slot, lane, entry))
+        Some(self.send_away(slot, lane, entry, now))
     }
 
     /// Takes out all that wait.
@@ -326,8 +375,9 @@ impl<T> Waiting<T> {
         }
     }
 
-    fn is_at_its_limit(&self, tenant: usize) -> bool {
-        self.tenants[tenant].in_flight >= self.limit(tenant)
+    fn is_at_its_limit(&self, slot: usize, now: Instant) -> bool {
+        let Tenant { pace, in_flight, .. } = &self.tenants[slot];
+        *in_flight >= self.limit(slot) || !pace.allows(*in_flight, now)
     }
 
     fn are_several(&self) -> bool {
@@ -364,6 +414,7 @@ impl<T> Tenant<T> {
             pace,
             standing: Standing::default(),
             in_flight: 0,
+            idle: None,
             live: VecDeque::new(),
             bulk: VecDeque::new(),
             told: None,

@@ -65,7 +65,10 @@ impl Outcome {
     /// What it teaches of the tenant's servers, if anything.
     pub fn lesson(&self) -> Option<Lesson> {
         match self {
-            Self::Done(Done::Archived(archived)) => archived.downloaded.then_some(Lesson::Answered),
+            // Of what was downloaded that was learnt when it began to come.
+            Self::Done(Done::Archived(archived)) => {
+                (!archived.downloaded).then_some(Lesson::Stored)
+            }
             Self::Failed(failure) => match failure.class {
                 Class::Throttled => Some(Lesson::Throttled),
                 // Also what was not asked, since its breaker is open.

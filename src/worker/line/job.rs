@@ -140,6 +140,7 @@ impl Job {
             stage.end(&answer);
         }
         let download = answer?;
+        self.question.comes();
         crash::point(Point::FirstByte);
         let metrics = Arc::clone(&tools.metrics);
         let waits = self.waits.clone();

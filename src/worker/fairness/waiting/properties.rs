@@ -62,7 +62,7 @@ struct Seen {
 
 impl Seen {
     fn new() -> Self {
-        let mut waiting = tests::waiting(PLACES, &[0, 0, 0]);
+        let mut waiting = tests::fresh(PLACES, &[0, 0, 0]);
         assert_eq!(waiting.window, WINDOW);
         waiting.changed_limits();
         let (inside, held) = (BTreeSet::new(), Vec::new());
@@ -98,7 +98,7 @@ impl Seen {
             Step::Leave(which) => {
                 if !self.held.is_empty() {
                     let place = self.held.swap_remove(which.index(self.held.len()));
-                    self.waiting.leave(place);
+                    self.waiting.leave(place, self.now);
                 }
             }
             Step::Aside(which) => {
@@ -107,7 +107,7 @@ impl Seen {
                     (0..self.held.len()).filter(|at| work(&self.held[*at])).collect();
                 if !work.is_empty() {
                     let place = self.held.swap_remove(work[which.index(work.len())]);
-                    let aside = self.waiting.step_aside(place);
+                    let aside = self.waiting.step_aside(place, self.now);
                     self.held.push(aside);
                 }
             }
@@ -121,8 +121,11 @@ impl Seen {
                     self.out(gone);
                 }
             }
-            Step::Learn(slot, lesson) => self.waiting.learn(slot, lesson, self.now),
-            Step::Pass(millis) => self.now += Duration::from_millis(millis),
+            Step::Learn(slot, lesson) => self.waiting.learn(slot, lesson, self.now, self.now),
+            Step::Pass(millis) => {
+                self.now += Duration::from_millis(millis);
+                self.waiting.time_passes(&HashMap::new(), self.now);
+            }
             Step::Configure(tenants) => {
                 self.several = tenants.len() > 1;
                 self.waiting.configure(&tenants);
@@ -159,7 +162,7 @@ proptest! {
             seen.step(step);
         }
         for place in seen.held.drain(..) {
-            seen.waiting.leave(place);
+            seen.waiting.leave(place, seen.now);
         }
         let rest: BTreeSet<_> = seen.waiting.drain().into_iter().collect();
         prop_assert_eq!(rest, seen.inside);
@@ -170,7 +173,7 @@ proptest! {
 
     #[test]
     fn nobody_is_served_twice_while_another_waits(arrivals in vec(prop::option::of(A..=C), 0..200)) {
-        let mut waiting = tests::waiting(PLACES, &[0, 0, 0]);
+        let mut waiting = tests::fresh(PLACES, &[0, 0, 0]);
         // When each began to wait for its turn.
         let mut since = BTreeMap::new();
         let mut served = BTreeMap::new();
@@ -185,7 +188,7 @@ proptest! {
                 if !waiting.tenants[slot].live.is_empty() {
                     since.insert(slot, at);
                 }
-                waiting.leave(place);
+                waiting.leave(place, Instant::now());
                 continue;
             };
             waiting.arrive(slot, Lane::Live, Instant::now(), 0);

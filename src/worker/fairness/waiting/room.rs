@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tokio::time::Instant;
 
+use super::search::Terms;
 use super::{Lane, Place, Waiting};
 
 impl<T> Waiting<T> {
@@ -32,19 +33,33 @@ impl<T> Waiting<T> {
         let ready: usize = others.iter().map(waiting).sum();
         let most = held_back.into_iter().max_by_key(waiting)?;
         // The surplus of the window is there so that the next is at hand when a place is free.
-        if ready >= self.window - self.places || hand.leaving >= self.parked_at_once(most) {
+        if ready >= self.window - self.places {
+            self.hand_mut(lane).search.is_not_needed();
+            return None;
+        }
+        let terms = self.terms(most, now);
+        let hand = self.hand_mut(lane);
+        if !hand.search.goes_on(hand.leaving, terms, now) {
             return None;
         }
         // The last to come: whoever has waited longer keeps its turn.
         let entry = self.take(most, lane, VecDeque::pop_back)?;
-        Some(self.send_away(most, lane, entry))
+        self.hand_mut(lane).search.parks(now);
+        Some(self.send_away(most, lane, entry, now))
     }
 
-    /// How many deliveries of a tenant are parked at once. One that does not answer is passed over
-    /// quickly; one that is slow, throttled or limited, and may be alone, gives way gently.
-    fn parked_at_once(&self, tenant: usize) -> usize {
-        let standing = &self.tenants[tenant].standing;
-        if standing.is_silent() { self.silent_places() } else { 1 }
+    /// How far deliveries of a tenant that is held back make way.
+    fn terms(&self, slot: usize, now: Instant) -> Terms {
+        let standing = &self.tenants[slot].standing;
+        if standing.is_silent() {
+            Terms::UNANSWERED
+        } else if standing.gets_on(now) {
+            Terms::GETS_ON
+        } else if standing.has_just_begun(now) {
+            Terms::has_just_begun(self.window)
+        } else {
+            Terms::UNANSWERED
+        }
     }
 
     /// How many places of a tenant others want, of those that it would not keep if it did not
@@ -71,11 +86,13 @@ impl<T> Waiting<T> {
         more.min(wanted.sum())
     }
 
-    /// Whether what waits of `tenant` is kept from free places, and for more than a moment: it may
-    /// hold less than its share, or what it holds does not get on.
-    fn is_held_back(&self, tenant: usize, now: Instant) -> bool {
-        let standing = &self.tenants[tenant].standing;
-        let lastingly = self.limit(tenant) < self.share || standing.keeps_waiting(now);
-        lastingly && self.is_at_its_limit(tenant)
+    /// Whether what waits of a tenant is kept from free places, and for more than a moment: it may
+    /// hold less than its share, and not because it has only begun; or what it holds does not get on.
+    fn is_held_back(&self, slot: usize, now: Instant) -> bool {
+        let tenant = &self.tenants[slot];
+        let lastingly = (self.limit(slot) < self.share && !tenant.pace.is_rising())
+            || tenant.standing.is_silent()
+            || !tenant.standing.gets_on(now);
+        lastingly && self.is_at_its_limit(slot, now)
     }
 }

@@ -12,7 +12,15 @@ pub(super) const C: usize = 3;
 /// Deliveries in hand beyond the places.
 const SURPLUS: usize = 4;
 
-pub(super) fn waiting(concurrency: usize, ceilings: &[usize]) -> Waiting<u32> {
+/// Of tenants that have been answered long enough to have all that they may.
+fn waiting(concurrency: usize, ceilings: &[usize]) -> Waiting<u32> {
+    let mut waiting = fresh(concurrency, ceilings);
+    (0..ceilings.len()).for_each(|at| answers(&mut waiting, at + A, 4 * concurrency));
+    waiting
+}
+
+/// Of tenants that nobody has asked anything.
+pub(super) fn fresh(concurrency: usize, ceilings: &[usize]) -> Waiting<u32> {
     let settings = config::Worker {
         concurrency,
         bulk_share: 0.5,
@@ -31,8 +39,16 @@ pub(super) fn slots(ceilings: &[usize]) -> Vec<(usize, usize)> {
     ceilings.iter().enumerate().map(|(at, own)| (at + A, *own)).collect()
 }
 
-fn answer(waiting: &mut Waiting<u32>, tenant: usize) {
-    waiting.learn(tenant, Lesson::Answered, Instant::now());
+fn learn(waiting: &mut Waiting<u32>, slot: usize, lesson: Lesson) {
+    waiting.learn(slot, lesson, Instant::now(), Instant::now());
+}
+
+fn answers(waiting: &mut Waiting<u32>, slot: usize, count: usize) {
+    (0..count).for_each(|_| learn(waiting, slot, Lesson::Answered));
+}
+
+fn leave(waiting: &mut Waiting<u32>, place: Place) {
+    waiting.leave(place, Instant::now());
 }
 
 fn arrive(waiting: &mut Waiting<u32>, tenant: usize, lane: Lane, items: &[u32]) {
@@ -51,9 +67,7 @@ fn parked(waiting: &mut Waiting<u32>) -> (Vec<Place>, Vec<u32>) {
 }
 
 fn silence(waiting: &mut Waiting<u32>, tenant: usize) {
-    (0..3).for_each(|_| {
-        waiting.learn(tenant, Lesson::Silent, Instant::now());
-    });
+    (0..3).for_each(|_| learn(waiting, tenant, Lesson::Silent));
 }
 
 /// Sixteen places, of which an eighth is two, and twenty in hand.
@@ -128,22 +142,71 @@ fn bulk_keeps_to_its_share_only_while_live_jobs_wait() {
 }
 
 #[test]
-fn a_silent_tenant_holds_an_eighth_until_it_is_answered() {
+fn a_silent_tenant_holds_an_eighth_and_begins_small_when_it_is_answered() {
     let mut waiting = waiting(16, &[0, 0]);
-    let now = Instant::now();
     waiting.changed_limits();
-    (0..2).for_each(|_| waiting.learn(A, Lesson::Silent, now));
+    (0..2).for_each(|_| learn(&mut waiting, A, Lesson::Silent));
     assert_eq!(waiting.changed_limits(), []);
-    waiting.learn(A, Lesson::Silent, now);
+    learn(&mut waiting, A, Lesson::Silent);
     assert_eq!(waiting.changed_limits(), [(A, 2)]);
-    waiting.learn(A, Lesson::Answered, now);
+    answers(&mut waiting, A, 1);
+    assert_eq!(waiting.changed_limits(), [(A, 4)]);
+    answers(&mut waiting, A, 3 + 8);
     assert_eq!(waiting.limit(A), 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_with_a_question_open_for_ten_seconds_is_silent() {
+    let mut waiting = waiting(16, &[0, 0]);
+    let open = HashMap::from([(A, Instant::now())]);
+    waiting.changed_limits();
+    time::advance(Duration::from_secs(9)).await;
+    waiting.time_passes(&open, Instant::now());
+    assert_eq!(waiting.changed_limits(), []);
+    time::advance(Duration::from_secs(1)).await;
+    waiting.time_passes(&open, Instant::now());
+    assert_eq!(waiting.changed_limits(), [(A, 2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_begins_small_and_again_after_a_minute_without_work() {
+    let mut waiting = fresh(64, &[0, 0]);
+    assert_eq!(waiting.changed_limits(), [(A, 6), (B, 6)], "an eighth of three quarters");
+    arrive(&mut waiting, A, Lane::Live, &[0; 60]);
+    let mut places: Vec<_> = std::iter::from_fn(|| waiting.admit(Instant::now())).collect();
+    assert_eq!(places.len(), 6);
+    answers(&mut waiting, A, 6);
+    places.extend(std::iter::from_fn(|| waiting.admit(Instant::now())));
+    assert_eq!(places.len(), 12);
+    answers(&mut waiting, A, 12 + 24);
+    places.extend(std::iter::from_fn(|| waiting.admit(Instant::now())));
+    assert_eq!(places.len(), 48);
+    let minute = async |waiting: &mut Waiting<u32>| {
+        waiting.changed_limits();
+        time::advance(IDLE).await;
+        waiting.time_passes(&HashMap::new(), Instant::now());
+        waiting.changed_limits()
+    };
+    assert_eq!(minute(&mut waiting).await, [], "it has work");
+    waiting.drain();
+    places.into_iter().for_each(|(place, _)| leave(&mut waiting, place));
+    assert_eq!(minute(&mut waiting).await, [(A, 6)]);
+}
+
+#[test]
+fn what_the_store_had_already_is_an_answer_but_not_of_ccfs() {
+    let mut waiting = fresh(16, &[0, 0]);
+    (0..4).for_each(|_| learn(&mut waiting, A, Lesson::Stored));
+    assert_eq!(waiting.limit(A), 8);
+    silence(&mut waiting, A);
+    learn(&mut waiting, A, Lesson::Stored);
+    assert_eq!(waiting.limit(A), 2, "it is silent still");
 }
 
 #[test]
 fn a_throttled_tenant_holds_half() {
     let mut waiting = waiting(16, &[0, 0]);
-    waiting.learn(A, Lesson::Throttled, Instant::now());
+    learn(&mut waiting, A, Lesson::Throttled);
     assert_eq!((waiting.limit(A), waiting.limit(B)), (6, 12));
 }
 
@@ -153,7 +216,7 @@ fn a_place_given_back_is_taken_by_the_next() {
     arrive(&mut waiting, A, Lane::Bulk, &[1, 2]);
     let (place, _) = waiting.admit(Instant::now()).unwrap();
     assert_eq!(waiting.admit(Instant::now()), None);
-    waiting.leave(place);
+    leave(&mut waiting, place);
     assert_eq!(admitted(&mut waiting), [2]);
 }
 
@@ -184,13 +247,12 @@ fn a_silent_tenant_makes_way_in_a_full_window_the_last_first() {
     silence(&mut waiting, A);
     assert_eq!(admitted(&mut waiting), [1, 2]);
     let (leaving, items) = parked(&mut waiting);
-    assert_eq!(items, [20, 19], "as many at once as it may have places");
-    leaving.into_iter().for_each(|place| waiting.leave(place));
+    assert_eq!(items, [20], "one at first");
+    leaving.into_iter().for_each(|place| leave(&mut waiting, place));
     assert_eq!(parked(&mut waiting).1, NONE, "there is room now");
     arrive(&mut waiting, B, Lane::Live, &[31]);
     assert_eq!(admitted(&mut waiting), [31]);
-    arrive(&mut waiting, A, Lane::Live, &[21]);
-    assert_eq!(parked(&mut waiting).1, [21, 18], "full again");
+    assert_eq!(parked(&mut waiting).1, [19, 18], "full again: twice as many");
 }
 
 #[test]
@@ -225,20 +287,66 @@ fn a_single_tenant_and_one_that_gets_on_make_no_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tenant_that_stalls_midway_makes_way_one_at_a_time() {
+async fn a_tenant_that_stalls_midway_makes_way() {
     let mut waiting = full_of_one();
     assert_eq!(admitted(&mut waiting).len(), 12);
     time::advance(Duration::from_secs(2)).await;
     assert_eq!(parked(&mut waiting).1, [20]);
-    answer(&mut waiting, A);
+    answers(&mut waiting, A, 1);
     arrive(&mut waiting, A, Lane::Live, &[21]);
     assert_eq!(parked(&mut waiting).1, NONE, "it gets on");
 }
 
+#[tokio::test(start_paused = true)]
+async fn one_that_has_just_begun_makes_way_for_two_windows_where_it_is_not_answered_soon() {
+    let mut waiting = fresh(16, &[0, 0]);
+    arrive(&mut waiting, A, Lane::Live, &[0; 20]);
+    assert_eq!(admitted(&mut waiting).len(), 4);
+    assert_eq!(parked(&mut waiting).1, NONE, "it may be answered at any moment");
+    time::advance(Duration::from_millis(250)).await;
+    assert_eq!(pass_by(&mut waiting, 1000), 2 * 20);
+    time::advance(Duration::from_secs(2)).await;
+    assert_eq!(pass_by(&mut waiting, 1000), 1000, "it has been silent for longer");
+    answers(&mut waiting, A, 1);
+    assert_eq!(pass_by(&mut waiting, 1000), 0, "it is on its way up");
+}
+
+/// How many of A's make way, of so many that stand behind the window.
+fn pass_by(waiting: &mut Waiting<u32>, behind: usize) -> usize {
+    let mut passed = 0;
+    while passed < behind {
+        let (places, _) = parked(waiting);
+        if places.is_empty() {
+            break;
+        }
+        for place in places {
+            leave(waiting, place);
+            arrive(waiting, A, Lane::Live, &[0]);
+            passed += 1;
+        }
+    }
+    passed.min(behind)
+}
+
+/// A tenant with two places, and a call of another behind its backlog.
 #[test]
-fn a_tenant_that_is_throttled_or_limited_makes_way_one_at_a_time() {
+fn a_backlog_makes_way_more_and_more_at_once_until_another_comes() {
+    let mut waiting = waiting(16, &[2, 0]);
+    arrive(&mut waiting, A, Lane::Live, &[0; 20]);
+    assert_eq!(admitted(&mut waiting).len(), 2);
+    assert_eq!(pass_by(&mut waiting, 10_000), 10_000);
+    let (places, _) = parked(&mut waiting);
+    assert!(places.len() > 8, "{} at once", places.len());
+    let room = places.len();
+    places.into_iter().for_each(|place| leave(&mut waiting, place));
+    arrive(&mut waiting, B, Lane::Live, &vec![7; room]);
+    assert_eq!(admitted(&mut waiting), vec![7; room.min(12)]);
+}
+
+#[test]
+fn a_tenant_that_is_throttled_or_limited_makes_way() {
     let mut throttled = full_of_one();
-    throttled.learn(A, Lesson::Throttled, Instant::now());
+    learn(&mut throttled, A, Lesson::Throttled);
     assert_eq!(admitted(&mut throttled).len(), 6);
     assert_eq!(parked(&mut throttled).1, [20]);
 
@@ -254,12 +362,12 @@ fn what_cannot_be_settled_gives_its_place_and_keeps_nobody_from_making_way() {
     arrive(&mut waiting, A, Lane::Live, &(1..=20).collect::<Vec<_>>());
     let (place, _) = waiting.admit(Instant::now()).unwrap();
     assert_eq!(admitted(&mut waiting).len(), 3);
-    let aside = waiting.step_aside(place);
+    let aside = waiting.step_aside(place, Instant::now());
     assert_eq!(admitted(&mut waiting), [5], "its place is the next one's");
     let (leaving, items) = parked(&mut waiting);
     assert_eq!(items, [20], "it is in hand, and is not being parked");
-    leaving.into_iter().for_each(|place| waiting.leave(place));
-    waiting.leave(aside);
+    leaving.into_iter().for_each(|place| leave(&mut waiting, place));
+    leave(&mut waiting, aside);
     arrive(&mut waiting, A, Lane::Live, &[21]);
     assert_eq!(parked(&mut waiting).1, NONE, "there is room for one more");
 }
@@ -271,40 +379,42 @@ fn the_windows_of_live_and_bulk_are_two() {
     arrive(&mut waiting, A, Lane::Bulk, &(1..=20).collect::<Vec<_>>());
     arrive(&mut waiting, A, Lane::Live, &[31, 32, 33]);
     assert_eq!(admitted(&mut waiting), [31, 32]);
-    assert_eq!(parked(&mut waiting).1, [20, 19], "the live one keeps its turn");
+    assert_eq!(parked(&mut waiting).1, [20], "the live one keeps its turn");
 }
 
 #[test]
 fn a_ceiling_that_changes_takes_effect() {
     let mut waiting = waiting(16, &[0, 0]);
-    assert_eq!(waiting.changed_limits(), [(A, 12), (B, 12)]);
+    waiting.changed_limits();
     waiting.configure(&[(A, 4), (B, 0)]);
     assert_eq!(waiting.changed_limits(), [(A, 4)]);
     waiting.configure(&[(A, 0)]);
-    assert_eq!(waiting.changed_limits(), [(A, 16)], "it is the only one now");
+    answers(&mut waiting, A, 32);
+    assert_eq!(waiting.limit(A), 16, "it is the only one now");
     arrive(&mut waiting, A, Lane::Live, &[0; 20]);
     assert_eq!(admitted(&mut waiting).len(), 16);
+    waiting.changed_limits();
     waiting.configure(&[(A, 0), (B, 0), (C, 2)]);
-    assert_eq!(waiting.changed_limits(), [(A, 12), (B, 12), (C, 2)]);
+    assert_eq!(waiting.changed_limits(), [(A, 12), (B, 4), (C, 2)], "and B begins anew");
 }
 
 #[test]
 fn of_a_tenant_that_went_what_is_in_hand_goes_on_and_nothing_else_is_kept() {
     let mut waiting = waiting(16, &[2, 0]);
-    waiting.learn(A, Lesson::Throttled, Instant::now());
+    learn(&mut waiting, A, Lesson::Throttled);
     arrive(&mut waiting, A, Lane::Live, &[1, 2, 3]);
     let (first, _) = waiting.admit(Instant::now()).unwrap();
     waiting.configure(&[(B, 0)]);
     assert_eq!(admitted(&mut waiting), NONE, "with the limit that it had");
-    waiting.leave(first);
+    leave(&mut waiting, first);
     let (second, _) = waiting.admit(Instant::now()).unwrap();
-    waiting.leave(second);
+    leave(&mut waiting, second);
     let (third, _) = waiting.admit(Instant::now()).unwrap();
-    waiting.leave(third);
+    leave(&mut waiting, third);
     silence(&mut waiting, A);
     waiting.changed_limits();
     waiting.configure(&[(A, 8), (B, 0)]);
-    assert_eq!(waiting.changed_limits(), [(A, 8), (B, 12)], "it begins anew");
+    assert_eq!(waiting.changed_limits(), [(A, 4)], "it begins anew");
 }
 
 #[test]
