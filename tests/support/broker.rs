@@ -190,14 +190,31 @@ impl Node {
         self.running.lock().await.as_ref().expect("a running node").server.signal("CONT");
     }
 
+    /// Maintenance mode: its clients are sent away, and it leads no queue any more. Until it is
+    /// started anew.
+    pub async fn drain(&self) {
+        self.run("rabbitmq-upgrade", &["drain"]).await.expect("it can be drained");
+    }
+
     /// Runs `rabbitmqctl`; panics with its output if it fails. A second or two.
     pub async fn ctl(&self, arguments: &[&str]) -> String {
-        let mut command = self.command("rabbitmqctl");
+        self.try_ctl(arguments).await.unwrap_or_else(|said| panic!("{said}"))
+    }
+
+    /// The same of a node that may be booting; or what was said instead.
+    pub async fn try_ctl(&self, arguments: &[&str]) -> Result<String, String> {
+        self.run("rabbitmqctl", arguments).await
+    }
+
+    async fn run(&self, tool: &str, arguments: &[&str]) -> Result<String, String> {
+        let mut command = self.command(tool);
         command.args(["-n", &format!("{}@localhost", self.name), "--quiet"]).args(arguments);
         let output = tokio::task::spawn_blocking(move || command.stdin(Stdio::null()).output());
-        let output = output.await.expect("rabbitmqctl does not panic").expect("rabbitmqctl runs");
-        assert!(output.status.success(), "rabbitmqctl {arguments:?}: {}", show(&output));
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        let output = output.await.expect("a tool does not panic").expect("a tool runs");
+        if !output.status.success() {
+            return Err(format!("{tool} {arguments:?}: {}", show(&output)));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Runs a script in which `rabbitmqadmin` asks this node; panics with what it said if it fails.
@@ -234,7 +251,7 @@ impl Node {
 
     /// The disk alarm: publishers are blocked while it is on, in a cluster those of every node.
     pub async fn disk_alarm(&self, on: bool) {
-        self.ctl(&["set_disk_free_limit", if on { "100TB" } else { "50MB" }]).await;
+        self.ctl(&["set_disk_free_limit", if on { "100000GB" } else { "50MB" }]).await;
     }
 
     /// Name and number of messages, ready or not, of every queue.

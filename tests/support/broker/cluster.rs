@@ -73,15 +73,19 @@ impl Cluster {
         &self.nodes
     }
 
-    /// The number of the node that leads a quorum queue, asked of one that runs; it waits until all
-    /// of its members are there, and there is a leader.
+    /// The number of the node that leads a quorum queue, as soon as a node knows of one.
     pub async fn leader(&self, queue: &str) -> usize {
-        let asked = self.running().await;
+        let ask = ["list_queues", "--no-table-headers", "--timeout", "15", "name", "leader"];
         eventually(&format!("queue {queue} has a leader"), BOOT, async || {
-            let list = asked.ctl(&["list_queues", "--no-table-headers", "name", "leader"]).await;
-            let line = list.lines().find_map(|line| line.strip_prefix(&format!("{queue}\t")))?;
-            let leads = |node: &Arc<Node>| line.trim() == format!("{}@localhost", node.name);
-            self.nodes.iter().position(leads)
+            for node in &self.nodes {
+                // One that was killed, or boots, does not tell.
+                let Ok(list) = node.try_ctl(&ask).await else { continue };
+                let named = |line: &str| Some(line.strip_prefix(&format!("{queue}\t"))?.to_owned());
+                let leader = list.lines().find_map(named)?;
+                let leads = |node: &Arc<Node>| leader.trim() == format!("{}@localhost", node.name);
+                return self.nodes.iter().position(leads);
+            }
+            None
         })
         .await
     }
@@ -96,16 +100,6 @@ impl Cluster {
         }
         let [first, second, third] = &self.nodes;
         tokio::join!(first.ensure_started(), second.ensure_started(), third.ensure_started());
-    }
-
-    /// Any node that was not killed.
-    async fn running(&self) -> &Arc<Node> {
-        for node in &self.nodes {
-            if node.running.lock().await.is_some() {
-                return node;
-            }
-        }
-        panic!("one node lives")
     }
 
     /// Nothing crosses between this node and the others, and no connection of theirs ends.

@@ -34,7 +34,7 @@ pub const ALL: [Scenario; 5] = [
     },
     Scenario {
         name: "rolling-restart",
-        about: "each of the nodes is stopped and started in turn, 2 rounds",
+        about: "each of the nodes is stopped and started in turn, some after a drain, 2 rounds",
         short: false,
         run: |field, rng| restarted(field, rng).boxed_local(),
     },
@@ -46,9 +46,27 @@ pub const ALL: [Scenario; 5] = [
     },
 ];
 
-/// The number of the node that leads where work comes from.
-async fn leader(field: &Field) -> usize {
-    field.cluster().leader(&field.world.queue("jobs")).await
+/// `times` troubles of the node that leads where work comes from, each while work is going on.
+async fn of_the_leader(
+    field: &Field,
+    rng: &mut Rng,
+    (times, calls): (usize, usize),
+    mut trouble: impl AsyncFnMut(usize, &mut Rng),
+) {
+    for _ in 0..times {
+        let leader = field.cluster().leader(&field.world.queue("jobs")).await;
+        during_work(field, rng, (1, calls), async |rng| trouble(leader, rng).await).await;
+    }
+}
+
+/// A trouble goes on for so long, while more is asked for.
+async fn lasting(field: &Field, rng: &mut Rng, time: Duration, over: impl Future<Output = ()>) {
+    let calls = field.mixed(rng, 40);
+    let ends = async {
+        sleep(time).await;
+        over.await;
+    };
+    tokio::join!(field.ask(&calls), ends);
 }
 
 async fn killed(field: &Field, mut rng: Rng) -> String {
@@ -57,13 +75,12 @@ async fn killed(field: &Field, mut rng: Rng) -> String {
     let cluster = field.cluster();
     // The one before may still be on its way: then there is no quorum for a while.
     let mut starting: Option<JoinHandle<()>> = None;
-    during_work(field, &mut rng, (times, 40), async |_| {
-        let node = Arc::clone(&cluster.nodes()[leader(field).await]);
+    of_the_leader(field, &mut rng, (times, 40), async |leader, rng| {
+        let node = Arc::clone(&cluster.nodes()[leader]);
         node.kill().await;
         let started = tokio::spawn(async move { node.start().await });
         let before = starting.replace(started);
-        sleep(Duration::from_secs(5)).await;
-        started_well(before).await;
+        lasting(field, rng, Duration::from_secs(5), started_well(before)).await;
     })
     .await;
     started_well(starting).await;
@@ -80,11 +97,10 @@ async fn frozen(field: &Field, mut rng: Rng) -> String {
     field.start_workers(2).await;
     let times = field.scale.of(4);
     let cluster = field.cluster();
-    during_work(field, &mut rng, (times, 80), async |_| {
-        let node = &cluster.nodes()[leader(field).await];
+    of_the_leader(field, &mut rng, (times, 80), async |leader, rng| {
+        let node = &cluster.nodes()[leader];
         node.freeze().await;
-        sleep(Duration::from_secs(20)).await;
-        node.thaw().await;
+        lasting(field, rng, Duration::from_secs(20), node.thaw()).await;
     })
     .await;
     format!("{times} times")
@@ -94,10 +110,9 @@ async fn cut_off(field: &Field, mut rng: Rng) -> String {
     field.start_workers(2).await;
     let times = field.scale.of(4);
     let cluster = field.cluster();
-    during_work(field, &mut rng, (times, 80), async |_| {
-        cluster.cut_off(leader(field).await);
-        sleep(Duration::from_secs(30)).await;
-        cluster.heal();
+    of_the_leader(field, &mut rng, (times, 80), async |leader, rng| {
+        cluster.cut_off(leader);
+        lasting(field, rng, Duration::from_secs(30), async { cluster.heal() }).await;
     })
     .await;
     format!("{times} times")
@@ -109,8 +124,12 @@ async fn restarted(field: &Field, mut rng: Rng) -> String {
     let cluster = field.cluster();
     let mut turn = cluster.nodes().iter().cycle();
     let times = rounds * cluster.nodes().len();
-    during_work(field, &mut rng, (times, 40), async |_| {
+    during_work(field, &mut rng, (times, 40), async |rng| {
         let node = turn.next().expect("it goes round and round");
+        if rng.bool() {
+            node.drain().await;
+            sleep(Duration::from_secs(2)).await;
+        }
         node.stop().await;
         node.start().await;
     })
@@ -125,8 +144,7 @@ async fn short_of_disk(field: &Field, mut rng: Rng) -> String {
     during_work(field, &mut rng, (times, 80), async |rng| {
         let node = &cluster.nodes()[rng.usize(..cluster.nodes().len())];
         node.disk_alarm(true).await;
-        sleep(Duration::from_secs(20)).await;
-        node.disk_alarm(false).await;
+        lasting(field, rng, Duration::from_secs(20), node.disk_alarm(false)).await;
     })
     .await;
     format!("{times} times")
