@@ -25,7 +25,7 @@ impl Prefixes {
         let (Some(first), Some(last)) = (self.0.first(), self.0.last()) else { return "" };
         // What is equal in these is equal in all between.
         let equal = first.char_indices().zip(last.chars()).find(|((_, a), b)| a != b);
-        &first[..equal.map_or(first.len().min(last.len()), |((at, _), _)| at)]
+        &first[..equal.map_or(first.len(), |((at, _), _)| at)]
     }
 
     /// Whether `key` begins with one.

@@ -346,6 +346,9 @@ async fn a_thousand_tenants_of_one_ccfs_and_one_store_cost_what_they_share() {
     assert!(store.connections() <= 5, "{} to the store", store.connections());
     let open = usage::descriptors(worker.pid());
     assert!(open <= 100, "{open} descriptors");
+    // A debug build's code is the most of it.
+    let megabytes = usage::rss(worker.pid()) >> 20;
+    assert!(megabytes <= 96, "{megabytes} MiB resident");
     worker.stop().await;
 }
 
