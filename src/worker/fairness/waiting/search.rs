@@ -9,17 +9,17 @@
 //!   within 15 s.
 //! - **Not for ever.** Where nobody else's comes, nobody else is there, and to go on would send the
 //!   same messages round: 100,000 of them are 3,300 publishes a second. A search ends when the queue
-//!   has run out, or after [`ENOUGH`] in vain, and rests: the longer the more it has parked, and never
-//!   so long that a call behind the backlog would wait for minutes. What is parked of a tenant that
-//!   gets on leaves it without work until it comes again; so that tenant is left alone until then,
-//!   and for a minute more. A backlog without end so costs some 1,000 publishes a second, of a broker
+//!   has run out, or after [`ENOUGH`] in vain, and rests: the longer the more it has parked, two minutes
+//!   at most, which is what a call may wait then that comes behind such a backlog. What is parked of a
+//!   tenant that gets on leaves it without work until it comes again; so that tenant is left alone
+//!   until then, and for a minute more. A backlog without end so costs some 1,000 publishes a second, of a broker
 //!   that does 5,000 to 10,000.
 //! - **Not blindly.** A tenant that has just begun may be answered at any moment: it is passed for two
 //!   windows, and further only when nothing has been heard of it for longer.
 
 use tokio::time::{Duration, Instant};
 
-/// Parked at once: twice the channels that publish, so that none waits for an ack.
+/// Parked at once: more than there are channels to publish on, so that none of them waits for an ack.
 const AT_ONCE: usize = 32;
 
 /// As many in a row that are not followed by anything of another tenant are enough.
