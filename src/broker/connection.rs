@@ -15,7 +15,7 @@ use lapin::{Channel, Connection, ErrorKind, Event};
 use tokio::time::timeout;
 
 use super::door::Door;
-use super::guard::{Flaws, Marks};
+use super::guard::{Burden, Flaws, Marks};
 
 /// The answer to one AMQP method; a quorum queue's first declaration on a busy broker takes seconds.
 const RPC_TIMEOUT: Duration = Duration::from_secs(30);
@@ -205,7 +205,7 @@ impl Link {
                     Some(_) => {}
                     None => break,
                 },
-                () = tokio::time::sleep(PULSE) => {}
+                () = tokio::time::sleep(PULSE) => self.marks.pulse(),
             }
         }
         match said {
@@ -241,6 +241,16 @@ impl Link {
     /// What was mended on a delivery before lapin saw it; told once.
     pub(super) fn flaws(&self, channel: &Channel, tag: u64) -> Flaws {
         self.marks.take(channel.id(), tag)
+    }
+
+    /// A body that has come, as long as it is in hand.
+    pub(super) fn claim(&self, channel: &Channel, bytes: usize) -> Burden {
+        self.marks.claim(channel.id(), bytes)
+    }
+
+    /// A channel that deliveries came from is gone.
+    pub(super) fn forget(&self, channel: &Channel) {
+        self.marks.forget(channel.id());
     }
 
     pub(super) fn connected(&self) -> bool {

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 use super::connection::{Backoff, Fault, Link, PULSE, rpc};
 use super::depths;
 use super::epoch::{Epoch, Member};
-use super::guard::Flaws;
+use super::guard::{Burden, Flaws};
 use super::names::Names;
 use super::settle::Delivery;
 use super::status::{Consumer as Standing, Side, Status, Wish};
@@ -59,6 +59,7 @@ struct Incoming {
     message: lapin::message::Delivery,
     /// What of it was mended before lapin could read it.
     flaws: Flaws,
+    burden: Burden,
     epoch: Member,
 }
 
@@ -95,11 +96,11 @@ impl Deliveries {
                 incoming = self.incoming.recv() => incoming,
                 _ = self.status.wait_for(Status::drained) => self.incoming.try_recv().ok(),
             };
-            let Incoming { queue, message, flaws, epoch } = incoming?;
+            let Incoming { queue, message, flaws, burden, epoch } = incoming?;
             // What was buffered when its channel died still comes out; the broker has it again.
             if message.acker.usable() && !epoch.is_over() {
                 let shared = Arc::clone(&self.shared);
-                return Some(Delivery::new(shared, queue, message, flaws, epoch));
+                return Some(Delivery::new(shared, queue, message, (flaws, burden), epoch));
             }
         }
     }
@@ -269,6 +270,7 @@ impl Tap {
     /// Consumes, pauses and resumes as wished, until closing is wished for or the channel dies.
     async fn run(&mut self) -> Result<(), Fault> {
         let channel = self.link.channel().await?;
+        let _forgotten = Forgotten(Arc::clone(&self.link), channel.clone());
         let epoch = Epoch::new();
         // Before consuming: lapin's own buffer has no other bound. Quorum queues know it per
         // consumer only.
@@ -398,9 +400,12 @@ impl Tap {
     fn incoming(
         &self,
         channel: &Channel,
-        message: lapin::message::Delivery,
+        mut message: lapin::message::Delivery,
         epoch: &Epoch,
     ) -> Incoming {
+        // lapin's own buffer has grown in steps, to up to twice as much.
+        message.data.shrink_to_fit();
+        let burden = self.link.claim(channel, message.data.len());
         let flaws = self.link.flaws(channel, message.delivery_tag);
         if !flaws.is_empty() {
             tracing::warn!(
@@ -409,7 +414,16 @@ impl Tap {
                 self.queue.of(self.shared.topology.names())
             );
         }
-        Incoming { queue: self.queue, message, flaws, epoch: epoch.member() }
+        Incoming { queue: self.queue, message, flaws, burden, epoch: epoch.member() }
+    }
+}
+
+/// However a channel ends, what lapin has of it nobody takes.
+struct Forgotten(Arc<Link>, Channel);
+
+impl Drop for Forgotten {
+    fn drop(&mut self) {
+        self.0.forget(&self.1);
     }
 }
 

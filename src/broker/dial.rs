@@ -49,11 +49,18 @@ pub(super) struct Dialer {
     settings: config::Broker,
     /// What the broker's own tools show.
     name: &'static str,
+    /// Bytes of bodies in hand beyond which a connection brings no more.
+    most: usize,
 }
 
 impl Dialer {
     pub(super) fn new(settings: &config::Broker, name: &'static str) -> Self {
-        Self { settings: settings.clone(), name }
+        Self { settings: settings.clone(), name, most: usize::MAX }
+    }
+
+    /// The same, for connections that bring no more while so many bytes of bodies are in hand.
+    pub(super) fn bounded(self, most: usize) -> Self {
+        Self { most, ..self }
     }
 
     /// Tries the URLs in order, beginning with that of this turn, and says which turn it was that
@@ -141,7 +148,7 @@ impl Dialer {
             let place = if several { format!("{place} ({})", address.ip()) } else { place };
             let (uri, tls, door) = (uri.clone(), tls.clone(), door.clone());
             let attempt = Attempt { uri, address, tls, place, door, share };
-            match attempt.make(self.name, &self.settings).await {
+            match attempt.make(self.name, self.most, &self.settings).await {
                 Err(fault) if !fault.is_refused_login() => faults.push(fault),
                 decided => return decided,
             }
@@ -241,11 +248,11 @@ struct Attempt {
 }
 
 impl Attempt {
-    async fn make(self, name: &str, settings: &config::Broker) -> Result<Link, Fault> {
+    async fn make(self, name: &str, most: usize, settings: &config::Broker) -> Result<Link, Fault> {
         let Self { place, door, share, .. } = &self;
         let (place, door, share) = (place.clone(), door.clone(), *share);
         // However this ends, also by another that was faster.
-        let (socket, marks) = (Socket::default(), Arc::<Marks>::default());
+        let (socket, marks) = (Socket::default(), Arc::new(Marks::bounded(most)));
         let cutting = Cutting(Some(socket.clone()));
         let opened = timeout(share, self.open(name, socket.clone(), Arc::clone(&marks))).await;
         let error = match opened {

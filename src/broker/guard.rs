@@ -10,6 +10,7 @@
 
 mod flaws;
 mod frame;
+mod load;
 mod properties;
 mod table;
 
@@ -23,6 +24,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use frame::{Head, Kind, Mender};
 
 pub use flaws::{Flaw, Flaws, Marks};
+pub use load::Burden;
 
 /// Bytes of a frame that are kept: of a larger one the rest is dropped. A frame is larger than
 /// lapin's only where the broker lets producers fill larger ones.
@@ -75,6 +77,9 @@ impl<S> Guarded<S> {
                     let passed = (*ahead).min(end - at);
                     *ahead -= passed;
                     at += passed;
+                    if *ahead == 0 {
+                        self.mender.passed();
+                    }
                 }
                 Ahead::Foreign => return end,
                 Ahead::Drop(_) => unreachable!("what is dropped is read apart"),
@@ -90,6 +95,10 @@ impl<S> Guarded<S> {
                     self.ahead = Ahead::Foreign;
                 }
                 Kind::Passing => self.ahead = Ahead::Pass(head.length),
+                Kind::Body => {
+                    self.mender.body(&head);
+                    self.ahead = Ahead::Pass(head.length);
+                }
                 Kind::Method | Kind::Header => {
                     let Some(frame) = rest.get_mut(..head.length) else { break };
                     let length = self.mender.mend(frame);
@@ -123,6 +132,10 @@ impl<S> Guarded<S> {
                 self.ahead = Ahead::Foreign;
             }
             Kind::Passing => self.ahead = Ahead::Pass(head.length - self.held.len()),
+            Kind::Body => {
+                self.mender.body(&head);
+                self.ahead = Ahead::Pass(head.length - self.held.len());
+            }
             Kind::Method | Kind::Header => {
                 if head.length > KEPT {
                     self.ahead = Ahead::Drop(head.length - self.held.len());
@@ -189,7 +202,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
                 }
                 continue;
             }
-            let read = ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+            let most = ready!(this.marks.load.poll_open(context)).min(buffer.len());
+            let read = Pin::new(&mut this.stream).poll_read(context, &mut buffer[..most]);
+            let read = ready!(read)?;
             let count = this.look(&mut buffer[..read]);
             if count > 0 || read == 0 {
                 return Poll::Ready(Ok(count));

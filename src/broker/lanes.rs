@@ -23,8 +23,13 @@ use super::topology::Topology;
 /// Publishes under way at once, each on a channel of its own. A third of them is left to events and
 /// retries, whatever comes of dumps.
 const CHANNELS: usize = 24;
-/// How many of them may forward dumps that came on the live queue.
-const FORWARDS: usize = 8;
+/// What dumps and other large messages may be on their way to a queue of ours, in KiB: lapin holds a
+/// copy of each until it is written.
+const BULK: u32 = 4 * 1024;
+/// Each takes at least this much of it, so that a third of the channels is the most.
+const LEAST: u32 = BULK / 8;
+/// A message of so many bytes is large, whatever it is.
+const LARGE: usize = 64 * 1024;
 /// How many of them may publish the items of dumps.
 const ITEMS: usize = 8;
 /// How many of them may have been sent before, in vain: a queue that does not confirm would else
@@ -37,7 +42,7 @@ const REPAIR_EVERY: Duration = Duration::from_secs(2);
 pub(super) struct Lanes {
     open: watch::Sender<Option<Arc<Lane>>>,
     places: Semaphore,
-    forwards: Semaphore,
+    bulk: Semaphore,
     items: Semaphore,
     repeated: Semaphore,
     repaired: tokio::sync::Mutex<Option<Instant>>,
@@ -51,7 +56,7 @@ impl Default for Lanes {
         Self {
             open: watch::Sender::new(None),
             places: Semaphore::new(CHANNELS),
-            forwards: Semaphore::new(FORWARDS),
+            bulk: Semaphore::new(BULK as usize),
             items: Semaphore::new(ITEMS),
             repeated: Semaphore::new(REPEATED),
             repaired: tokio::sync::Mutex::default(),
@@ -61,11 +66,13 @@ impl Default for Lanes {
     }
 }
 
-/// Who publishes, as far as it matters to others who do.
+/// What is published, as far as it matters to others who publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Line {
-    /// What has just happened, and where its message goes.
-    Live,
+    /// An event: what has just happened.
+    Event,
+    /// A message on its way to another queue of ours.
+    Move,
     /// A dump on its way to the bulk queue.
     Forward,
     /// What a dump asks for.
@@ -160,18 +167,23 @@ impl Lanes {
     }
 
     /// A channel to publish on, and the place in line that goes with it, as soon as the broker
-    /// takes what is published. `repeated`: it was sent before, in vain.
+    /// takes what is published. `size`: its bytes; `repeated`: it was sent before, in vain.
     pub(super) async fn channel(
         &self,
         lane: &Lane,
-        line: Line,
+        (line, size): (Line, usize),
         repeated: bool,
     ) -> Result<(Place<'_>, Channel), Fault> {
         let closed = |_| Fault::new("the pool of channels is closed");
         let in_its_line = match line {
-            Line::Live => None,
-            Line::Forward => Some(self.forwards.acquire().await.map_err(closed)?),
-            Line::Item => Some(self.items.acquire().await.map_err(closed)?),
+            Line::Move | Line::Item if size >= LARGE => Some(self.bulk(size)),
+            Line::Forward => Some(self.bulk(size)),
+            Line::Item => Some((&self.items, 1)),
+            Line::Event | Line::Move => None,
+        };
+        let in_its_line = match in_its_line {
+            Some((places, count)) => Some(places.acquire_many(count).await.map_err(closed)?),
+            None => None,
         };
         let repeated = match repeated {
             true => Some(self.repeated.acquire().await.map_err(closed)?),
@@ -201,6 +213,12 @@ impl Lanes {
             }
         }
         std::future::pending().await
+    }
+
+    /// What a message of so many bytes takes among the large.
+    fn bulk(&self, size: usize) -> (&Semaphore, u32) {
+        let size = u32::try_from(size.div_ceil(1024)).unwrap_or(u32::MAX);
+        (&self.bulk, size.clamp(LEAST, BULK))
     }
 
     /// A queue or binding of ours is gone: declares it anew, one caller at a time.

@@ -96,11 +96,14 @@ pub enum QueueName {
     Suspect,
 }
 
-/// Messages in hand but not settled, a queue; the suspect queue's is 1.
+/// What may be in hand but not settled.
 #[derive(Clone, Copy, Debug)]
 pub struct Prefetch {
+    /// Messages, a queue; the suspect queue's is 1.
     pub jobs: u16,
     pub bulk: u16,
+    /// Bytes of bodies of all queues together; a message that passes it comes whole.
+    pub bodies: usize,
 }
 
 /// Told of every delivery that was dropped without being settled.
@@ -171,7 +174,7 @@ impl Broker {
             started: Instant::now(),
         });
         let (intake, deliveries) = consumer::intake(&shared, prefetch);
-        let consume = Dialer::new(settings, "callvault consume");
+        let consume = Dialer::new(settings, "callvault consume").bounded(prefetch.bodies);
         let publish = Dialer::new(settings, "callvault publish");
         let supervisors = [
             tokio::spawn(supervise_consuming(Arc::clone(&shared), consume, intake)),

@@ -90,7 +90,7 @@ pub(super) struct Route<'a> {
 impl<'a> Route<'a> {
     /// To a queue of our own topology.
     pub fn ours(exchange: &'a str, routing_key: &'a str) -> Self {
-        Self { exchange, routing_key, mandatory: true, ours: true, line: Line::Live }
+        Self { exchange, routing_key, mandatory: true, ours: true, line: Line::Move }
     }
 }
 
@@ -159,7 +159,7 @@ impl Publisher {
             routing_key: &event.routing_key,
             mandatory: self.shared.events_mandatory,
             ours: false,
-            line: Line::Live,
+            line: Line::Event,
         };
         let limit = Limit::Copies(copies);
         self.publish(&Message { route, body: &event.body, properties }, limit).await?;
@@ -213,11 +213,12 @@ impl Publisher {
 
     async fn insist(&self, message: &Message<'_>, limit: Limit) -> Result<(), PublishError> {
         let Route { exchange, routing_key, ours, line, .. } = message.route;
+        let size = (line, message.body.len());
         let mut backoff = Backoff::default();
         let (mut sent, mut refused) = (0, 0);
         loop {
             let lane = self.shared.lanes.lane().await;
-            let answer = match self.shared.lanes.channel(&lane, line, refused > 0).await {
+            let answer = match self.shared.lanes.channel(&lane, size, refused > 0).await {
                 Ok((_place, channel)) => {
                     sent += 1;
                     self.send(&lane, channel, message).await
@@ -267,7 +268,8 @@ impl Publisher {
         lane: &Lane,
         message: &Message<'_>,
     ) -> Result<Answer, Fault> {
-        let (_place, channel) = self.shared.lanes.channel(lane, message.route.line, false).await?;
+        let size = (message.route.line, message.body.len());
+        let (_place, channel) = self.shared.lanes.channel(lane, size, false).await?;
         self.send(lane, channel, message).await
     }
 

@@ -10,7 +10,7 @@ use lapin::options::{BasicAckOptions, BasicNackOptions};
 use lapin::types::{FieldTable, ShortString};
 
 use super::epoch::Member;
-use super::guard::Flaws;
+use super::guard::{Burden, Flaws};
 use super::headers::{End, Verdict, copied_headers, forwarded_headers, marked_headers};
 use super::lanes::Line;
 use super::publisher::{Message, PublishError, Route};
@@ -57,6 +57,8 @@ pub struct Delivery {
     shared: Arc<Shared>,
     message: lapin::message::Delivery,
     flaws: Flaws,
+    /// Its body counts as in hand as long as this lives.
+    _burden: Burden,
     state: State,
     epoch: Member,
     settled: bool,
@@ -67,14 +69,24 @@ impl Delivery {
         shared: Arc<Shared>,
         queue: QueueName,
         message: lapin::message::Delivery,
-        flaws: Flaws,
+        (flaws, burden): (Flaws, Burden),
         epoch: Member,
     ) -> Self {
         let headers = headers_of(&message);
         let names = shared.topology.names();
         let state = State::parse(headers, queue.of(names), names, clock::now());
         let redelivered = message.redelivered;
-        Self { queue, redelivered, shared, message, flaws, state, epoch, settled: false }
+        Self {
+            queue,
+            redelivered,
+            shared,
+            message,
+            flaws,
+            _burden: burden,
+            state,
+            epoch,
+            settled: false,
+        }
     }
 
     pub fn body(&self) -> &[u8] {

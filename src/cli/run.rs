@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::{Error, plain};
 use crate::broker::{self, Broker, Deliveries, Prefetch};
 use crate::ccfs;
-use crate::config::{Config, Loaded};
+use crate::config::{self, Config, Loaded};
 use crate::crash;
 use crate::http::{BindError, Health, Server, State};
 use crate::identifiers::Identifiers;
@@ -18,7 +18,7 @@ use crate::lifecycle::Lifecycle;
 use crate::logging::{self, LoggingError};
 use crate::machine;
 use crate::metrics::{BreakerTarget, Configured, Metrics, REVISION, VERSION};
-use crate::worker::{SetupError, Tenants, Worker};
+use crate::worker::{SetupError, Tenants, Window, Worker};
 
 /// Why the worker did not start, or not end well.
 #[derive(Debug, thiserror::Error)]
@@ -93,12 +93,12 @@ async fn serve(config: Config) -> Result<ExitCode, Error> {
         "callvault starts"
     );
     machine::raise_open_files(config.worker.concurrency);
-    let prefetch = prefetch(config.worker.concurrency);
+    let prefetch = prefetch(&config.worker);
     let unsettled = Arc::new(|| tracing::error!("a delivery was dropped unsettled; it comes back"));
     let (broker, deliveries) =
         Broker::start(&config.broker, &config.retry.delays, prefetch, unsettled);
     let publisher = broker.publisher();
-    let window = usize::from(prefetch.jobs);
+    let window = Window { deliveries: usize::from(prefetch.jobs), bodies: prefetch.bodies };
     let seen = (Arc::clone(&metrics), Arc::clone(&health));
     let worker = Worker::new(tenants, publisher, seen.0, seen.1, identifiers, window, &config);
     let watching = tokio::spawn(watch(broker.status(), Arc::clone(&metrics), Arc::clone(&health)));
@@ -204,9 +204,15 @@ fn configured(config: &Config) -> Configured {
     Configured { tenants: (1..).zip(ids).collect(), ccfs_codes, servers }
 }
 
-/// A little more than the jobs in flight, so that the next is at hand when one ends.
-fn prefetch(concurrency: usize) -> Prefetch {
-    let little = (concurrency / 4).max(4);
-    let deliveries = u16::try_from(concurrency.saturating_add(little)).unwrap_or(u16::MAX);
-    Prefetch { jobs: deliveries, bulk: deliveries }
+/// Bytes of messages in hand, at least and at most: room for several of the largest.
+const BODIES: (u64, u64) = (12 << 20, 32 << 20);
+
+/// A little more than the jobs in flight, so that the next is at hand when one ends; in bytes a
+/// quarter of the memory, within bounds.
+fn prefetch(worker: &config::Worker) -> Prefetch {
+    let little = (worker.concurrency / 4).max(4);
+    let deliveries = u16::try_from(worker.concurrency.saturating_add(little)).unwrap_or(u16::MAX);
+    let bodies = (worker.memory / 4).clamp(BODIES.0, BODIES.1);
+    let bodies = usize::try_from(bodies).expect("its bounds fit");
+    Prefetch { jobs: deliveries, bulk: deliveries, bodies }
 }

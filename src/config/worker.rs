@@ -17,7 +17,7 @@ pub struct Worker {
     pub bulk_share: f64,
     /// Share of `concurrency` that one of several tenants may hold, in (0, 1].
     pub tenant_share: f64,
-    /// Bytes of all transfer buffers together; at least one part of every tenant.
+    /// Bytes of all transfer buffers and dumps in hand together; at least one part of every tenant.
     pub memory: u64,
     pub job_deadline: Duration,
     pub drain_timeout: Duration,

@@ -75,11 +75,9 @@ impl Definitions {
                 "Requests to the store by S3 error code, timeouts and failed connections.",
                 &["operation", "result"],
             ),
-            buffer: define.gauge("buffer_bytes", "Bytes of transfer buffers in use."),
-            buffer_limit: define.gauge(
-                "buffer_limit_bytes",
-                "Bytes of transfer buffers there may be (worker.memory).",
-            ),
+            buffer: define.gauge("buffer_bytes", "Bytes of transfer buffers and of dumps in hand."),
+            buffer_limit: define
+                .gauge("buffer_limit_bytes", "Bytes of both that there may be (worker.memory)."),
             broker_connected: define
                 .gauge("broker_connected", "1 while both connections to the broker stand."),
             broker_reconnects: define.counter(

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-use serde_json::{Map, Value};
-
+use super::data::Data;
 use super::letter::{self, Letter};
 use super::{
     CallId, DumpRequest, FileName, Hints, Many, MessageType, RecordingRequest, Request, RequestId,
     TenantId, fields,
 };
 use crate::failure::Failure;
+use jiff::Timestamp;
 
 /// A message that can never succeed.
 #[derive(Debug)]
@@ -36,14 +35,19 @@ pub struct Echo {
 impl Echo {
     /// What a message says of itself, good or bad.
     pub fn read(body: &[u8], hints: Hints<'_>) -> Self {
-        let Letter { message_type, data, .. } = letter::open(body, hints);
+        // Whether its times are ahead of the clock is nothing that is said.
+        let Letter { message_type, data, .. } = letter::open(body, hints, Timestamp::MAX);
         data.map(|data| Self::of_body(message_type, &data)).unwrap_or_default()
     }
 
     /// What is well formed in `data`, of the fields that its type has.
-    pub(super) fn of_body(message_type: MessageType, data: &Map<String, Value>) -> Self {
+    pub(super) fn of_body(
+        message_type: MessageType,
+        Data { fields: data, sole, .. }: &Data,
+    ) -> Self {
         let recording = match message_type {
-            MessageType::DumpRequested => sole_recording(data),
+            // What a dump of one asks for is done in its place.
+            MessageType::DumpRequested => sole.as_ref(),
             MessageType::CallCompleted | MessageType::DumpItem | MessageType::Invalid => Some(data),
         };
         let mut echo = Self { tenant: fields::tenant(data).ok().flatten(), ..Self::default() };
@@ -57,14 +61,6 @@ impl Echo {
             echo.request_id = fields::request_id(data).ok().flatten();
         }
         echo
-    }
-}
-
-/// What a dump of one asks for, which is done in its place.
-fn sole_recording(dump: &Map<String, Value>) -> Option<&Map<String, Value>> {
-    match &fields::list(dump, "recordings").ok()??[..] {
-        [one] => fields::object(one).ok(),
-        _ => None,
     }
 }
 

@@ -74,10 +74,10 @@ pub fn expected(data: &Data) -> Result<Option<u16>, Mistake> {
     files.map(Some).ok_or_else(bad)
 }
 
-pub fn list<'a>(data: &'a Data, field: &str) -> Result<Option<&'a Vec<Value>>, Mistake> {
+/// Of a field that should be an array and is not, or is not there.
+pub fn no_list(data: &Data, field: &str) -> Result<(), Mistake> {
     match value(data, field) {
-        None => Ok(None),
-        Some(Value::Array(list)) => Ok(Some(list)),
+        None => Err(Mistake::new(format!("{field} is required"))),
         Some(other) => Err(wrong_type(field, "an array", other)),
     }
 }

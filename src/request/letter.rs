@@ -2,10 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use jiff::Timestamp;
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
 use serde_json::{Map, Value};
 
+use super::data::Data;
 use super::mistakes::{Mistake, Mistakes};
 use super::{Hints, MessageType, fields, numbers, surrogates};
 
@@ -13,17 +15,18 @@ use super::{Hints, MessageType, fields, numbers, surrogates};
 pub struct Letter {
     pub message_type: MessageType,
     /// `None` where it could not be opened.
-    pub data: Option<Map<String, Value>>,
+    pub data: Option<Data>,
     pub mistakes: Mistakes,
 }
 
-/// Never fails: a message that cannot be read is a letter with mistakes.
-pub fn open(body: &[u8], hints: Hints<'_>) -> Letter {
+/// Never fails: a message that cannot be read is a letter with mistakes. `now` is for the times of
+/// recordings.
+pub fn open(body: &[u8], hints: Hints<'_>, now: Timestamp) -> Letter {
     let mut mistakes = Mistakes::default();
-    match mistakes.note(object(body)) {
-        Some(outer) if is_envelope(&outer, hints) => unwrap(outer, hints),
+    match mistakes.note(object(body, now)) {
+        Some(outer) if is_envelope(&outer.fields, hints) => unwrap(outer, hints, now),
         Some(data) => {
-            let message_type = type_of(&data, hints, &mut mistakes);
+            let message_type = type_of(&data.fields, hints, &mut mistakes);
             Letter { message_type, data: Some(data), mistakes }
         }
         None => Letter { message_type: hints.told(), data: None, mistakes },
@@ -41,16 +44,16 @@ pub fn text(body: &[u8]) -> Result<&str, Mistake> {
     Ok(text.trim_end_matches('\0'))
 }
 
-fn object(body: &[u8]) -> Result<Map<String, Value>, Mistake> {
+fn object(body: &[u8], now: Timestamp) -> Result<Data, Mistake> {
     let text = surrogates::replaced(text(body)?);
     let text = numbers::replaced(&text);
-    match serde_json::from_str(&text).map_err(|error| Mistake::new(fault_of(&text, &error)))? {
-        Value::Object(object) => Ok(object),
-        other => {
-            let kind = fields::kind(&other);
-            Err(Mistake::new(format!("the body must be a JSON object, is {kind}")))
-        }
+    let broken = |error| Mistake::new(fault_of(&text, &error));
+    if text.trim_start().starts_with('{') {
+        return Data::read(&text, now).map_err(broken);
     }
+    let other: Value = serde_json::from_str(&text).map_err(broken)?;
+    let kind = fields::kind(&other);
+    Err(Mistake::new(format!("the body must be a JSON object, is {kind}")))
 }
 
 /// What is wrong with JSON, and where. serde_json's own message quotes the value it stumbled on, a
@@ -88,12 +91,13 @@ pub fn announces_envelope(hints: Hints<'_>) -> bool {
 }
 
 /// Takes a message out of its CloudEvents 1.0 envelope (JSON event format, section 3).
-fn unwrap(mut outer: Map<String, Value>, hints: Hints<'_>) -> Letter {
+fn unwrap(outer: Data, hints: Hints<'_>, now: Timestamp) -> Letter {
     let mut mistakes = Mistakes::default();
-    mistakes.note(version(&outer));
-    let message_type = type_of(&outer, hints, &mut mistakes);
-    mistakes.note(fields::no_force(&outer, "in a CloudEvents envelope: it belongs in data"));
-    let data = mistakes.note(content(&mut outer));
+    let fields = &outer.fields;
+    mistakes.note(version(fields));
+    let message_type = type_of(fields, hints, &mut mistakes);
+    mistakes.note(fields::no_force(fields, "in a CloudEvents envelope: it belongs in data"));
+    let data = mistakes.note(content(outer, now));
     Letter { message_type, data, mistakes }
 }
 
@@ -105,20 +109,22 @@ fn version(outer: &Map<String, Value>) -> Result<(), Mistake> {
     }
 }
 
-fn content(outer: &mut Map<String, Value>) -> Result<Map<String, Value>, Mistake> {
-    let data = outer.remove("data").filter(|value| !value.is_null());
-    let coded = fields::text(outer, "data_base64")?;
-    match (data, coded) {
-        (Some(_), Some(_)) => Err(Mistake::new("data and data_base64 exclude each other")),
-        (Some(Value::Object(data)), None) => Ok(data),
-        (Some(other), None) => {
-            Err(Mistake::new(format!("data must be an object, is {}", fields::kind(&other))))
+fn content(outer: Data, now: Timestamp) -> Result<Data, Mistake> {
+    let other = outer.fields.get("data").filter(|value| !value.is_null());
+    let coded = fields::text(&outer.fields, "data_base64")?;
+    match (outer.data, other, coded) {
+        (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
+            Err(Mistake::new("data and data_base64 exclude each other"))
         }
-        (None, Some(coded)) => {
+        (Some(data), ..) => Ok(*data),
+        (None, Some(other), None) => {
+            Err(Mistake::new(format!("data must be an object, is {}", fields::kind(other))))
+        }
+        (None, None, Some(coded)) => {
             let bytes = BASE64.decode(coded);
             let bytes = bytes.map_err(|_| Mistake::new("data_base64 is not base64"))?;
-            object(&bytes).map_err(|mistake| mistake.within("data_base64"))
+            object(&bytes, now).map_err(|mistake| mistake.within("data_base64"))
         }
-        (None, None) => Err(Mistake::new("data is required in a CloudEvents envelope")),
+        (None, None, None) => Err(Mistake::new("data is required in a CloudEvents envelope")),
     }
 }

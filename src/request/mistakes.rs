@@ -47,6 +47,14 @@ impl Mistakes {
         self.told.is_empty()
     }
 
+    /// Adds those that were found apart.
+    pub fn append(&mut self, others: Self) {
+        for words in others.told {
+            self.add(Mistake(words));
+        }
+        self.more += others.more;
+    }
+
     pub fn add(&mut self, mistake: Mistake) {
         let bytes = self.bytes + mistake.0.len() + SEPARATOR.len();
         // Once one is left out so are all that follow: what is told are the first.

@@ -3,6 +3,7 @@
 //! A message that is refused still says whose it was: [`Rejected`] carries what of it was well
 //! formed, and all that is wrong with it, in words that never quote a value of the body.
 
+mod data;
 mod echo;
 mod fields;
 mod letter;
@@ -265,12 +266,14 @@ pub fn parse(body: &[u8], hints: Hints<'_>, now: Timestamp) -> Result<Request, B
         let (message_type, echo) = (hints.told(), Echo::default());
         return Err(Box::new(Rejected { failure, message_type, echo }));
     }
-    let Letter { message_type, data, mut mistakes } = letter::open(body, hints);
-    let data = data.as_ref();
-    let read =
-        data.and_then(|data| Reader { data, now, mistakes: &mut mistakes }.read(message_type));
+    let Letter { message_type, mut data, mut mistakes } = letter::open(body, hints, now);
+    let read = data.as_mut().and_then(|data| {
+        let recordings = data.recordings.take();
+        let reader = Reader { data: &data.fields, recordings, now, mistakes: &mut mistakes };
+        reader.read(message_type)
+    });
     mistakes.unless_any(read).map_err(|failure| {
-        let echo = data.map(|data| Echo::of_body(message_type, data)).unwrap_or_default();
+        let echo = data.map(|data| Echo::of_body(message_type, &data)).unwrap_or_default();
         Box::new(Rejected { failure, message_type, echo })
     })
 }

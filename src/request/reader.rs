@@ -8,9 +8,55 @@ use super::{
     DumpRequest, MAX_RECORDINGS, MessageType, RecordingRequest, Request, Wanted, fields, time,
 };
 
+/// The recordings of a dump, read one by one.
+#[derive(Default)]
+pub struct Recordings {
+    count: usize,
+    wanted: Vec<Wanted>,
+    mistakes: Mistakes,
+}
+
+impl Recordings {
+    pub fn add(&mut self, value: &Value, now: Timestamp) {
+        let index = self.count;
+        self.count += 1;
+        if index >= MAX_RECORDINGS {
+            // That is the mistake, and all else is of no use.
+            (self.wanted, self.mistakes) = Default::default();
+            return;
+        }
+        let mut mistakes = Mistakes::default();
+        let recording = mistakes.note(fields::object(value)).map(|data| {
+            let instead = "in a recording: it stands beside requestId, and is for all of them";
+            mistakes.note(fields::no_force(data, instead));
+            Reader { data, recordings: None, now, mistakes: &mut mistakes }.listed()
+        });
+        self.mistakes.of_recording(index, mistakes);
+        self.wanted.push(recording.unwrap_or_default());
+    }
+
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    fn read(self, mistakes: &mut Mistakes) -> Option<Vec<Wanted>> {
+        if !(1..=MAX_RECORDINGS).contains(&self.count) {
+            mistakes.add(Mistake::new(format!(
+                "recordings must have 1 to {MAX_RECORDINGS} entries, has {}",
+                self.count
+            )));
+            return None;
+        }
+        mistakes.append(self.mistakes);
+        Some(self.wanted)
+    }
+}
+
 /// Reads the fields of a message, or of a recording of a dump.
 pub struct Reader<'a> {
     pub data: &'a Map<String, Value>,
+    /// `recordings`, where that is an array; it is not among the fields.
+    pub recordings: Option<Recordings>,
     pub now: Timestamp,
     pub mistakes: &'a mut Mistakes,
 }
@@ -23,9 +69,13 @@ impl Reader<'_> {
             MessageType::DumpItem => self.item(),
             MessageType::DumpRequested => self.dump(),
             // It is refused; what else is wrong is told by what it looks like.
-            MessageType::Invalid if self.data.contains_key("recordings") => self.dump(),
+            MessageType::Invalid if self.has_recordings() => self.dump(),
             MessageType::Invalid => self.call(),
         }
+    }
+
+    fn has_recordings(&self) -> bool {
+        self.recordings.is_some() || self.data.contains_key("recordings")
     }
 
     /// `requestId` and `expected` are no fields of this message: they mean nothing in it.
@@ -63,26 +113,12 @@ impl Reader<'_> {
     }
 
     fn recordings(&mut self) -> Option<Vec<Wanted>> {
-        let list = fields::required("recordings", fields::list(self.data, "recordings"));
-        let list = self.mistakes.note(list)?;
-        if !(1..=MAX_RECORDINGS).contains(&list.len()) {
-            self.mistakes.add(Mistake::new(format!(
-                "recordings must have 1 to {MAX_RECORDINGS} entries, has {}",
-                list.len()
-            )));
+        let Some(recordings) = self.recordings.take() else {
+            let none = fields::no_list(self.data, "recordings");
+            self.mistakes.note(none);
             return None;
-        }
-        let each = list.iter().enumerate().map(|(index, value)| {
-            let mut mistakes = Mistakes::default();
-            let recording = mistakes.note(fields::object(value)).map(|data| {
-                let instead = "in a recording: it stands beside requestId, and is for all of them";
-                mistakes.note(fields::no_force(data, instead));
-                Reader { data, now: self.now, mistakes: &mut mistakes }.listed()
-            });
-            self.mistakes.of_recording(index, mistakes);
-            recording.unwrap_or_default()
-        });
-        Some(each.collect())
+        };
+        recordings.read(self.mistakes)
     }
 
     /// A recording of a dump.

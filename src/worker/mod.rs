@@ -41,6 +41,9 @@ use crate::metrics::{Metrics, TenantLabel};
 /// How often those who have waited too long for a place are looked for.
 const TICK: Duration = Duration::from_secs(1);
 
+/// A dump of so many bytes takes its room from the budget.
+const LARGE: usize = 64 * 1024;
+
 /// A job that has ended and is not settled within this time holds no place any more.
 const STEP_ASIDE: Duration = Duration::from_secs(10);
 
@@ -52,8 +55,16 @@ pub struct Worker {
     /// Jobs that have ended and cannot be settled yet.
     aside: Mutex<Vec<Id>>,
     settings: config::Worker,
-    /// Deliveries in hand at once, of the live and of the bulk queue each.
-    window: usize,
+    window: Window,
+}
+
+/// What the broker lets us have in hand at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// Of the live and of the bulk queue each.
+    pub deliveries: usize,
+    /// Bytes of the bodies of all together.
+    pub bodies: usize,
 }
 
 impl Worker {
@@ -63,7 +74,7 @@ impl Worker {
         metrics: Arc<Metrics>,
         health: Arc<Health>,
         identifiers: Identifiers,
-        window: usize,
+        window: Window,
         config: &config::Config,
     ) -> Self {
         let budget = Budget::new(config.worker.memory, Arc::clone(&metrics));
@@ -79,7 +90,7 @@ impl Worker {
     }
 
     fn nobody_waits(&self) -> Waiting<Received> {
-        let mut waiting = Waiting::new(&self.settings, self.window);
+        let mut waiting = Waiting::new(&self.settings, self.window.deliveries);
         waiting.configure(&self.tenants.now().ceilings());
         waiting
     }
@@ -93,7 +104,7 @@ impl Worker {
         lifecycle: &Lifecycle,
     ) {
         let mut waiting = self.nobody_waits();
-        let mut dumps = Dumps::new(self.window);
+        let mut dumps = Dumps::new(self.window.deliveries, self.window.bodies);
         let mut jobs = Jobs::default();
         let stop = CancellationToken::new();
         let mut tick = time::interval(TICK);
@@ -170,7 +181,13 @@ impl Worker {
             self.tools.metrics.ledger().receive(intake.message_type, label)
         };
         let crashed = self.concluder.arrives(&delivery);
-        let received = Received { delivery, ticket, intake, crashed, since };
+        let size = delivery.body().len();
+        // A job that waits for a part must not hold room itself: a dump waits for none.
+        let is_dump = matches!(intake.work, Work::Expand(_) | Work::Forward);
+        let counts = is_dump && size >= LARGE;
+        let room = counts.then(|| self.tools.budget.try_hold(size)).flatten();
+        let fits = !counts || room.is_some();
+        let received = Received { delivery, ticket, intake, crashed, since, room };
         if received.delivery.is_new_suspect() {
             self.end(None, received, Outcome::NewSuspect, jobs, stop);
             return;
@@ -180,7 +197,14 @@ impl Worker {
                 let place = waiting.hold(lane, since);
                 self.end(Some(place), received, Outcome::Forwarded, jobs, stop);
             }
-            Work::Expand(_) => dumps.arrive(tenant, since, (waiting.hold(lane, since), received)),
+            Work::Expand(_) => {
+                let dump = (waiting.hold(lane, since), received);
+                if dumps.may_wait(size, fits) {
+                    dumps.arrive(tenant, since, size, dump);
+                } else {
+                    self.park(dump, jobs, stop);
+                }
+            }
             Work::Archive(_) | Work::Reject(_) => waiting.arrive(tenant, lane, since, received),
         }
     }

@@ -53,7 +53,7 @@ impl Rig {
         let hook = Arc::new(move || {
             counter.fetch_add(1, Ordering::Relaxed);
         });
-        let prefetch = Prefetch { jobs: 4, bulk: 4 };
+        let prefetch = Prefetch { jobs: 4, bulk: 4, bodies: usize::MAX };
         let (broker, deliveries) = Broker::start(&settings, &[SOON], prefetch, hook);
         Self { settings, broker, deliveries, unsettled }
     }

@@ -1,7 +1,12 @@
-//! Memory is bounded by configuration (promise 5): who finds none waits with an unread body.
+//! Memory is bounded by configuration (promise 5): who finds none waits with an unread body, or
+//! beside an unread message.
+
+use lapin::BasicProperties;
+use serde_json::json;
 
 use crate::support::ccfs::Reply;
 use crate::support::eventually;
+use crate::support::usage::peak_rss;
 use crate::support::world::{SOON, World};
 
 const MIB: f64 = (1 << 20) as f64;
@@ -31,6 +36,41 @@ async fn bodies_wait_for_room_in_the_budget() {
         assert_eq!(event["type"], "recording.archived", "{event}");
     }
     world.settled(&worker).await;
+    assert_eq!(worker.metric("callvault_buffer_bytes", &[]).await, 0.0);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn large_messages_wait_with_the_broker() {
+    const MESSAGES: usize = 12;
+    let world = World::new().await;
+    world.ccfs.default_reply(Reply::wav(2048));
+    let keys = [
+        ("worker", "memory = \"8MiB\""),
+        ("store", "part_size = \"5MiB\""),
+        ("retry", "delays = [\"1s\"]"),
+    ];
+    let idle = world.worker(&keys).await;
+    let before = peak_rss(idle.pid());
+    idle.stop().await;
+    // 48 MB, which a prefetch of 80 would let in, and once more from the bulk queue.
+    for n in 0..MESSAGES {
+        let recordings = ["a", "b"].map(|of| json!({ "callId": format!("1777093663-{n}{of}") }));
+        let dump = json!({
+            "type": "recording.dump-requested", "tenant": "acme", "requestId": format!("r{n}"),
+            "recordings": recordings, "padding": "x".repeat(4_000_000),
+        });
+        let properties = BasicProperties::default();
+        world
+            .publish_raw("recording.dump-requested", dump.to_string().as_bytes(), properties)
+            .await;
+    }
+    let worker = world.worker(&keys).await;
+    let archived = ["outcome=\"archived\""];
+    worker.metric_reaches("callvault_jobs_total", &archived, 2.0 * MESSAGES as f64).await;
+    world.settled(&worker).await;
+    let more = (peak_rss(worker.pid()) - before) as f64 / MIB;
+    assert!(more <= 8.0 + 48.0, "{more:.0} MiB more than an idle worker");
     assert_eq!(worker.metric("callvault_buffer_bytes", &[]).await, 0.0);
     worker.stop().await;
 }

@@ -13,6 +13,8 @@ const END: u8 = 0xCE;
 const OVERHEAD: usize = HEAD + 1;
 /// No side may be asked to take less than this (AMQP 0-9-1, 4.2.3).
 const LEAST: usize = 4096;
+/// Of a content header's payload: class and weight stand before it.
+const BODY_SIZE: usize = 4;
 /// connection.tune: channels at most, bytes of a frame at most, heartbeat.
 const TUNE: (u16, u16) = (10, 30);
 
@@ -21,7 +23,9 @@ pub(super) enum Kind {
     Method,
     /// Of a content: its properties.
     Header,
-    /// A piece of a body, or a heartbeat.
+    /// A piece of a content.
+    Body,
+    /// A heartbeat.
     Passing,
     /// No frame.
     Foreign,
@@ -41,7 +45,8 @@ impl Head {
         let kind = match kind {
             1 => Kind::Method,
             2 => Kind::Header,
-            3 | 8 => Kind::Passing,
+            3 => Kind::Body,
+            8 => Kind::Passing,
             _ => Kind::Foreign,
         };
         let length = u32::from_be_bytes([a, b, c, d]) as usize + OVERHEAD;
@@ -97,11 +102,15 @@ pub(super) struct Mender {
     /// Channels whose content header comes next, with the tag of its delivery, and what was mended
     /// on the method before it.
     begun: HashMap<u16, (u64, Flaws)>,
+    /// Channels whose content is on its way: bytes of all of it, and those that have yet to come.
+    coming: HashMap<u16, (usize, usize)>,
+    /// The channel and the bytes of a content whose last piece passes.
+    whole: Option<(u16, usize)>,
 }
 
 impl Mender {
     pub(super) fn new(frame_max: usize, marks: Arc<Marks>) -> Self {
-        Self { frame_max, marks, begun: HashMap::new() }
+        Self { frame_max, marks, begun: HashMap::new(), coming: HashMap::new(), whole: None }
     }
 
     /// Mends a whole frame in place; the length that is left of it. It is not touched where lapin
@@ -119,7 +128,7 @@ impl Mender {
                 }
                 return left;
             }
-            Kind::Passing | Kind::Foreign => {}
+            Kind::Body | Kind::Passing | Kind::Foreign => {}
         }
         length
     }
@@ -165,7 +174,28 @@ impl Mender {
         }
     }
 
+    /// A piece of a content comes.
+    pub(super) fn body(&mut self, head: &Head) {
+        let Some((whole, left)) = self.coming.get_mut(&head.channel) else { return };
+        *left = left.saturating_sub(head.length - OVERHEAD);
+        if *left == 0 {
+            self.whole = Some((head.channel, *whole));
+            self.coming.remove(&head.channel);
+        }
+    }
+
+    /// A frame has passed to its end.
+    pub(super) fn passed(&mut self) {
+        if let Some((channel, bytes)) = self.whole.take() {
+            self.marks.load.arrived(channel, bytes);
+        }
+    }
+
     fn header(&mut self, channel: u16, payload: &mut [u8]) -> usize {
+        if let Some(bytes) = payload.get(BODY_SIZE..).and_then(|rest| rest.first_chunk()) {
+            let size = usize::try_from(u64::from_be_bytes(*bytes)).unwrap_or(usize::MAX);
+            self.coming.insert(channel, (size, size));
+        }
         let begun = self.begun.remove(&channel);
         let (tag, mut flaws) = begun.map_or((None, Flaws::default()), |(tag, f)| (Some(tag), f));
         let left = properties::mend(payload, self.frame_max - OVERHEAD, &mut flaws);

@@ -317,6 +317,54 @@ fn marks_are_told_once_and_end_with_their_channel() {
 }
 
 #[test]
+fn no_more_is_read_while_too_many_bytes_of_bodies_are_in_hand() {
+    const PIECE: usize = 1000;
+    let header = |size: u64| frame(2, &[&[0, 60, 0, 0][..], &size.to_be_bytes(), &[0, 0]].concat());
+    let content =
+        |size: u64, pieces: usize| [header(size), frame(3, &[7; PIECE]).repeat(pieces)].concat();
+    // A method, a heartbeat and what is empty are no load.
+    let before = [frame(1, &[0; 30]), frame(8, &[]), header(0)].concat();
+    let [first, second] = [content(3000, 3), content(2000, 2)];
+    for size in [1, 7, 100, 1008, 9000] {
+        let came = [&before[..], &first, &second].concat();
+        let stream =
+            Pieces { pieces: came.chunks(size).map(<[u8]>::to_vec).collect(), ready: false };
+        let marks = Arc::new(Marks::bounded(2500));
+        let mut guarded = Guarded::new(stream, FRAME_MAX, Arc::clone(&marks));
+        let mut read = || {
+            let mut buffer = vec![0; PIECE];
+            let mut context = Context::from_waker(Waker::noop());
+            // A stream that is not ready, and a frame that is kept back, take some polls.
+            (0..64).find_map(|_| {
+                match Pin::new(&mut guarded).poll_read(&mut context, &mut buffer) {
+                    Poll::Ready(count) => Some(count.expect("no error")),
+                    Poll::Pending => None,
+                }
+            })
+        };
+        let mut count = 0;
+        while let Some(more) = read() {
+            count += more;
+        }
+        let whole = before.len() + first.len();
+        assert!((whole..whole + size.max(PIECE)).contains(&count), "{count} bytes, {size} a piece");
+        let burden = marks.claim(CHANNEL, 3000);
+        assert_eq!(read(), None, "it is in hand");
+        // One may find the stream not ready.
+        let pulse = (0..9).find_map(|_| {
+            marks.pulse();
+            read()
+        });
+        drop(burden);
+        count += pulse.expect("a pulse lets some bytes pass");
+        while let Some(more @ 1..) = read() {
+            count += more;
+        }
+        assert_eq!(count, came.len(), "{size} a piece");
+    }
+}
+
+#[test]
 fn what_is_no_amqp_passes_as_it_is() {
     let bytes = b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec();
     for size in 1..bytes.len() {

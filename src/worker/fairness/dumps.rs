@@ -1,7 +1,8 @@
 //! Whose dump is expanded next: two at a time over the worker, tenants in turn. Pure.
 //!
 //! Expanding asks neither CC-FS nor the store, so a dump takes no place of a job. What waits here is
-//! in hand all the same, and keeps items out of the window: the last to come make way.
+//! in hand all the same, and keeps items out of the window: the last to come make way, and what would
+//! be too much in bytes does not wait here at all.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -25,6 +26,9 @@ pub struct Dumps<T> {
     /// By tenant; no queue is empty.
     waiting: BTreeMap<usize, VecDeque<Entry<T>>>,
     queued: usize,
+    /// Bytes of those that wait, and how many there may be.
+    bytes: usize,
+    most_bytes: usize,
     /// How many keep their place in the window, however long they wait.
     kept: usize,
     /// The tenant that was served last.
@@ -34,6 +38,7 @@ pub struct Dumps<T> {
 
 struct Entry<T> {
     since: Instant,
+    bytes: usize,
     item: T,
 }
 
@@ -43,20 +48,31 @@ pub struct Turn {
 }
 
 impl<T> Dumps<T> {
-    /// `window`: deliveries that may be in hand at once of the bulk queue.
-    pub fn new(window: usize) -> Self {
+    /// `window`: deliveries that may be in hand at once of the bulk queue; `bodies`: their bytes, and
+    /// those of all others. Dumps that wait take a quarter of these, dumps at work as much or more.
+    pub fn new(window: usize, bodies: usize) -> Self {
         Self {
             waiting: BTreeMap::new(),
             queued: 0,
+            bytes: 0,
+            most_bytes: bodies / 4,
             kept: window / 4,
             last: 0,
             at_work: Arc::new(Semaphore::new(AT_ONCE)),
         }
     }
 
-    pub fn arrive(&mut self, tenant: usize, now: Instant, item: T) {
-        self.waiting.entry(tenant).or_default().push_back(Entry { since: now, item });
+    /// Whether a dump of so many bytes may wait; `fits`: memory has room for it. One whose turn it is
+    /// always has.
+    pub fn may_wait(&self, bytes: usize, fits: bool) -> bool {
+        let is_next = self.queued < self.at_work.available_permits();
+        is_next || fits && self.bytes + bytes <= self.most_bytes
+    }
+
+    pub fn arrive(&mut self, tenant: usize, now: Instant, bytes: usize, item: T) {
+        self.waiting.entry(tenant).or_default().push_back(Entry { since: now, bytes, item });
         self.queued += 1;
+        self.bytes += bytes;
     }
 
     /// The next dump to be expanded: of the tenant after the last one that has one.
@@ -97,7 +113,7 @@ impl<T> Dumps<T> {
 
     /// Takes out all that wait.
     pub fn drain(&mut self) -> impl Iterator<Item = T> {
-        self.queued = 0;
+        (self.queued, self.bytes) = (0, 0);
         let queues = std::mem::take(&mut self.waiting).into_values();
         queues.flatten().map(|entry| entry.item)
     }
@@ -113,6 +129,7 @@ impl<T> Dumps<T> {
             self.waiting.remove(&tenant);
         }
         self.queued -= 1;
+        self.bytes -= taken.bytes;
         Some(taken)
     }
 }
@@ -122,9 +139,9 @@ mod tests {
     use super::*;
 
     fn dumps(of: &[usize]) -> Dumps<(usize, usize)> {
-        let mut dumps = Dumps::new(8);
+        let mut dumps = Dumps::new(8, 40);
         let now = Instant::now();
-        of.iter().enumerate().for_each(|(n, tenant)| dumps.arrive(*tenant, now, (*tenant, n)));
+        of.iter().enumerate().for_each(|(n, tenant)| dumps.arrive(*tenant, now, 3, (*tenant, n)));
         dumps
     }
 
@@ -147,6 +164,24 @@ mod tests {
         assert_eq!(order, [(0, 4), (1, 1), (1, 2)]);
         drop(ended);
         assert!(dumps.next().is_none(), "nothing is left");
+    }
+
+    #[test]
+    fn what_waits_is_bounded_in_bytes_and_whose_turn_it_is_always_may() {
+        let mut dumps = dumps(&[]);
+        assert!(dumps.may_wait(100, false), "it is its turn");
+        for n in 0..4 {
+            dumps.arrive(1, Instant::now(), 4, (1, n));
+        }
+        let turns = [dumps.next(), dumps.next()];
+        assert!(dumps.may_wait(2, true) && !dumps.may_wait(3, true));
+        assert!(!dumps.may_wait(2, false), "memory has no room");
+        let [first, second] = turns;
+        drop(first);
+        assert!(!dumps.may_wait(3, true), "those that wait are before it");
+        drop(second);
+        let _turns = [dumps.next(), dumps.next()];
+        assert!(dumps.may_wait(10, true), "none waits");
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl Concluder {
             }
         }
         let Conclusion { outcome: ended, disposition, failure, .. } = conclusion;
-        let Received { delivery, ticket, intake, since, .. } = received;
+        let Received { delivery, ticket, intake, since, room, .. } = received;
         let attempt = delivery.state().attempts.saturating_add(1);
         let again = match &disposition {
             Disposition::Retry { delay, .. } => {
@@ -91,6 +91,7 @@ impl Concluder {
         };
         let suspect = delivery.suspect();
         let settled = delivery.settle(disposition).await;
+        drop(room);
         if let Some(suspect) = suspect.filter(|_| settled == Settled::Acked) {
             self.suspects.settled(&suspect);
         }

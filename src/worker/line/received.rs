@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use super::intake::Intake;
 use crate::broker::{Delivery, State};
 use crate::metrics::Ticket;
+use crate::worker::transfer::Room;
 
 /// A delivery that has been read and waits for its place or is at work.
 pub struct Received {
@@ -15,6 +16,8 @@ pub struct Received {
     /// A suspect whose worker has ended.
     pub crashed: bool,
     pub since: Instant,
+    /// What a large dump takes of the budget, where that had room for it.
+    pub room: Option<Room>,
 }
 
 impl Received {

@@ -1,4 +1,4 @@
-//! The budget of all transfer buffers together (`worker.memory`).
+//! The budget of all transfer buffers, and of dumps in hand, together (`worker.memory`).
 
 use std::sync::Arc;
 
@@ -14,6 +14,8 @@ const UNIT: u64 = 1024;
 #[derive(Clone)]
 pub struct Budget {
     units: Arc<Semaphore>,
+    /// What of it dumps may take: the rest is for transfers alone.
+    dumps: Arc<Semaphore>,
     total: u32,
     metrics: Arc<Metrics>,
     /// Where a job notes how long it waits.
@@ -23,6 +25,7 @@ pub struct Budget {
 /// A part of the budget; free again when dropped.
 pub struct Room {
     permit: OwnedSemaphorePermit,
+    _of_dumps: Option<OwnedSemaphorePermit>,
     metrics: Arc<Metrics>,
 }
 
@@ -31,7 +34,8 @@ impl Budget {
         let total = u32::try_from(bytes / UNIT).unwrap_or(u32::MAX).max(1);
         metrics.buffer_limit(u64::from(total) * UNIT);
         let units = Arc::new(Semaphore::new(total as usize));
-        Self { units, total, metrics, waits: Waits::default() }
+        let dumps = Arc::new(Semaphore::new(total as usize / 2));
+        Self { units, dumps, total, metrics, waits: Waits::default() }
     }
 
     /// The same budget, for one job.
@@ -53,8 +57,19 @@ impl Budget {
         Some(self.room(permit))
     }
 
+    /// Takes `bytes` for the body of a dump if they are free now. For all dumps together it is half of
+    /// the budget at most, and nothing while a transfer waits for room: that is before them.
+    pub fn try_hold(&self, bytes: usize) -> Option<Room> {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let of_dumps = Arc::clone(&self.dumps).try_acquire_many_owned(self.units_of(bytes)).ok()?;
+        let mut room = self.try_reserve(bytes)?;
+        room._of_dumps = Some(of_dumps);
+        Some(room)
+    }
+
     fn room(&self, permit: OwnedSemaphorePermit) -> Room {
-        let room = Room { permit, metrics: Arc::clone(&self.metrics) };
+        let metrics = Arc::clone(&self.metrics);
+        let room = Room { permit, _of_dumps: None, metrics };
         self.metrics.buffer_taken(room.bytes());
         room
     }
@@ -82,5 +97,34 @@ impl Room {
 impl Drop for Room {
     fn drop(&mut self) {
         self.metrics.buffer_returned(self.bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    #[tokio::test]
+    async fn dumps_take_half_of_it_and_nothing_while_a_transfer_waits() {
+        let budget = Budget::new(8 << 20, Metrics::new());
+        let first = budget.try_hold(3 * MIB).expect("half of it is 4 MiB");
+        assert!(budget.try_hold(2 * MIB).is_none(), "that would be more");
+        let second = budget.try_hold(MIB).expect("all of the half");
+        drop(first);
+        let part = budget.reserve(6 << 20).now_or_never().expect("it is free");
+        assert_eq!(part.bytes(), 6 << 20);
+
+        let mut waits = std::pin::pin!(budget.reserve(8 << 20));
+        assert!(waits.as_mut().now_or_never().is_none());
+        assert!(budget.try_hold(MIB).is_none(), "a transfer is before it");
+        drop(part);
+        assert!(waits.as_mut().now_or_never().is_none(), "it waits for the dump");
+        drop(second);
+        drop(waits.now_or_never().expect("all of it is free"));
+        assert!(budget.try_hold(4 * MIB).is_some(), "nothing is lost");
     }
 }

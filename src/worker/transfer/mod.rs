@@ -9,7 +9,7 @@ mod stage;
 mod unpack;
 
 pub use body::{Body, Coming};
-pub use memory::Budget;
+pub use memory::{Budget, Room};
 pub use parts::{Target, transfer};
 pub use source::Source;
 pub use stage::Running;
