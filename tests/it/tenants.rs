@@ -364,8 +364,11 @@ async fn tenants_of_one_ccfs_have_one_breaker() {
     let config = world.config_at(&world.amqp, &url, world.store.s3().endpoint(), &keys);
     let worker = Worker::start(&config).ready().await;
     link.close().await;
-    for n in 0..2 {
+    // One after the other: the two are to be further apart than the window.
+    let failed = ["tenant=\"acme\"", "ccfs.unreachable"];
+    for (n, retried) in [1.0, 2.0].into_iter().enumerate() {
         world.call(&format!("1777093663-{n}")).await;
+        worker.metric_reaches("callvault_retries_total", &failed, retried).await;
     }
     let target = format!("target=\"ccfs:{url}\"");
     worker.metric_reaches("callvault_breaker_open", &[&target], 1.0).await;
