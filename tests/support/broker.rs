@@ -312,9 +312,10 @@ impl Node {
             ),
         );
         file("enabled_plugins", "[rabbitmq_management,rabbitmq_prometheus].\n".to_owned());
-        // Channels look for late acknowledgements once a minute, and what a queue has dead-lettered
-        // to another that changed its leader is sent again after three; tests cannot wait for that.
-        let own = "{channel_tick_interval, 1000}, \
+        // Tests cannot wait for what takes a minute and more: channels look for late acknowledgements
+        // once a minute; what was delivered over a node that is gone comes again after one (4.3), and
+        // what was dead-lettered to a queue that changed its leader after three.
+        let own = "{channel_tick_interval, 1000}, {consumer_disconnected_timeout, 5000}, \
                    {dead_letter_worker_publisher_confirm_timeout, 5000}";
         file("advanced.config", format!("[{{rabbit, [{own}]}}].\n"));
         file(".erlang.cookie", "CALLVAULTTESTKIT".to_owned());
