@@ -1,8 +1,10 @@
-//! How the process is told to stop: the one owner of signals.
+//! How the process is told to stop, or to read its configuration again: the one owner of signals.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -10,15 +12,16 @@ use tokio_util::sync::CancellationToken;
 /// terminal's process group both tell, and a person's finger bounces.
 const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
-/// Two stops: the first signal asks to drain, the second to leave at once.
+/// Two stops: the first signal asks to drain, the second to leave at once. And what goes on.
 #[derive(Clone, Debug, Default)]
 pub struct Lifecycle {
     drain: CancellationToken,
     leave: CancellationToken,
+    hangup: Arc<Notify>,
 }
 
 impl Lifecycle {
-    /// Listens for SIGTERM and SIGINT.
+    /// Listens for SIGTERM, SIGINT and SIGHUP.
     ///
     /// # Errors
     /// Where the operating system refuses a signal handler.
@@ -26,6 +29,7 @@ impl Lifecycle {
         let lifecycle = Self::default();
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
         let stops = lifecycle.clone();
         tokio::spawn(async move {
             let mut first = None;
@@ -33,6 +37,10 @@ impl Lifecycle {
                 let signal = tokio::select! {
                     _ = terminate.recv() => "SIGTERM",
                     _ = interrupt.recv() => "SIGINT",
+                    _ = hangup.recv() => {
+                        stops.hangup.notify_one();
+                        continue;
+                    }
                 };
                 if let Some(stop) = stops.meant(&mut first, Instant::now()) {
                     tracing::info!(signal, "asked to stop");
@@ -62,6 +70,12 @@ impl Lifecycle {
     /// Whether it was asked to.
     pub fn is_draining(&self) -> bool {
         self.drain.is_cancelled()
+    }
+
+    /// Resolves when the configuration is to be read again. Those that come while that is done are
+    /// one more.
+    pub async fn hung_up(&self) {
+        self.hangup.notified().await;
     }
 
     /// Resolves when the process should end at once.

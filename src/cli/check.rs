@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::Error;
-use super::run::{install_crypto, metrics, runtime};
+use super::run::{install_crypto, runtime};
 use crate::broker;
 use crate::ccfs::Checked;
 use crate::config::{self, Config, Loaded};
 use crate::finding::{Finding, Verdict};
+use crate::metrics::Metrics;
 use crate::recording::KeyTemplate;
 use crate::worker::{self, Roster, Tenant, Tenants};
 
@@ -49,8 +50,9 @@ pub fn run(loaded: Loaded, options: &Options) -> Result<ExitCode, Error> {
 
 async fn check(loaded: &Loaded, options: &Options) -> Result<ExitCode, Error> {
     let config = &loaded.config;
-    let metrics = metrics(config);
+    let metrics = Metrics::new();
     let tenants = Tenants::connect(config, &metrics)?.now();
+    metrics.adopt(&tenants.configured(config));
     let mut report = Report::new(options.json);
     for warning in &loaded.warnings {
         report.warn(warning)?;

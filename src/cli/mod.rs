@@ -13,6 +13,7 @@ mod pages;
 mod plain;
 mod progress;
 mod reconcile;
+mod reload;
 mod rows;
 mod run;
 mod sign;
@@ -64,7 +65,7 @@ enum Command {
     ///
     /// SIGTERM or SIGINT: stop consuming, finish what is in flight within worker.drain_timeout,
     /// give the rest back to the queue, exit 0. A second signal, a second later or more, exits at
-    /// once.
+    /// once. SIGHUP: read the configuration and tenants_dir again; tenants come, change and go.
     #[command(after_help = "Example:\n  callvault run --config /etc/callvault/callvault.toml")]
     Run,
     /// Try broker, CC-FS and store as the worker would, and say what to do about what fails.
@@ -239,7 +240,10 @@ pub fn run(cli: Cli) -> Result<ExitCode, Error> {
     // Not every command needs it.
     let loaded = || load(file.as_deref());
     match cli.command {
-        Command::Run => return run::run(loaded()?),
+        Command::Run => {
+            let (loaded, file) = (loaded()?, file.clone());
+            return run::run(loaded, move || load(file.as_deref()));
+        }
         Command::Check(options) => return check::run(loaded()?, &options),
         Command::Dump(dump) => return work(dump::run(&loaded()?.config, dump)),
         Command::Reconcile(told) => return work(reconcile::run(&loaded()?.config, told)),

@@ -1,15 +1,14 @@
 //! `callvault run`: what the worker is built of, in the order it is built and taken down.
 
-use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
+use super::reload::{self, Read};
 use super::{Error, plain};
 use crate::broker::{self, Broker, Deliveries, Prefetch};
-use crate::ccfs;
 use crate::config::{self, Config, Loaded};
 use crate::crash;
 use crate::http::{BindError, Health, Server, State};
@@ -17,8 +16,8 @@ use crate::identifiers::Identifiers;
 use crate::lifecycle::Lifecycle;
 use crate::logging::{self, LoggingError};
 use crate::machine;
-use crate::metrics::{BreakerTarget, Configured, Metrics, REVISION, VERSION};
-use crate::worker::{SetupError, Tenants, Window, Worker};
+use crate::metrics::{Metrics, REVISION, VERSION};
+use crate::worker::{self, Reloading, SetupError, Tenants, Window, Worker};
 
 /// Why the worker did not start, or not end well.
 #[derive(Debug, thiserror::Error)]
@@ -41,11 +40,11 @@ impl From<LoggingError> for Error {
     }
 }
 
-/// Archives until told to stop.
+/// Archives until told to stop; `read` reads the configuration again.
 ///
 /// # Errors
 /// Only before work begins: once it runs, it mends itself.
-pub fn run(loaded: Loaded) -> Result<ExitCode, Error> {
+pub fn run(loaded: Loaded, read: impl Read) -> Result<ExitCode, Error> {
     crash::arm().map_err(Error::Setup)?;
     // What the effective view holds of a thousand tenants is of no use to a worker.
     let Loaded { config, warnings, effective } = loaded;
@@ -56,7 +55,7 @@ pub fn run(loaded: Loaded) -> Result<ExitCode, Error> {
     }
     install_crypto();
     let runtime = runtime()?;
-    let code = runtime.block_on(serve(config));
+    let code = runtime.block_on(serve(config, read));
     // Whoever was told twice to leave does not wait for blocking work.
     runtime.shutdown_background();
     code
@@ -77,12 +76,13 @@ pub(super) fn install_crypto() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
-async fn serve(config: Config) -> Result<ExitCode, Error> {
+async fn serve(config: Config, read: impl Read) -> Result<ExitCode, Error> {
     let lifecycle = Lifecycle::listen().map_err(RunError::from)?;
     let server = Server::bind(config.http.listen).await.map_err(RunError::from)?;
-    let metrics = metrics(&config);
+    let metrics = Metrics::new();
     let health = Arc::new(Health::new());
     let tenants = Tenants::connect(&config, &metrics)?;
+    metrics.adopt(&tenants.now().configured(&config));
     let identifiers = Identifiers::new(config.log.identifiers, &config.tenants)
         .map_err(|error| Error::Setup(error.to_string()))?;
     tracing::info!(
@@ -103,12 +103,16 @@ async fn serve(config: Config) -> Result<ExitCode, Error> {
     let worker = Worker::new(tenants, publisher, seen.0, seen.1, identifiers, window, &config);
     let watching = tokio::spawn(watch(broker.status(), Arc::clone(&metrics), Arc::clone(&health)));
     let counting = tokio::spawn(count(broker.depths(), Arc::clone(&metrics)));
+    let (reloads, reloading) = worker::reloads();
+    let hangups =
+        reload::at_each_hangup(lifecycle.clone(), read, config, reloads, Arc::clone(&metrics));
+    let hangups = tokio::spawn(hangups);
     // Last, so that the first scrape already sees every limit.
     let (stop_http, http_stopped) = oneshot::channel::<()>();
     let http = tokio::spawn(server.serve(Arc::clone(&metrics), Arc::clone(&health), async {
         let _ = http_stopped.await;
     }));
-    let work = archive(worker, broker, deliveries, &health, &lifecycle);
+    let work = archive(worker, broker, (deliveries, reloading), &health, &lifecycle);
     let code = tokio::select! {
         () = work => ExitCode::SUCCESS,
         () = lifecycle.leaving() => {
@@ -118,6 +122,7 @@ async fn serve(config: Config) -> Result<ExitCode, Error> {
     };
     watching.abort();
     counting.abort();
+    hangups.abort();
     let _ = stop_http.send(());
     let _ = http.await;
     tracing::info!("callvault ends");
@@ -128,11 +133,11 @@ async fn serve(config: Config) -> Result<ExitCode, Error> {
 async fn archive(
     worker: Worker,
     broker: Broker,
-    deliveries: Deliveries,
+    (deliveries, reloading): (Deliveries, Reloading),
     health: &Health,
     lifecycle: &Lifecycle,
 ) {
-    let work = Arc::new(worker).run(&broker, deliveries, lifecycle);
+    let work = Arc::new(worker).run(&broker, deliveries, reloading, lifecycle);
     let draining = async {
         lifecycle.draining().await;
         health.set(State::Draining);
@@ -184,24 +189,6 @@ async fn count(mut depths: tokio::sync::watch::Receiver<broker::Depths>, metrics
             return;
         }
     }
-}
-
-pub(super) fn metrics(config: &Config) -> Arc<Metrics> {
-    let metrics = Metrics::new();
-    metrics.adopt(&configured(config));
-    metrics
-}
-
-/// What the labels show of a configuration.
-fn configured(config: &Config) -> Configured {
-    let (mut ccfs_codes, mut servers) = (BTreeSet::new(), BTreeSet::new());
-    for tenant in &config.tenants {
-        ccfs_codes.extend(ccfs::known_codes(&tenant.ccfs));
-        servers.insert(BreakerTarget::Ccfs(tenant.ccfs.place()).to_string());
-        servers.insert(BreakerTarget::Store(&tenant.store.place()).to_string());
-    }
-    let ids = config.tenants.iter().map(|tenant| tenant.id.clone());
-    Configured { tenants: (1..).zip(ids).collect(), ccfs_codes, servers }
 }
 
 /// Bytes of messages in hand, at least and at most: room for several of the largest.

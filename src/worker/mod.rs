@@ -7,6 +7,7 @@ mod drain;
 mod fairness;
 mod line;
 mod outages;
+mod reload;
 mod roster;
 mod sweep;
 mod tenant;
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use self::fairness::{Asking, Dumps, Jobs, Learnt, NOBODY, Place, Turn, Waiting};
 use self::line::{Concluder, Done, Intake, Outcome, Policy, Received, Tools, Work, dump};
 use self::outages::{For, Gate, Party, Pauses, Server, Threshold};
+pub use self::reload::{ReloadError, Reloading, Reloads, reloads};
 pub use self::roster::{Roster, SetupError, Tenants};
 pub use self::tenant::Tenant;
 use self::transfer::Budget;
@@ -101,6 +103,7 @@ impl Worker {
         self: Arc<Self>,
         broker: &Broker,
         mut deliveries: Deliveries,
+        mut reloading: Reloading,
         lifecycle: &Lifecycle,
     ) {
         let mut waiting = self.nobody_waits();
@@ -115,8 +118,9 @@ impl Worker {
         let stores = || self.tenants.now().stores();
         let at_once = outages::probes(self.settings.concurrency);
         let probing = outages::probe_the_stores(stores, at_once);
-        let chores =
-            future::join5(self.mind_the_store(&pauses), events, silence, probing, sweeping);
+        let nobody = outages::mind_the_tenants(self.tenants.watch(), |now| now.is_empty(), &pauses);
+        let outages = future::join4(self.mind_the_store(&pauses), events, silence, nobody);
+        let chores = future::join3(outages, probing, sweeping);
         let mut chores = std::pin::pin!(chores);
         loop {
             tokio::select! {
@@ -126,6 +130,7 @@ impl Worker {
                     self.receive(delivery, &mut waiting, &mut dumps, &mut jobs, &stop);
                 }
                 Some(news) = jobs.next() => news.tell(&mut waiting),
+                reload = reloading.next() => self.take_over(reload, &mut waiting),
                 _ = tick.tick() => {
                     for job in self.aside().drain(..) {
                         jobs.step_aside(job, &mut waiting);
@@ -217,6 +222,9 @@ impl Worker {
         jobs: &mut Jobs,
         stop: &CancellationToken,
     ) {
+        if let Some(paused) = self.paused(&received) {
+            return self.end(Some(place), received, paused, jobs, stop);
+        }
         let message = crash::Job::of(received.delivery.body());
         let job = Arc::clone(self).work(received, CancellationToken::new(), stop.clone());
         let job = message.during(job);
@@ -234,6 +242,9 @@ impl Worker {
         jobs: &mut Jobs,
         stop: &CancellationToken,
     ) {
+        if let Some(paused) = self.paused(&received) {
+            return self.end(Some(place), received, paused, jobs, stop);
+        }
         let message = crash::Job::of(received.delivery.body());
         let cut = CancellationToken::new();
         let asking = received.intake.asks().map(|(tenant, question)| {
@@ -257,8 +268,19 @@ impl Worker {
         stop: &CancellationToken,
     ) {
         // A crash counts also where there is no place.
-        let judged = self.concluder.judge_suspect(&received);
+        let judged = self.concluder.judge_suspect(&received).or_else(|| self.paused(&received));
         self.end(Some(place), received, judged.unwrap_or(Outcome::NoPlace), jobs, stop);
+    }
+
+    /// What becomes of a delivery whose tenant is paused now, or where there is no tenant at all: it
+    /// may be that the one it is for is about to come.
+    fn paused(&self, received: &Received) -> Option<Outcome> {
+        let now = self.tenants.now();
+        let id = received.intake.echo.tenant.as_ref();
+        let tenant = id.and_then(|id| now.find(id));
+        let paused = now.is_empty() || tenant.is_some_and(|tenant| tenant.paused);
+        // A crash counts also where nothing is tried.
+        paused.then(|| self.concluder.judge_suspect(received).unwrap_or(Outcome::Paused))
     }
 
     /// Ends a delivery without any work.

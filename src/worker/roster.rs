@@ -1,7 +1,7 @@
 //! The tenants of now: they come, change and go while the worker runs (contract 6). What they have
 //! in common they share, and what is equal before and after a change stays the same.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
@@ -11,7 +11,7 @@ use super::tenant::Tenant;
 use crate::ccfs::{self, Ways};
 use crate::config::{self, Config, ZipMode};
 use crate::failure::{Failure, Reason};
-use crate::metrics::{Metrics, TenantLabel};
+use crate::metrics::{BreakerTarget, Configured, Metrics, TenantLabel};
 use crate::recording::KeyTemplate;
 use crate::request::TenantId;
 use crate::shared::Shared;
@@ -61,15 +61,18 @@ impl Tenants {
         Ok(Self(Arc::new(Inner { now, common })))
     }
 
-    /// The tenants of `config` from now on. Jobs under way end with what they began with; clients,
-    /// stores and gates of equal settings are those from before.
+    /// What the tenants of `config` would be; nothing changes yet. Clients, stores and gates of equal
+    /// settings are those of before.
     ///
     /// # Errors
-    /// The first key whose value cannot be used; then all stays as it was.
-    pub fn reload(&self, config: &Config) -> Result<(), SetupError> {
-        let roster = self.0.common.roster(&config.tenants)?;
+    /// The first key whose value cannot be used.
+    pub fn prepare(&self, config: &Config) -> Result<Roster, SetupError> {
+        self.0.common.roster(&config.tenants)
+    }
+
+    /// These are the tenants from now on. Jobs under way end with what they began with.
+    pub fn change(&self, roster: Roster) {
         self.0.now.send_replace(Arc::new(roster));
-        Ok(())
     }
 
     pub fn now(&self) -> Arc<Roster> {
@@ -117,9 +120,24 @@ impl Roster {
         self.tenants.iter()
     }
 
-    /// Each tenant's slot.
-    pub fn slots(&self) -> Vec<(usize, TenantId)> {
-        self.tenants.iter().map(|tenant| (tenant.slot, tenant.id.clone())).collect()
+    pub fn is_empty(&self) -> bool {
+        self.tenants.is_empty()
+    }
+
+    pub fn find(&self, id: &TenantId) -> Option<&Arc<Tenant>> {
+        self.by_id.get(id)
+    }
+
+    /// What labels show of it; `config` is the one that it is built from.
+    pub fn configured(&self, config: &Config) -> Configured {
+        let (mut ccfs_codes, mut servers) = (BTreeSet::new(), BTreeSet::new());
+        for tenant in &config.tenants {
+            ccfs_codes.extend(ccfs::known_codes(&tenant.ccfs));
+            servers.insert(BreakerTarget::Ccfs(tenant.ccfs.place()).to_string());
+            servers.insert(BreakerTarget::Store(&tenant.store.place()).to_string());
+        }
+        let tenants = self.tenants.iter().map(|tenant| (tenant.slot, tenant.id.clone()));
+        Configured { tenants: tenants.collect(), ccfs_codes, servers }
     }
 
     /// Each tenant's slot and its own ceiling.
@@ -172,6 +190,7 @@ impl Common {
             store_gate: self.gates.of_store(&store.place()),
             max_size: ccfs.max_size,
             max_concurrency: settings.max_concurrency,
+            paused: settings.paused,
         }))
     }
 

@@ -32,4 +32,6 @@ pub struct Tenant {
     pub max_size: u64,
     /// Jobs at once, 0 for no limit of its own.
     pub max_concurrency: usize,
+    /// Its messages are parked.
+    pub paused: bool,
 }

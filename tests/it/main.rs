@@ -31,6 +31,7 @@ mod memory;
 mod messages;
 mod outages;
 mod readme;
+mod reload;
 mod resources;
 mod sabotage;
 mod schemas;

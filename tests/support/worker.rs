@@ -20,6 +20,7 @@ const SIGABRT: i32 = 6;
 pub struct Worker {
     child: GuardedChild,
     port: u16,
+    config: PathBuf,
     log: PathBuf,
 }
 
@@ -47,14 +48,13 @@ impl Worker {
         std::fs::create_dir_all(folder).expect("the kit's folder can be made");
         let config = folder.join(format!("{name}.toml"));
         let log = folder.join(format!("{name}.log"));
-        let text = format!("{}\n[http]\nlisten = \"127.0.0.1:{port}\"\n", options.config);
-        std::fs::write(&config, text).expect("the configuration can be written");
+        write_config(&config, options.config, port);
         let output = std::fs::File::create(&log).expect("the log can be made");
         let mut command = Command::new(options.binary);
         command.args(["run", "--config"]).arg(&config).stderr(Stdio::from(output));
         command.stdout(Stdio::null()).envs(options.environment.iter().copied());
         let child = GuardedChild::spawn(&mut command).expect("the worker can be started");
-        Self { child, port, log }
+        Self { child, port, config, log }
     }
 
     /// Waits until `/readyz` says 200.
@@ -70,6 +70,11 @@ impl Worker {
         })
         .await;
         self
+    }
+
+    /// Writes another configuration in place of its own, which it does not know of yet.
+    pub fn write_config(&self, config: &str) {
+        write_config(&self.config, config, self.port);
     }
 
     pub fn pid(&self) -> u32 {
@@ -166,6 +171,11 @@ pub fn sum_of(text: &str, name: &str, labels: &[&str]) -> f64 {
         wanted.then(|| value.parse::<f64>().ok())?
     });
     series.sum()
+}
+
+fn write_config(path: &Path, config: &str, port: u16) {
+    let text = format!("{config}\n[http]\nlisten = \"127.0.0.1:{port}\"\n");
+    std::fs::write(path, text).expect("the configuration can be written");
 }
 
 fn read(path: &Path) -> String {

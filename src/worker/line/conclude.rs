@@ -135,6 +135,10 @@ impl Concluder {
                 });
                 self.judge(received, failure, now)
             }
+            Outcome::Paused => {
+                let verdict = self.policy.sit_out(received.past(now), received.arrived(now));
+                self.apply(received, verdict, no_place("its tenant is paused"), now)
+            }
             Outcome::CutShort => {
                 let failure = no_place("CC-FS did not answer while others wanted its place");
                 self.judge(received, failure, now)

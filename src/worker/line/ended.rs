@@ -25,6 +25,8 @@ pub enum Outcome {
     Forwarded,
     /// It gets no place: its patience was over, or it stood in the way of others.
     NoPlace,
+    /// Its tenant is paused, or there is none.
+    Paused,
     /// CC-FS did not answer it, and others wanted its place.
     CutShort,
     /// The drain time is over, or its channel had died before it began.

@@ -16,7 +16,8 @@ pub use breaker::Threshold;
 pub use gate::{Gate, Pass};
 pub use gates::{Gates, probes};
 pub use outage::{
-    mind_the_broker, mind_the_events, mind_the_store, nothing_of_the_store, probe_the_stores,
+    mind_the_broker, mind_the_events, mind_the_store, mind_the_tenants, nothing_of_the_store,
+    probe_the_stores,
 };
 pub use pauses::Pauses;
 pub use server::Server;

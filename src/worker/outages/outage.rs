@@ -69,6 +69,27 @@ pub async fn mind_the_broker(mut status: watch::Receiver<Status>, pauses: &Pause
     }
 }
 
+/// The same while no tenant is configured: every message would be dead as one of an unknown tenant,
+/// whose file is on its way, perhaps. Never ends.
+pub async fn mind_the_tenants<T>(
+    mut now: watch::Receiver<T>,
+    are_none: impl Fn(&T) -> bool,
+    pauses: &Pauses<'_>,
+) {
+    loop {
+        if now.wait_for(&are_none).await.is_err() {
+            return pending().await;
+        }
+        let why = "no tenant is configured: add a file to tenants_dir and send SIGHUP";
+        tracing::warn!("consuming pauses: {why}");
+        pauses.set(Cause::Tenants, Some(Hold::Nothing(why.to_owned())));
+        if now.wait_for(|now| !are_none(now)).await.is_err() {
+            return pending().await;
+        }
+        pauses.set(Cause::Tenants, None);
+    }
+}
+
 async fn mind(gate: &Gate, cause: Cause, pauses: &Pauses<'_>, hold: impl Fn(&Reason) -> Hold) {
     let mut outage = gate.watch();
     loop {

@@ -14,9 +14,11 @@ pub enum Cause {
     Events,
     /// The broker, which takes nothing that is published.
     Broker,
+    /// Who is configured: nobody.
+    Tenants,
 }
 
-const CAUSES: usize = 3;
+const CAUSES: usize = 4;
 
 /// How much is still taken, and why no more, for people.
 #[derive(Clone)]

@@ -32,6 +32,10 @@ fn find(tenants: &Tenants, id: &str) -> Arc<Tenant> {
     tenants.find(&TenantId::new(id).unwrap()).unwrap()
 }
 
+fn reload(tenants: &Tenants, config: &Config) {
+    tenants.change(tenants.prepare(config).unwrap());
+}
+
 #[tokio::test]
 async fn tenants_of_one_ccfs_and_one_store_have_one_way_to_each() {
     let tenants = tenants(&[
@@ -78,7 +82,7 @@ async fn what_is_equal_before_and_after_a_reload_stays_the_same() {
     let tenants = tenants(&[("acme", ""), ("globex", ""), ("initech", "")]);
     let [acme, globex] = ["acme", "globex"].map(|id| find(&tenants, id));
     let own = "[tenants.ccfs]\nendpoints = [\"http://127.0.0.1:2\"]";
-    tenants.clone().reload(&config(&[("umbrella", ""), ("globex", own), ("acme", "")])).unwrap();
+    reload(&tenants.clone(), &config(&[("umbrella", ""), ("globex", own), ("acme", "")]));
     let now = find(&tenants, "acme");
     assert!(acme.ccfs.goes_with(&now.ccfs) && acme.store.is(&now.store));
     assert!(Arc::ptr_eq(&acme.ccfs_gate, &now.ccfs_gate));
@@ -97,9 +101,9 @@ async fn a_slot_is_found_again_by_whom_it_was_given_to() {
     let tenants = tenants(&[("acme", ""), ("globex", "")]);
     let slot = |id| tenants.slot_of(&TenantId::new(id).unwrap());
     assert_eq!((slot("acme"), slot("globex"), slot("umbrella")), (Some(1), Some(2), None));
-    tenants.reload(&config(&[("umbrella", ""), ("globex", "")])).unwrap();
+    reload(&tenants, &config(&[("umbrella", ""), ("globex", "")]));
     assert_eq!((slot("acme"), slot("globex"), slot("umbrella")), (None, Some(2), Some(3)));
-    tenants.reload(&config(&[("acme", "")])).unwrap();
+    reload(&tenants, &config(&[("acme", "")]));
     assert_eq!((slot("acme"), slot("globex"), slot("umbrella")), (Some(1), None, None));
 }
 
@@ -109,7 +113,7 @@ async fn a_mistake_in_one_leaves_all_as_they_were() {
     let before = find(&tenants, "acme");
     let mut wrong = config(&[("umbrella", ""), ("acme", "")]);
     wrong.tenants[1].ccfs.ca_file = Some("/no/such/file".into());
-    let error = tenants.reload(&wrong).unwrap_err().to_string();
+    let error = tenants.prepare(&wrong).err().unwrap().to_string();
     assert!(error.starts_with("tenant acme: ccfs.ca_file: "), "{error}");
     assert!(Arc::ptr_eq(&before, &find(&tenants, "acme")));
     assert_eq!(tenants.slot_of(&TenantId::new("umbrella").unwrap()), None);
@@ -127,12 +131,12 @@ async fn a_file_of_cas_that_was_changed_is_another() {
     let config = config(&[("acme", &own)]);
     let tenants = Tenants::connect(&config, &Metrics::new()).unwrap();
     let [before, same] = [0; 2].map(|_| {
-        tenants.reload(&config).unwrap();
+        reload(&tenants, &config);
         find(&tenants, "acme")
     });
     assert!(before.ccfs.goes_with(&same.ccfs) && before.store.is(&same.store));
     std::fs::write(&file, format!("{certificate}\n# the same, and one line more\n")).unwrap();
-    tenants.reload(&config).unwrap();
+    reload(&tenants, &config);
     let after = find(&tenants, "acme");
     assert!(!before.ccfs.goes_with(&after.ccfs) && !before.store.is(&after.store));
 }

@@ -43,11 +43,12 @@ fn help_says_what_there_is() {
     Any key but those of tenants can be set by the environment: CALLVAULT__SECTION__KEY.
     Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
     ");
-    assert_snapshot!(desk.printed("run --help", &[]), @r"
+    assert_snapshot!(desk.printed("run --help", &[]), @"
     The worker: archive until told to stop.
 
     SIGTERM or SIGINT: stop consuming, finish what is in flight within worker.drain_timeout, give the
-    rest back to the queue, exit 0. A second signal, a second later or more, exits at once.
+    rest back to the queue, exit 0. A second signal, a second later or more, exits at once. SIGHUP: read
+    the configuration and tenants_dir again; tenants come, change and go.
 
     Usage: callvault run [OPTIONS]
 
