@@ -50,7 +50,7 @@ sabotage: ## break one promise at a time: the tests must notice; ARGS=name for o
 bench: ## recordings/s, CPU and memory on this machine
 	$(CARGO) bench --locked --bench throughput -- $(ARGS)
 
-limits: ## memory, leaks and isolation against their bounds; ARGS=memory|faults|isolation, --jobs N
+limits: ## memory, leaks, isolation, scale against their bounds; ARGS='many dumps' names parts
 	$(CARGO) bench --locked --bench limits -- $(ARGS)
 
 lint: ## formatting and clippy, as CI does

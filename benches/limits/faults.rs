@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::flow::{Calls, Events, worker};
+use crate::flow::{Calls, Events, accounts, median, worker};
 use crate::limit::{Limit, MEBIBYTE};
 use crate::support::s3::sink::{Refusal, Sink};
 use crate::support::usage;
 use crate::support::worker::Worker;
-use crate::support::world::{World, access_key, secret_key};
+use crate::support::world::World;
 
 /// What CC-FS answers to one call in a hundred each, as the simulator reads it; `w4k` is a whole
 /// recording. The first is never had, the second never asked for again.
@@ -73,7 +73,7 @@ pub async fn measure(jobs: usize) -> Vec<Limit> {
     let timeouts = "read_timeout = \"1s\"";
     let retry = "delays = [\"200ms\", \"500ms\", \"1s\"]\nmax_attempts = 100";
     let keys = [("ccfs", timeouts), ("store", timeouts), ("retry", retry)];
-    let worker = worker(&world, &sink, &keys, &tenants(&world)).await;
+    let worker = worker(&world, &sink, &keys, &accounts(&world, TENANTS)).await;
 
     let started = Instant::now();
     let sampling = sample(&worker);
@@ -96,18 +96,6 @@ pub async fn measure(jobs: usize) -> Vec<Limit> {
     println!("faults: {jobs} jobs in {seconds:.0} s, {retries} retries, ended {:?}", ends.by_type);
     worker.stop().await;
     limits(jobs, &ends, &samples)
-}
-
-fn tenants(world: &World) -> String {
-    let own = |n| {
-        let id = format!("t{n}");
-        let (access, secret) = (access_key(&id), secret_key(&id));
-        world.ccfs.account(&access, &secret);
-        format!(
-            "[[tenants]]\nid = \"{id}\"\naccess_key = \"{access}\"\nsecret_key = \"{secret}\"\n"
-        )
-    };
-    (0..TENANTS).map(own).collect()
 }
 
 async fn sample(worker: &Worker) -> Sample {
@@ -160,7 +148,8 @@ fn limits(jobs: usize, ends: &Ends, samples: &[Sample]) -> Vec<Limit> {
     let quarter = warm.len() / 4;
     let (first, last) = (&warm[..quarter], &warm[warm.len() - quarter..]);
     let flat = |what: &str, more: f64, unit, of: fn(&Sample) -> f64| {
-        let (before, after) = (median(first, of), median(last, of));
+        let of = |samples: &[Sample]| median(samples.iter().map(of));
+        let (before, after) = (of(first), of(last));
         let what = format!("{what} of the last quarter over {before:.1}{unit} of the first");
         Limit::at_most(what, more, after - before, unit)
     };
@@ -175,10 +164,4 @@ fn limits(jobs: usize, ends: &Ends, samples: &[Sample]) -> Vec<Limit> {
         flat("threads", MORE_THREADS, "", |sample| sample.threads as f64),
         flat("RSS", MORE_MEMORY, " MiB", |sample| sample.rss as f64 / MEBIBYTE),
     ]
-}
-
-fn median(samples: &[Sample], of: fn(&Sample) -> f64) -> f64 {
-    let mut values: Vec<_> = samples.iter().map(of).collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::support::broker::client::Rabbit;
 use crate::support::s3::sink::Sink;
 use crate::support::worker::{Options, Worker, binary};
-use crate::support::world::{World, call};
+use crate::support::world::{World, access_key, call, secret_key};
 
 /// Messages that are published before their confirms are waited for.
 const AT_ONCE: usize = 500;
@@ -27,6 +27,26 @@ pub async fn worker(world: &World, sink: &Sink, keys: &[(&str, &str)], tenants: 
         binary: &binary(),
     };
     Worker::start_with(&options).ready().await
+}
+
+/// So many tenants, `t0` and so on, that the world's CC-FS knows, as they stand in a configuration.
+pub fn accounts(world: &World, tenants: usize) -> String {
+    let own = |n| {
+        let id = format!("t{n}");
+        let (access, secret) = (access_key(&id), secret_key(&id));
+        world.ccfs.account(&access, &secret);
+        format!(
+            "[[tenants]]\nid = \"{id}\"\naccess_key = \"{access}\"\nsecret_key = \"{secret}\"\n"
+        )
+    };
+    (0..tenants).map(own).collect()
+}
+
+/// The one in the middle.
+pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<_> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Publishes calls of a tenant.

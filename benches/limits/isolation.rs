@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::flow::{Calls, Events, worker};
+use crate::flow::{Calls, Events, median, worker};
 use crate::limit::Limit;
 use crate::support::ccfs::Reply;
 use crate::support::s3::sink::Sink;
@@ -40,9 +40,8 @@ pub async fn measure(sizes: &Sizes) -> Limit {
         );
         ratios.push(ratio);
     }
-    ratios.sort_by(f64::total_cmp);
     let what = format!("throughput beside a tenant that stalls with {} messages", sizes.backlog);
-    Limit::at_least(what, 0.9, ratios[ratios.len() / 2], " of that alone")
+    Limit::at_least(what, 0.9, median(ratios), " of that alone")
 }
 
 struct Measured {

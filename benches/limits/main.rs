@@ -7,18 +7,31 @@
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
+#[path = "../../examples/scaling/model.rs"]
+#[expect(dead_code, reason = "the day of the model is the example's")]
+mod model;
+
+mod dumps;
 mod faults;
+mod files;
 mod flow;
 mod isolation;
 mod limit;
+mod many;
 mod memory;
+mod neighbours;
+mod scale;
 
 use std::process::ExitCode;
 
 use limit::Limit;
 
-const USAGE: &str = "usage: make limits ARGS='[memory] [faults] [isolation] [--long 1g] [--jobs 200000] \
-                     [--seconds 40] [--rounds 3] [--backlog 5000]'";
+const USAGE: &str = "usage: make limits ARGS='[memory] [faults] [isolation] [many] [neighbours] [dumps] [files] \
+                     [scale] [--long 1g] [--jobs 200000] [--seconds 40] [--rounds 3] \
+                     [--backlog 5000] [--behind 100000]'";
+
+const PARTS: [&str; 8] =
+    ["memory", "faults", "isolation", "many", "neighbours", "dumps", "files", "scale"];
 
 /// What the command line asks for.
 struct Options {
@@ -27,13 +40,15 @@ struct Options {
     long: String,
     jobs: usize,
     isolation: isolation::Sizes,
+    /// Messages of a limited tenant before another's call.
+    behind: usize,
 }
 
 impl Options {
     fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Self> {
         let isolation = isolation::Sizes { seconds: 40, rounds: 3, backlog: 5000 };
         let (parts, long) = (Vec::new(), "1g".to_owned());
-        let mut options = Self { parts, long, jobs: 200_000, isolation };
+        let mut options = Self { parts, long, jobs: 200_000, isolation, behind: 100_000 };
         while let Some(argument) = arguments.next() {
             let mut number = || arguments.next()?.parse().ok().filter(|&n: &usize| n > 0);
             match &*argument {
@@ -43,7 +58,8 @@ impl Options {
                 "--seconds" => options.isolation.seconds = number()? as u64,
                 "--rounds" => options.isolation.rounds = number()?,
                 "--backlog" => options.isolation.backlog = number()?,
-                "memory" | "faults" | "isolation" => options.parts.push(argument),
+                "--behind" => options.behind = number()?,
+                part if PARTS.contains(&part) => options.parts.push(argument),
                 _ => return None,
             }
         }
@@ -77,6 +93,21 @@ async fn measure(options: &Options) -> Vec<Limit> {
     }
     if options.wants("isolation") {
         limits.push(isolation::measure(&options.isolation).await);
+    }
+    if options.wants("many") {
+        limits.extend(many::measure().await);
+    }
+    if options.wants("neighbours") {
+        limits.extend(neighbours::measure(options.behind).await);
+    }
+    if options.wants("dumps") {
+        limits.extend(dumps::measure().await);
+    }
+    if options.wants("files") {
+        limits.extend(files::measure().await);
+    }
+    if options.wants("scale") {
+        limits.extend(scale::measure().await);
     }
     limits
 }

@@ -20,12 +20,14 @@ impl<F: Fn() -> Result<Loaded, Mistakes> + Send + Sync + 'static> Read for F {}
 pub async fn at_each_hangup(
     lifecycle: Lifecycle,
     read: impl Read,
-    started: Config,
+    mut started: Config,
     worker: Reloads,
     metrics: Arc<Metrics>,
 ) {
     let read = Arc::new(read);
     let mut before = ids(&started);
+    // Only what cannot change is compared; a thousand tenants are not kept for that.
+    started.tenants = Vec::new();
     loop {
         lifecycle.hung_up().await;
         let read = Arc::clone(&read);
