@@ -25,8 +25,10 @@ test: ## the whole suite; ARGS=name runs what is named so
 	@echo "A RabbitMQ node and an S3 server are fetched where absent (as root, on Debian)."
 	$(CARGO) test --workspace --locked $(or $(ARGS),--lib --bins --tests)
 
-# What is about CC-FS or the store alone, to which the broker only brings the message.
-ELSEWHERE := answers ccfs circles deploy memory sabotage source store unpack vendor
+# What is about CC-FS, the store, the log or the worker's own rules, to which the broker only brings the
+# message.
+ELSEWHERE := answers ccfs circles deploy http identifiers memory reload sabotage schemas source store \
+	tenants unpack vendor
 
 test-rabbitmq4: ## the tests that have to do with RabbitMQ, on its version 4; ARGS=name as above
 	@.ci/compiler

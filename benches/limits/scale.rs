@@ -73,7 +73,7 @@ async fn filled(distance: Duration, count: usize, worker_keys: &str) -> (World, 
     let sink = Sink::start(false).await;
     // It makes the queues.
     worker(&world, &sink, &[("worker", worker_keys)], "").await.stop().await;
-    let name = |n| (["acme", "globex"][n % 2].to_owned(), format!("1777093663-{n}"));
+    let name = |n: usize| (["acme", "globex"][n % 2].to_owned(), format!("1777093663-{n}"));
     Calls::of(&world).publish_all(0..count, name).await;
     (world, sink)
 }

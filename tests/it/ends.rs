@@ -13,7 +13,7 @@ use crate::support::worker::Worker;
 use crate::support::world::{SOON, World};
 
 /// The headers that a retried and a dead message have in common.
-fn assert_past(world: &World, seen: &Seen, reason: &str, attempts: u32, step: u32) {
+fn assert_past(world: &World, queue: &str, seen: &Seen, reason: &str, attempts: u32, step: u32) {
     let told = format!("{}{}", headers(seen), String::from_utf8_lossy(short(&seen.body)));
     let header = |name: &str| seen.header(name);
     assert_eq!(header("callvault-reason").as_deref(), Some(reason), "{told}");
@@ -21,7 +21,7 @@ fn assert_past(world: &World, seen: &Seen, reason: &str, attempts: u32, step: u3
     assert_eq!(header("callvault-attempts"), Some(attempts.to_string()), "{told}");
     assert_eq!(header("callvault-step"), Some(step.to_string()), "{told}");
     assert_eq!(header("callvault-crashes").as_deref(), Some("0"), "{told}");
-    assert_eq!(header("callvault-queue"), Some(world.queue("jobs")), "{told}");
+    assert_eq!(header("callvault-queue"), Some(world.queue(queue)), "{told}");
     assert!(time(seen, "callvault-first-seen").is_some_and(|at| at <= now()), "{told}");
     assert_eq!(*seen.properties.delivery_mode(), Some(2), "{told}");
     assert!(seen.properties.message_id().is_some(), "{told}");
@@ -29,7 +29,19 @@ fn assert_past(world: &World, seen: &Seen, reason: &str, attempts: u32, step: u3
 
 /// A message as the dead queue must hold it.
 pub fn assert_dead(world: &World, seen: &Seen, reason: &str, attempts: u32, step: u32) {
-    assert_past(world, seen, reason, attempts, step);
+    assert_dead_from(world, "jobs", seen, reason, attempts, step);
+}
+
+/// The same, of a message that was read on `queue`.
+pub fn assert_dead_from(
+    world: &World,
+    queue: &str,
+    seen: &Seen,
+    reason: &str,
+    attempts: u32,
+    step: u32,
+) {
+    assert_past(world, queue, seen, reason, attempts, step);
     assert_eq!((seen.exchange.as_str(), &seen.routing_key), ("", &world.queue("dead")));
     let (first, dead) = (time(seen, "callvault-first-seen"), time(seen, "callvault-dead-at"));
     assert!(dead.is_some_and(|at| at <= now()) && dead >= first, "{}", headers(seen));
@@ -44,7 +56,7 @@ pub fn assert_waiting(
     attempts: u32,
     step: u32,
 ) {
-    assert_past(world, seen, reason, attempts, step);
+    assert_past(world, "jobs", seen, reason, attempts, step);
     // The exchange of the delay; the key brings it back to where it came from.
     let exchange = world.queue(&format!("retry.{delay}"));
     assert_eq!((&seen.exchange, &seen.routing_key), (&exchange, &world.queue("jobs")));

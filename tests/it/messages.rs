@@ -12,7 +12,7 @@ use lapin::types::ShortString;
 use serde_json::{Value, json};
 
 use self::bad::Bad;
-use crate::ends::{assert_dead, assert_unarchived, headers};
+use crate::ends::{assert_dead_from, assert_unarchived, headers};
 use crate::support::broker::client::{Seen, table};
 use crate::support::worker::{self, Options, Worker};
 use crate::support::world::{World, call};
@@ -66,7 +66,7 @@ async fn every_bad_message_is_dead_at_once_and_the_queue_moves_on() {
 fn assert_bad(world: &World, bad: &Bad, event: &Seen, dead: &Seen) {
     let name = bad.name;
     println!("{name}");
-    assert_dead(world, dead, bad.reason, 1, 0);
+    assert_dead_from(world, bad.queue, dead, bad.reason, 1, 0);
     let detail = dead.header("callvault-detail").unwrap_or_default();
     assert!(detail.contains(bad.detail), "{name}: {detail}");
     assert!(dead.body == bad.body, "{name}: the body is as it was");
@@ -106,7 +106,8 @@ async fn assert_counted(worker: &Worker, bad: &[Bad]) {
         let labels = [&*format!("type=\"{kind}\"")];
         let received = worker.metric("callvault_messages_received_total", &labels).await;
         let good = f64::from(u8::from(kind == "call.completed"));
-        assert_eq!(received, count(&|bad| bad.counted == kind) + good, "{kind}");
+        let moved = count(&|bad| bad.counted == kind && bad.is_moved());
+        assert_eq!(received, count(&|bad| bad.counted == kind) + moved + good, "{kind}");
     }
     for tenant in ["acme", "unknown"] {
         let of = format!("tenant=\"{tenant}\"");
@@ -122,7 +123,7 @@ async fn assert_counted(worker: &Worker, bad: &[Bad]) {
         assert_eq!(dead, count(&|bad| bad.label() == tenant), "{labels:?}");
     }
     let acked = worker.metric("callvault_messages_settled_total", &["how=\"acked\""]).await;
-    assert_eq!(acked, bad.len() as f64 + 1.0);
+    assert_eq!(acked, bad.len() as f64 + count(&Bad::is_moved) + 1.0);
     assert_eq!(worker.metric("callvault_retries_total", &[]).await, 0.0);
     assert_eq!(worker.metric("callvault_dead_total", &[]).await, bad.len() as f64);
 }

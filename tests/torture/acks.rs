@@ -2,8 +2,9 @@
 //! what the message asked for has to be durable.
 //!
 //! Durable is: an event of its recording that the broker has confirmed (with the object there,
-//! whole, if it says archived), or a copy of it confirmed in a retry queue, the dead queue, or with
-//! its mark in the suspect queue. And each acknowledgement needs one of its own: of three, no two may rest on the same event.
+//! whole, if it says archived), or a copy of it confirmed in a retry queue, the dead queue, the
+//! bulk queue (a dump), or with its mark in the suspect queue. And each acknowledgement needs one of its
+//! own: of three, no two may rest on the same event.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use serde_json::Value;
 
 use super::judge::{Finding, Kind};
-use super::ledger::{Ledger, name_of, name_of_event, request_of};
+use super::ledger::{Ledger, is_dump, name_of, name_of_event, request_of};
 use crate::support::s3::LocalS3;
 use crate::support::wire::{Acked, Published, Wire};
 use crate::support::world::World;
@@ -30,7 +31,7 @@ struct Books {
 struct Account {
     archived: usize,
     absent: usize,
-    /// In retry queues, the dead one, and marked in that of suspects.
+    /// In retry queues, the dead one, marked in that of suspects, and of a dump in the bulk queue.
     copies: usize,
     /// Events that a dump is expanded, and the items that it was expanded to.
     expanded: usize,
@@ -133,8 +134,12 @@ impl Books {
                 _ => {}
             }
         } else if letter.exchange.is_empty() && letter.routing_key == names.bulk {
-            let request = request_of(&letter.body).unwrap_or_default();
-            self.accounts.entry(request).or_default().items += 1;
+            let account = self.accounts.entry(request_of(&letter.body).unwrap_or_default());
+            let account = account.or_default();
+            match is_dump(&letter.body) {
+                true => account.copies += 1,
+                false => account.items += 1,
+            }
         } else if letter.exchange.starts_with(&names.retry)
             || [&names.suspect, &names.dead].contains(&&letter.routing_key)
         {

@@ -102,6 +102,11 @@ pub fn request_of(body: &[u8]) -> Option<String> {
     message["requestId"].as_str().map(str::to_owned)
 }
 
+/// Whether a message asks for several recordings, and is none of them.
+pub fn is_dump(body: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(body).is_ok_and(|message| message["recordings"].is_array())
+}
+
 /// A request for several recordings of one tenant.
 pub fn dump(request: &str, calls: &[&Call]) -> Value {
     let recordings: Vec<_> =

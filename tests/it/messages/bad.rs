@@ -19,6 +19,8 @@ pub struct Bad {
     pub tenant: Option<&'static str>,
     /// The label `type` it counts under.
     pub counted: &'static str,
+    /// The queue that it dies from: a dump of several is read on the bulk queue.
+    pub queue: &'static str,
 }
 
 fn bytes(name: &'static str, body: impl Into<Vec<u8>>, detail: &'static str) -> Bad {
@@ -32,7 +34,8 @@ fn bytes(name: &'static str, body: impl Into<Vec<u8>>, detail: &'static str) -> 
         .with_priority(3)
         .with_headers(own);
     let (body, reason) = (body.into(), "message.invalid");
-    Bad { name, body, properties, reason, detail, tenant: Some("acme"), counted: "call.completed" }
+    let (tenant, counted, queue) = (Some("acme"), "call.completed", "jobs");
+    Bad { name, body, properties, reason, detail, tenant, counted, queue }
 }
 
 fn bad(name: &'static str, body: &Value, detail: &'static str) -> Bad {
@@ -69,6 +72,15 @@ impl Bad {
 
     fn counted(self, counted: &'static str) -> Self {
         Self { counted, ..self }
+    }
+
+    /// Moved to the bulk queue before it is read.
+    fn moved(self) -> Self {
+        Self { queue: "bulk", ..self }
+    }
+
+    pub fn is_moved(&self) -> bool {
+        self.queue == "bulk"
     }
 
     fn because(self, reason: &'static str) -> Self {
@@ -211,14 +223,15 @@ fn of_dumps() -> Vec<Bad> {
         dump("requestId empty", "requestId", json!(""), "1 to 128 characters, has 0"),
         dump("requestId of 129", "requestId", json!(PHONE.repeat(10)[..129]), "has 129"),
         dump("requestId a number", "requestId", json!(7), "requestId must be a string"),
-        dump("force a word", "force", json!("yes"), "force must be true or false"),
+        dump("force a word", "force", json!("yes"), "force must be true or false").moved(),
         dump("no recordings", "recordings", Value::Null, "recordings is required"),
         dump("recordings empty", "recordings", json!([]), rule),
-        dump("10,001 recordings", "recordings", json!(ten_thousand_and_one), rule),
+        dump("10,001 recordings", "recordings", json!(ten_thousand_and_one), rule).moved(),
         dump("recordings an object", "recordings", json!({}), "recordings must be an array"),
-        dump("one bad time", "recordings", one_bad, "recordings[2]: callEnd must be"),
+        dump("one bad time", "recordings", one_bad, "recordings[2]: callEnd must be").moved(),
         dump("one a string", "recordings", json!([PHONE]), "recordings[0]: must be an object"),
-        dump("one nameless", "recordings", json!([{ "callId": "1777093663-9" }, {}]), "[1]: "),
+        dump("one nameless", "recordings", json!([{ "callId": "1777093663-9" }, {}]), "[1]: ")
+            .moved(),
         dump("item without request", "requestId", Value::Null, "requestId is required")
             .with("type", json!("recording.dump-item"))
             .counted("recording.dump-item"),
@@ -256,7 +269,7 @@ fn of_force() -> Vec<Bad> {
         envelope("force in a call in an envelope", "force", Value::Null, in_call)
             .with("data", json!({ "tenant": "acme", "callId": "1777093663-1", "force": true })),
         envelope("force beside data", "force", json!(true), "force does nothing in a CloudEvents"),
-        dump("force of one", "recordings", of_one, "recordings[1]: force does nothing"),
+        dump("force of one", "recordings", of_one, "recordings[1]: force does nothing").moved(),
     ]
 }
 
@@ -285,13 +298,15 @@ fn of_the_clock() -> Vec<Bad> {
             "recordings",
             recordings(json!({ "callId": "1777093663-3", "callEnd": far })),
             "recordings[1]: callEnd is more than a day ahead",
-        ),
+        )
+        .moved(),
         dump(
             "one callId of 2062",
             "recordings",
             recordings(json!({ "callId": call })),
             "recordings[1]: the time that callId begins with is more than",
-        ),
+        )
+        .moved(),
         dump(
             "a dump of one callId of 2062",
             "recordings",
@@ -303,7 +318,8 @@ fn of_the_clock() -> Vec<Bad> {
             "recordings",
             recordings(json!({ "fileName": file })),
             "recordings[1]: the day in fileName is more than",
-        ),
+        )
+        .moved(),
         field("item of 2062", "callEnd", json!(far), "callEnd is more than a day ahead")
             .with("type", json!("recording.dump-item"))
             .with("requestId", json!("audit"))
