@@ -312,10 +312,15 @@ impl Field {
     pub async fn quiet(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
         loop {
-            let at_work = self.fleet.metric("callvault_jobs_in_flight", &[]).await;
+            let at_work = self.at_work().await;
             let waiting = self.waiting().await;
-            // Unacknowledged ones and those between two queues show only here.
-            if at_work == 0.0 && waiting == 0 && self.left().await.is_empty() {
+            // Unacknowledged ones and those between two queues show only here, and some seconds late:
+            // what a worker took meanwhile is asked of it again.
+            if at_work == 0.0
+                && waiting == 0
+                && self.left().await.is_empty()
+                && self.at_work().await == 0.0
+            {
                 return;
             }
             if Instant::now() > deadline {
@@ -325,6 +330,10 @@ impl Field {
             }
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
+    }
+
+    async fn at_work(&self) -> f64 {
+        self.fleet.metric("callvault_jobs_in_flight", &[]).await
     }
 
     /// Queues of ours, but the dead one, that hold messages, ready or not.
