@@ -222,8 +222,8 @@ impl Worker {
         jobs: &mut Jobs,
         stop: &CancellationToken,
     ) {
-        if let Some(paused) = self.paused(&received) {
-            return self.end(Some(place), received, paused, jobs, stop);
+        if self.is_paused(&received) {
+            return self.park((place, received), jobs, stop);
         }
         let message = crash::Job::of(received.delivery.body());
         let job = Arc::clone(self).work(received, CancellationToken::new(), stop.clone());
@@ -242,8 +242,8 @@ impl Worker {
         jobs: &mut Jobs,
         stop: &CancellationToken,
     ) {
-        if let Some(paused) = self.paused(&received) {
-            return self.end(Some(place), received, paused, jobs, stop);
+        if self.is_paused(&received) {
+            return self.park((place, received), jobs, stop);
         }
         let message = crash::Job::of(received.delivery.body());
         let cut = CancellationToken::new();
@@ -267,20 +267,19 @@ impl Worker {
         jobs: &mut Jobs,
         stop: &CancellationToken,
     ) {
+        let why = if self.is_paused(&received) { Outcome::Paused } else { Outcome::NoPlace };
         // A crash counts also where there is no place.
-        let judged = self.concluder.judge_suspect(&received).or_else(|| self.paused(&received));
-        self.end(Some(place), received, judged.unwrap_or(Outcome::NoPlace), jobs, stop);
+        let judged = self.concluder.judge_suspect(&received);
+        self.end(Some(place), received, judged.unwrap_or(why), jobs, stop);
     }
 
-    /// What becomes of a delivery whose tenant is paused now, or where there is no tenant at all: it
-    /// may be that the one it is for is about to come.
-    fn paused(&self, received: &Received) -> Option<Outcome> {
+    /// Whether a delivery's tenant is paused now, or there is no tenant at all: it may be that the one
+    /// it is for is about to come.
+    fn is_paused(&self, received: &Received) -> bool {
         let now = self.tenants.now();
         let id = received.intake.echo.tenant.as_ref();
         let tenant = id.and_then(|id| now.find(id));
-        let paused = now.is_empty() || tenant.is_some_and(|tenant| tenant.paused);
-        // A crash counts also where nothing is tried.
-        paused.then(|| self.concluder.judge_suspect(received).unwrap_or(Outcome::Paused))
+        now.is_empty() || tenant.is_some_and(|tenant| tenant.paused)
     }
 
     /// Ends a delivery without any work.
