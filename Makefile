@@ -27,8 +27,8 @@ test: ## the whole suite; ARGS=name runs what is named so
 
 # What is about CC-FS, the store, the log or the worker's own rules, to which the broker only brings the
 # message.
-ELSEWHERE := answers ccfs circles deploy http identifiers memory reload sabotage schemas source store \
-	tenants unpack vendor
+ELSEWHERE := answers ccfs circles dashboards deploy http identifiers memory metrics reload rules sabotage schemas \
+	source store tenants unpack vendor
 
 test-rabbitmq4: ## the tests that have to do with RabbitMQ, on its version 4; ARGS=name as above
 	@.ci/compiler
@@ -68,8 +68,8 @@ deny: ## licences, bans and sources of the dependencies, and advisories where th
 alerts: ## the Prometheus rules and their tests
 	@promtool=$$(.ci/tool promtool); cd deploy/prometheus; \
 	"$$promtool" check config --syntax-only prometheus.yml; \
-	"$$promtool" check rules alerts.yml; \
-	"$$promtool" test rules alerts_test.yml
+	"$$promtool" check rules recording.yml alerts.yml; \
+	"$$promtool" test rules alerts_test.yml alerts_absent_test.yml
 
 ci: ## everything CI checks
 	@.ci/run

@@ -1,146 +1,14 @@
-//! What `deploy/` says agrees with the program and with itself: alerts name series that exist, grace
-//! periods are longer than the drain, and what is applied to an empty cluster finds what it needs.
+//! What `deploy/` says agrees with the program and with itself: grace periods are longer than the drain,
+//! and what is applied to an empty cluster finds what it needs. The rules: `rules`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
 
 use callvault::config::Config;
-use callvault::failure::Reason;
-use callvault::metrics::{Configured, Metrics, TenantLabel};
-use callvault::request::TenantId;
 
 fn file(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// Metrics of one tenant.
-fn of_acme() -> (Arc<Metrics>, TenantLabel) {
-    let acme = TenantId::new("acme").expect("a well-formed id");
-    let metrics = Metrics::new();
-    metrics.adopt(&Configured { tenants: vec![(1, acme.clone())], ..Configured::default() });
-    let label = metrics.tenant(Some(&acme));
-    (metrics, label)
-}
-
-fn rendered() -> String {
-    let (metrics, acme) = of_acme();
-    // They appear when there is something to tell.
-    metrics.unproven(acme, &Reason::CCFS_TRUNCATED);
-    metrics.retried(acme, &Reason::CCFS_TRUNCATED);
-    metrics.dead(acme, &Reason::CCFS_TRUNCATED);
-    metrics.archive_lag(acme, Duration::ZERO);
-    metrics.queue_messages("callvault.dead", Some(1));
-    metrics.render()
-}
-
-/// Every series name of the text format, `_bucket`, `_sum` and `_count` included.
-fn series(text: &str) -> BTreeSet<&str> {
-    text.lines()
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| line.split(['{', ' ']).next())
-        .collect()
-}
-
-/// The `expr` of each rule: the rest of its line, or the lines that are indented deeper.
-fn expressions(rules: &str) -> Vec<String> {
-    let indent = |line: &str| line.len() - line.trim_start().len();
-    let lines: Vec<_> = rules.lines().collect();
-    let starts = lines.iter().enumerate().filter(|(_, line)| line.trim().starts_with("expr:"));
-    starts
-        .map(|(at, first)| {
-            let more = lines[at + 1..].iter().take_while(|line| indent(line) > indent(first));
-            let inline = first.trim().trim_start_matches("expr:").trim().trim_start_matches('|');
-            more.fold(inline.to_owned(), |all, line| all + "\n" + line.trim())
-        })
-        .collect()
-}
-
-/// The names an expression selects, outside of strings: those of ours, and what stands before `{`
-/// or `[`.
-fn selected(expression: &str) -> BTreeSet<String> {
-    let outside: String = expression.split('"').step_by(2).collect();
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
-    let before = |at: usize| {
-        let start = outside[..at].rfind(|c| !word(c)).map_or(0, |start| start + 1);
-        outside[start..at].to_owned()
-    };
-    let chosen = outside.match_indices(['{', '[']).map(|(at, _)| before(at));
-    let ours = outside.split(|c| !word(c)).filter(|name| name.starts_with("callvault_"));
-    chosen.chain(ours.map(str::to_owned)).filter(|name| !name.is_empty()).collect()
-}
-
-#[test]
-fn alerts_name_only_series_that_exist() {
-    let rendered = rendered();
-    let known = series(&rendered);
-    let expressions = expressions(&file("deploy/prometheus/alerts.yml"));
-    assert!(expressions.len() > 8, "{expressions:?}");
-    for expression in expressions {
-        let names = selected(&expression);
-        assert!(!names.is_empty(), "no series in: {expression}");
-        for name in names {
-            assert!(name == "up" || known.contains(name.as_str()), "no series {name}");
-        }
-    }
-}
-
-#[test]
-fn the_reasons_of_refused_credentials_are_label_values() {
-    let rules = file("deploy/prometheus/alerts.yml");
-    let (_, from) = rules.split_once("store[.](").expect("the alert lists the store's codes");
-    let (codes, _) = from.split_once(')').expect("the list ends");
-    for code in codes.split('|') {
-        let (metrics, acme) = of_acme();
-        metrics.retried(acme, &Reason::store(code, 403));
-        let series =
-            format!("callvault_retries_total{{reason=\"store.{code}\",tenant=\"acme\"}} 1");
-        assert!(metrics.render().contains(&series), "no {series}");
-    }
-    let selector = format!("reason=~\"ccfs[.]unauthorized|store[.]({codes})\"");
-    assert_eq!(rules.matches(&selector).count(), 2, "of what has begun, and of what has risen");
-    assert_eq!(Reason::CCFS_UNAUTHORIZED.as_str(), "ccfs.unauthorized");
-}
-
-#[test]
-fn every_alert_says_what_it_means_and_has_an_entry_in_the_runbook() {
-    let rules = file("deploy/prometheus/alerts.yml");
-    let runbook = file("docs/OPERATIONS.md");
-    let tests = file("deploy/prometheus/alerts_test.yml");
-    // One command of the runbook puts another address in its place, in all of them.
-    let (_, command) = runbook.split_once("sed -i 's|").expect("the runbook has the command");
-    let base = command.split('|').next().unwrap_or_default();
-    assert!(base.starts_with("https://") && base.ends_with("/docs/OPERATIONS.md"), "{base}");
-    let alerts: Vec<_> = rules.split("- alert: ").skip(1).collect();
-    assert!(alerts.len() > 8);
-    for alert in alerts {
-        let name = alert.lines().next().unwrap_or_default().trim();
-        for part in ["summary: ", "description: ", "severity: "] {
-            assert!(alert.contains(part), "{name} has no {part}");
-        }
-        let link = format!("runbook_url: {base}#{}\n", name.to_lowercase());
-        assert!(alert.contains(&link), "{name} does not link to its entry");
-        assert!(runbook.contains(&format!("\n### {name}\n")), "no entry for {name}");
-        // It was seen to fire, and not to.
-        let silent = format!("alertname: {name}, exp_alerts: [] }}");
-        assert!(tests.contains(&silent), "{name} is not seen to be silent");
-        let fires = tests.contains(&format!("alertname: {name}\n        exp_alerts:\n"))
-            || tests.contains(&format!("alertname: {name}\n        exp_alerts: &"));
-        assert!(fires, "{name} is not seen to fire");
-    }
-    for other in [&rules, &tests] {
-        let links = other.matches("runbook_url: ").count();
-        assert_eq!(links, other.matches(&format!("runbook_url: {base}#")).count());
-    }
-}
-
-#[test]
-fn alerts_do_not_care_how_the_job_is_named() {
-    for expression in expressions(&file("deploy/prometheus/alerts.yml")) {
-        assert!(!expression.contains("job="), "{expression}");
-    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod conflict;
 mod examples;
-mod places;
+pub mod places;
 mod reliability;
 mod runbook;
 mod sessions;

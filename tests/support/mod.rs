@@ -14,6 +14,7 @@ pub mod child;
 pub mod debian;
 pub mod innocents;
 pub mod link;
+pub mod prometheus;
 pub mod python;
 pub mod s3;
 pub mod tunnel;

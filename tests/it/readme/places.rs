@@ -7,13 +7,13 @@ use std::path::Path;
 use super::{code_spans, commands, pages, root, text};
 
 /// The anchor that a heading has on the usual sites.
-fn anchor(heading: &str) -> String {
+pub fn anchor(heading: &str) -> String {
     let kept = heading.trim_matches(['#', ' ']).to_lowercase();
     let kept = kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
     kept.collect::<String>().replace(' ', "-")
 }
 
-fn anchors(page: &str) -> BTreeSet<String> {
+pub fn anchors(page: &str) -> BTreeSet<String> {
     page.lines().filter(|line| line.starts_with('#')).map(anchor).collect()
 }
 

@@ -1,14 +1,8 @@
-//! docs/MESSAGES.md: its examples, its tables of fields, keys, columns and series.
+//! docs/MESSAGES.md: its examples, its tables of fields, keys and columns.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
-use callvault::failure::Reason;
 use callvault::index::{By, Index};
-use callvault::metrics::{
-    Configured, JobOutcome, Metrics, Reload, Settled, Stage, StageResult, StoreOperation,
-};
-use callvault::request::{MessageType, TenantId};
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
@@ -259,74 +253,4 @@ fn the_columns_of_the_index_are_those_that_are_read() {
     let least = section.split('`').find(|span| span.starts_with(",,,,")).expect("the least row");
     let least = read(least).expect("a good row").wanted(By::CallId).expect("a call");
     assert_eq!((least.call_id, least.call_end), (whole.call_id, whole.call_end));
-}
-
-#[test]
-fn the_table_of_metrics_is_that_of_the_code() {
-    let tenant = TenantId::new("acme").expect("a good id");
-    let metrics = Metrics::new();
-    let tenants = vec![(1, tenant.clone())];
-    metrics.adopt(&Configured { tenants, ..Configured::default() });
-    // Those that are not there until there is something to tell.
-    let label = metrics.tenant(Some(&tenant));
-    metrics.unproven(label, &Reason::CCFS_TRUNCATED);
-    metrics.retried(label, &Reason::CCFS_TRUNCATED);
-    metrics.dead(label, &Reason::CCFS_TRUNCATED);
-    metrics.ccfs_response(label, "ok");
-    metrics.archive_lag(label, Duration::ZERO);
-    metrics.queue_messages("callvault.dead", Some(1));
-    let shown = metrics.render();
-    let kinds = shown.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
-    let kinds: BTreeMap<_, _> = kinds.collect();
-    let labels = |name: &str, kind: &str| -> BTreeSet<String> {
-        let series = if kind == "histogram" { format!("{name}_count") } else { name.to_owned() };
-        let line = shown.lines().find(|line| {
-            line.strip_prefix(&series).is_some_and(|rest| rest.starts_with(['{', ' ']))
-        });
-        let line = line.unwrap_or_else(|| panic!("no {series}"));
-        let within = line.split_once('{').and_then(|(_, rest)| rest.rsplit_once('}'));
-        let pairs = within.map(|(labels, _)| labels).unwrap_or_default().split("\",");
-        pairs.filter_map(|pair| Some(pair.split_once('=')?.0.to_owned())).collect()
-    };
-    let section = section("## Metrics");
-    let tables = tables(&section);
-    let mut listed = BTreeSet::new();
-    let mut used = BTreeSet::new();
-    for row in &tables["series"] {
-        let name = spans(&row[0]).next().expect("a name");
-        let kind = kinds.get(&*name).unwrap_or_else(|| panic!("there is no {name}"));
-        assert_eq!(row[1], *kind, "{name}");
-        let named: BTreeSet<_> = spans(&row[2]).collect();
-        assert_eq!(named, labels(&name, kind), "{name}");
-        assert!(row[3].len() > 5, "{name} says something");
-        used.extend(named);
-        listed.insert(name);
-    }
-    let process = section.split("Of the process itself").nth(1).expect("the process's own");
-    listed.extend(spans(process).filter(|name| name.starts_with("process_")));
-    let known: BTreeSet<_> = kinds.keys().map(|name| (*name).to_owned()).collect();
-    assert_eq!(listed, known);
-
-    // Of a label each value that is of a closed set.
-    let values = |label: &str| -> BTreeSet<String> {
-        let row = tables["label"].iter().find(|row| row[0] == label);
-        spans(&row.unwrap_or_else(|| panic!("no label {label}"))[1]).collect()
-    };
-    let set = |values: Vec<&'static str>| values.into_iter().map(str::to_owned).collect();
-    let types = MessageType::ALL.iter().map(|value| value.as_str());
-    assert_eq!(values("`type`"), set(types.collect()));
-    assert_eq!(values("`how`"), set(Settled::ALL.iter().map(|value| value.as_str()).collect()));
-    let outcomes = JobOutcome::ALL.iter().map(|value| value.as_str());
-    assert_eq!(values("`outcome`"), set(outcomes.collect()));
-    assert_eq!(values("`stage`"), set(Stage::ALL.iter().map(|value| value.as_str()).collect()));
-    let results = StageResult::ALL.iter().map(|value| value.as_str());
-    assert_eq!(values("`result` of a stage"), set(results.collect()));
-    let reloads = Reload::ALL.iter().map(|value| value.as_str());
-    assert_eq!(values("`result` of a reload"), set(reloads.collect()));
-    let operations = StoreOperation::ALL.iter().map(|value| value.as_str());
-    assert_eq!(values("`operation`"), set(operations.collect()));
-    let described: BTreeSet<_> =
-        tables["label"].iter().filter_map(|row| spans(&row[0]).next()).collect();
-    used.retain(|label| !["version", "revision"].contains(&&**label));
-    assert_eq!(described, used, "each label once");
 }
