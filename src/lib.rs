@@ -14,6 +14,7 @@ pub mod store;
 pub mod event;
 pub mod worker;
 
+pub mod board;
 pub mod http;
 pub mod metrics;
 
@@ -26,6 +27,7 @@ pub mod identifiers;
 pub mod lifecycle;
 pub mod logging;
 pub mod machine;
+pub mod runbook;
 pub mod shared;
 pub mod shell;
 pub mod trust;

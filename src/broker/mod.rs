@@ -82,6 +82,15 @@ impl Blueprint {
     }
 }
 
+/// Where the nodes of the broker are, for people: never who we are there, nor by which password.
+pub fn place(settings: &config::Broker) -> String {
+    let dialer = Dialer::new(settings, "callvault");
+    let doors = settings.urls.iter().filter_map(|url| dialer.door(url).ok());
+    let places: Vec<_> = doors.map(|door| door.to_string()).collect();
+    // Of a URL in a file that is not there yet nothing is known.
+    if places.is_empty() { "broker".to_owned() } else { places.join(", ") }
+}
+
 /// The orderly end of everything; after it the sockets are cut.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 

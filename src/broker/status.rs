@@ -180,6 +180,17 @@ impl Status {
         self.blocked || (consume.up && !publish.up)
     }
 
+    /// What is wrong with it, as far as it is known, and not by our own wish: a word and a sentence,
+    /// without secrets.
+    pub fn trouble(&self) -> Option<(&'static str, String)> {
+        if self.blocked {
+            let why = "it takes nothing that is published: it is short of memory or disk";
+            return Some(("broker.blocked", why.to_owned()));
+        }
+        let word = if self.connected { "broker.not_consuming" } else { "broker.not_connected" };
+        self.faults().map(|faults| (word, faults))
+    }
+
     /// Consuming was stopped, and everything that had been sent to us has been handed on.
     pub(super) fn drained(&self) -> bool {
         self.wish >= Wish::Stop && self.is_idle()
@@ -208,14 +219,17 @@ impl Status {
         if self.consuming && self.connected {
             return None;
         }
-        let faults: Vec<_> = self.links.iter().filter_map(|link| link.fault.as_deref()).collect();
+        Some(self.faults().unwrap_or_else(|| STARTING.to_owned()))
+    }
+
+    fn faults(&self) -> Option<String> {
         let mut seen: Vec<&str> = Vec::new();
-        for fault in faults {
+        for fault in self.links.iter().filter_map(|link| link.fault.as_deref()) {
             if !seen.contains(&fault) {
                 seen.push(fault);
             }
         }
-        Some(if seen.is_empty() { STARTING.to_owned() } else { seen.join("; ") })
+        (!seen.is_empty()).then(|| seen.join("; "))
     }
 }
 
@@ -263,6 +277,12 @@ mod tests {
         assert!(status.borrow().takes_nothing());
         assert!(status.borrow().consuming && !status.borrow().connected);
         assert_eq!(status.borrow().reason.as_deref(), Some("connection lost"));
+        let lost = ("broker.not_connected", "connection lost".to_owned());
+        assert_eq!(status.borrow().trouble(), Some(lost));
+        board.up(Side::Publish);
+        assert_eq!(status.borrow().trouble(), None);
+        board.blocked(true);
+        assert_eq!(status.borrow().trouble().map(|(word, _)| word), Some("broker.blocked"));
     }
 
     #[test]

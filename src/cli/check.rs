@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -51,7 +52,7 @@ pub fn run(loaded: Loaded, options: &Options) -> Result<ExitCode, Error> {
 async fn check(loaded: &Loaded, options: &Options) -> Result<ExitCode, Error> {
     let config = &loaded.config;
     let metrics = Metrics::new();
-    let tenants = Tenants::connect(config, &metrics)?.now();
+    let tenants = Tenants::connect(config, &metrics, &Arc::default())?.now();
     metrics.adopt(&tenants.configured(config));
     let mut report = Report::new(options.json);
     for warning in &loaded.warnings {

@@ -113,8 +113,7 @@ fn judge(answer: &[u8]) -> Option<Result<String, NotReady>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{Health, Server, State};
-    use crate::metrics::Metrics;
+    use crate::http::{Server, Shown, State};
     use std::net::TcpListener;
     use std::sync::Arc;
 
@@ -124,11 +123,11 @@ mod tests {
 
     #[tokio::test]
     async fn it_says_what_the_worker_says() {
-        let health = Arc::new(Health::new());
+        let shown = Shown::new();
+        let health = Arc::clone(&shown.health);
         let server = Server::bind("0.0.0.0:0".parse().unwrap()).await.unwrap();
         let listen = server.address();
-        let metrics = Metrics::new();
-        tokio::spawn(server.serve(metrics, Arc::clone(&health), std::future::pending()));
+        tokio::spawn(server.serve(shown, std::future::pending()));
         let probe = async || tokio::task::spawn_blocking(move || run(listen)).await.unwrap();
 
         let error = probe().await.expect_err("not connected yet").to_string();

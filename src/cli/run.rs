@@ -8,10 +8,11 @@ use tokio::sync::oneshot;
 
 use super::reload::{self, Read};
 use super::{Error, plain};
+use crate::board::{self, Kind};
 use crate::broker::{self, Broker, Deliveries, Prefetch};
 use crate::config::{self, Config, Loaded};
 use crate::crash;
-use crate::http::{BindError, Health, Server, State};
+use crate::http::{BindError, Health, Server, Shown, State};
 use crate::identifiers::Identifiers;
 use crate::lifecycle::Lifecycle;
 use crate::logging::{self, LoggingError};
@@ -79,10 +80,11 @@ pub(super) fn install_crypto() {
 async fn serve(config: Config, read: impl Read) -> Result<ExitCode, Error> {
     let lifecycle = Lifecycle::listen().map_err(RunError::from)?;
     let server = Server::bind(config.http.listen).await.map_err(RunError::from)?;
-    let metrics = Metrics::new();
-    let health = Arc::new(Health::new());
-    let tenants = Tenants::connect(&config, &metrics)?;
+    let shown = Shown::new();
+    let Shown { metrics, health, board } = shown.clone();
+    let tenants = Tenants::connect(&config, &metrics, &board)?;
     metrics.adopt(&tenants.now().configured(&config));
+    board.tenants.adopt(tenants.now().members());
     let identifiers = Identifiers::new(config.log.identifiers, &config.tenants)
         .map_err(|error| Error::Setup(error.to_string()))?;
     tracing::info!(
@@ -99,9 +101,9 @@ async fn serve(config: Config, read: impl Read) -> Result<ExitCode, Error> {
         Broker::start(&config.broker, &config.retry.delays, prefetch, unsettled);
     let publisher = broker.publisher();
     let window = Window { deliveries: usize::from(prefetch.jobs), bodies: prefetch.bodies };
-    let seen = (Arc::clone(&metrics), Arc::clone(&health));
-    let worker = Worker::new(tenants, publisher, seen.0, seen.1, identifiers, window, &config);
-    let watching = tokio::spawn(watch(broker.status(), Arc::clone(&metrics), Arc::clone(&health)));
+    let worker = Worker::new(tenants, publisher, shown.clone(), identifiers, window, &config);
+    let seen = board.servers.add(Kind::Broker, broker::place(&config.broker));
+    let watching = tokio::spawn(watch(broker.status(), shown.clone(), seen));
     let counting = tokio::spawn(count(broker.depths(), Arc::clone(&metrics)));
     let (reloads, reloading) = worker::reloads();
     let hangups =
@@ -109,7 +111,7 @@ async fn serve(config: Config, read: impl Read) -> Result<ExitCode, Error> {
     let hangups = tokio::spawn(hangups);
     // Last, so that the first scrape already sees every limit.
     let (stop_http, http_stopped) = oneshot::channel::<()>();
-    let http = tokio::spawn(server.serve(Arc::clone(&metrics), Arc::clone(&health), async {
+    let http = tokio::spawn(server.serve(shown, async {
         let _ = http_stopped.await;
     }));
     let work = archive(worker, broker, (deliveries, reloading), &health, &lifecycle);
@@ -147,11 +149,11 @@ async fn archive(
     broker.close().await;
 }
 
-/// Tells probes and metrics how the broker is.
+/// Tells probes, metrics and people how the broker is.
 async fn watch(
     mut status: tokio::sync::watch::Receiver<broker::Status>,
-    metrics: Arc<Metrics>,
-    health: Arc<Health>,
+    Shown { metrics, health, .. }: Shown,
+    seen: Arc<board::Server>,
 ) {
     let mut reconnects = 0;
     loop {
@@ -161,6 +163,12 @@ async fn watch(
             metrics.broker_reconnected();
         }
         reconnects = now.reconnects;
+        match now.trouble() {
+            Some((reason, detail)) => seen.lost(reason, &detail),
+            None if now.connected => seen.answered(),
+            // It is about to be reached.
+            None => {}
+        }
         health.blocked(now.blocked);
         health.set(match (now.paused, now.reason) {
             (Some(why), _) => State::Paused(why),

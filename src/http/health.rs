@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
-use tokio::sync::watch;
+use serde::Serialize;
 use tokio::time::{Duration, Instant};
 
+use crate::clock;
 use crate::failure::Reason;
 
 /// For so long it is told that this machine lacked something: twice as long as a message waits.
@@ -57,19 +57,15 @@ pub struct Refusal {
     /// What to do about it, for people; holds no secret.
     pub detail: String,
     /// When it was first refused without an acceptance since.
-    #[serde(serialize_with = "to_the_second")]
+    #[serde(serialize_with = "clock::to_the_second")]
     pub since: Timestamp,
-}
-
-/// RFC 3339 without fractions.
-pub(super) fn to_the_second<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_str(&format_args!("{at:.0}"))
 }
 
 /// The worker's word about itself: written by the worker, read by the probes.
 #[derive(Debug)]
 pub struct Health {
-    state: watch::Sender<State>,
+    /// And when it became so, if for another reason.
+    state: Mutex<(State, Timestamp)>,
     blocked: AtomicBool,
     /// What this machine lacked last, and when.
     lack: Mutex<Option<(String, Instant)>>,
@@ -82,34 +78,37 @@ impl Health {
     /// A worker that has just started and is connecting.
     pub fn new() -> Self {
         let state = State::Connecting("starting".to_owned());
+        let started_at = clock::now();
         Self {
-            state: watch::Sender::new(state),
+            state: Mutex::new((state, started_at)),
             blocked: AtomicBool::new(false),
             lack: Mutex::default(),
             refusals: Mutex::default(),
             started: Instant::now(),
-            started_at: crate::clock::now(),
+            started_at,
         }
     }
 
     /// Takes the next state. A worker that drains stays draining, whatever its broker does.
     pub fn set(&self, next: State) {
-        self.state.send_if_modified(|state| {
-            let news = *state != next && *state != State::Draining;
-            if news {
-                *state = next;
-            }
-            news
-        });
+        let mut now = self.standing();
+        let (state, since) = &mut *now;
+        if *state == State::Draining {
+            return;
+        }
+        if state.as_str() != next.as_str() {
+            *since = clock::now();
+        }
+        *state = next;
     }
 
     pub fn state(&self) -> State {
-        self.state.borrow().clone()
+        self.standing().0.clone()
     }
 
-    /// For those who wait for a state.
-    pub fn watch(&self) -> watch::Receiver<State> {
-        self.state.subscribe()
+    /// Since when it is consuming, connecting, paused or draining, whatever for.
+    pub fn since(&self) -> Timestamp {
+        self.standing().1
     }
 
     /// Whether the broker takes nothing from publishers. Consuming goes on: what cannot be
@@ -137,7 +136,7 @@ impl Health {
     pub fn refused(&self, target: &str, reason: &Reason, detail: &str) -> bool {
         let mut refusals = self.refusals();
         let known = refusals.get(target);
-        let since = known.map_or_else(crate::clock::now, |known| known.since);
+        let since = known.map_or_else(clock::now, |known| known.since);
         let news = known.is_none_or(|known| known.reason != reason.as_str());
         let refusal = Refusal {
             target: target.to_owned(),
@@ -165,6 +164,10 @@ impl Health {
 
     pub fn started_at(&self) -> Timestamp {
         self.started_at
+    }
+
+    fn standing(&self) -> MutexGuard<'_, (State, Timestamp)> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lack(&self) -> MutexGuard<'_, Option<(String, Instant)>> {
@@ -196,6 +199,16 @@ mod tests {
         health.set(State::Draining);
         health.set(State::Connecting("lost the broker".into()));
         assert_eq!(health.state(), State::Draining);
+    }
+
+    #[test]
+    fn it_is_so_since_it_began_whatever_for() {
+        let health = Health::new();
+        let since = health.since();
+        health.set(State::Connecting("the broker refuses".into()));
+        assert_eq!(health.since(), since);
+        health.set(State::Consuming);
+        assert!(health.since() > since);
     }
 
     #[tokio::test(start_paused = true)]

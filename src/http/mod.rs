@@ -1,8 +1,9 @@
 //! Probes, metrics and the status, for machines and for people (contract 7): read-only, no secrets.
 //!
-//! It shows what [`Health`] and [`Metrics`] say and knows nothing of who tells them.
+//! It shows what [`Health`], [`Board`] and [`Metrics`] say and knows nothing of who tells them.
 
 mod health;
+mod history;
 mod rates;
 mod status;
 
@@ -19,7 +20,9 @@ use tokio::net::TcpListener;
 
 pub use health::{Health, Refusal, State};
 
+use crate::board::Board;
 use crate::metrics::{CONTENT_TYPE, Metrics};
+use history::History;
 use rates::Rates;
 
 /// How long requests under way may take once the server was told to stop.
@@ -57,11 +60,32 @@ fn hint(source: &std::io::Error) -> &'static str {
     }
 }
 
+/// What is shown of a worker, which writes it.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    pub metrics: Arc<Metrics>,
+    pub health: Arc<Health>,
+    pub board: Arc<Board>,
+}
+
+impl Shown {
+    /// Of a worker that has just started.
+    pub fn new() -> Self {
+        Self { metrics: Metrics::new(), health: Arc::default(), board: Arc::default() }
+    }
+}
+
+impl Default for Shown {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// What the handlers read.
 struct Sources {
-    metrics: Arc<Metrics>,
-    health: Arc<Health>,
+    shown: Shown,
     rates: Rates,
+    history: History,
 }
 
 impl Server {
@@ -84,14 +108,10 @@ impl Server {
     /// Answers until `stop` resolves, then lets requests under way end within a second.
     ///
     /// The worker stops it last, so that a drain can be watched.
-    pub async fn serve(
-        self,
-        metrics: Arc<Metrics>,
-        health: Arc<Health>,
-        stop: impl Future<Output = ()> + Send + 'static,
-    ) {
+    pub async fn serve(self, shown: Shown, stop: impl Future<Output = ()> + Send + 'static) {
         let (stopping, stopped) = tokio::sync::oneshot::channel();
-        let sources = Arc::new(Sources { metrics, health, rates: Rates::default() });
+        let (rates, history) = (Rates::default(), History::default());
+        let sources = Arc::new(Sources { shown, rates, history });
         let serving = axum::serve(self.listener, routes(Arc::clone(&sources)))
             .with_graceful_shutdown(async move {
                 stop.await;
@@ -105,7 +125,8 @@ impl Server {
         tokio::select! {
             // axum retries failed accepts itself and never ends with an error.
             _ = serving => (),
-            () = rates::sample(&sources.rates, &sources.metrics) => (),
+            () = rates::sample(&sources.rates, &sources.shown.metrics) => (),
+            () = history::keep(&sources.history, &sources.shown.metrics) => (),
             () = out_of_patience => tracing::debug!("http: requests were cut short by the stop"),
         }
     }
@@ -142,16 +163,15 @@ async fn page() -> Response {
 }
 
 async fn metrics(Shared(sources): Shared<Arc<Sources>>) -> Response {
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], sources.metrics.render()).into_response()
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], sources.shown.metrics.render()).into_response()
 }
 
 async fn api_status(Shared(sources): Shared<Arc<Sources>>) -> Response {
-    let status = status::Status::new(&sources.metrics, &sources.health, sources.rates.now());
-    (NO_STORE, Json(status)).into_response()
+    (NO_STORE, Json(status::Status::new(&sources))).into_response()
 }
 
 async fn readyz(Shared(sources): Shared<Arc<Sources>>) -> Response {
-    let ready = status::Ready::new(&sources.health);
+    let ready = status::Ready::new(&sources.shown.health);
     let code = if ready.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, NO_STORE, Json(ready)).into_response()
 }

@@ -1,4 +1,5 @@
-//! How fast the worker archives: the last minute of its counters, sampled every few seconds.
+//! How fast the worker archives, and how old what it archives is: the last minute of its counters,
+//! sampled every few seconds.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +8,8 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::metrics::{Metrics, Totals};
+use super::history::Lag;
+use crate::metrics::{LagCounts, Metrics, Totals};
 
 const PERIOD: Duration = Duration::from_secs(5);
 /// A minute of samples and the one it is measured against.
@@ -16,10 +18,11 @@ const SAMPLES: usize = 13;
 #[derive(Debug, Default)]
 pub(super) struct Rates(Mutex<VecDeque<Sample>>);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Sample {
     at: Instant,
     done: Totals,
+    lags: LagCounts,
 }
 
 /// Averages over at most the last minute.
@@ -48,6 +51,13 @@ impl Rates {
             _ => Rate::default(),
         }
     }
+
+    /// The lag of what was archived in the same time.
+    pub(super) fn lag(&self) -> Option<Lag> {
+        let samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let spread = samples.back()?.lags.since(&samples.front()?.lags);
+        spread.map(Lag::from)
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
@@ -67,7 +77,7 @@ pub(super) async fn sample(rates: &Rates, metrics: &Metrics) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let at = ticks.tick().await;
-        rates.add(Sample { at, done: metrics.totals() });
+        rates.add(Sample { at, done: metrics.totals(), lags: metrics.lags() });
     }
 }
 
@@ -82,7 +92,8 @@ mod tests {
         let start = Instant::now();
         for n in 0..100_u64 {
             let at = start + PERIOD * u32::try_from(n).unwrap();
-            rates.add(Sample { at, done: Totals { archived: n * n, stored_bytes: n * 1000 } });
+            let done = Totals { archived: n * n, stored_bytes: n * 1000 };
+            rates.add(Sample { at, done, lags: LagCounts::default() });
         }
         let rate = rates.now();
         assert!((rate.window_seconds - 60.0).abs() < 1e-6);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::board::{Failed, Job, Kind, Member, Progress};
 use crate::failure::Reason;
 use crate::metrics::{Configured, JobOutcome};
 use crate::request::{MessageType, TenantId};
@@ -9,6 +10,7 @@ struct Running {
     address: SocketAddr,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
+    board: Arc<Board>,
     stop: tokio::sync::oneshot::Sender<()>,
     server: tokio::task::JoinHandle<()>,
 }
@@ -17,14 +19,23 @@ async fn running() -> Running {
     let metrics = Metrics::new();
     let tenants = vec![(1, TenantId::new("acme").unwrap())];
     metrics.adopt(&Configured { tenants, ..Configured::default() });
-    let health = Arc::new(Health::new());
+    let (health, board) = (Arc::new(Health::new()), Arc::new(Board::default()));
     let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = server.address();
     let (stop, stopped) = tokio::sync::oneshot::channel();
-    let serving = server.serve(Arc::clone(&metrics), Arc::clone(&health), async {
+    let shown = Shown {
+        metrics: Arc::clone(&metrics),
+        health: Arc::clone(&health),
+        board: Arc::clone(&board),
+    };
+    let serving = server.serve(shown, async {
         let _ = stopped.await;
     });
-    Running { address, metrics, health, stop, server: tokio::spawn(serving) }
+    Running { address, metrics, health, board, stop, server: tokio::spawn(serving) }
+}
+
+fn tenant(id: &str) -> TenantId {
+    TenantId::new(id).unwrap()
 }
 
 /// The answer to one request: status, head, body.
@@ -90,9 +101,110 @@ async fn the_status_shows_state_and_numbers() {
     assert_eq!(body["messages"]["inFlight"], 1);
     assert_eq!(body["tenants"][0]["id"], "acme");
     assert_eq!(body["tenants"][0]["failed"], 1);
-    for number in ["uptimeSeconds", "startedAt", "rates", "buffers", "revision"] {
+    assert!(body["tenants"][0]["archived"].is_null(), "what is zero is left out");
+    for number in ["uptimeSeconds", "startedAt", "now", "since", "rates", "buffers", "revision"] {
         assert!(!body[number].is_null(), "no {number}");
     }
+}
+
+#[tokio::test]
+async fn the_status_leaves_out_what_it_has_nothing_to_say_of() {
+    let it = running().await;
+    it.metrics.tenant_concurrency_limit(it.metrics.tenant(Some(&tenant("acme"))), 4);
+    let (_, body) = json(it.address, "/api/status").await;
+    let tenants =
+        serde_json::json!([{ "id": "acme", "limit": 4 }, { "id": "unknown", "limit": 0 }]);
+    assert_eq!(body["tenants"], tenants);
+    for nothing in ["lag", "backlog", "moreServers", "warning", "refused"] {
+        assert!(body[nothing].is_null(), "{nothing}: {body}");
+    }
+    let none = serde_json::json!([]);
+    for list in ["servers", "queues", "jobs", "failures"] {
+        assert_eq!(body[list], none, "{list}: {body}");
+    }
+    assert_eq!(body["history"]["archivedPerSecond"], none);
+}
+
+#[tokio::test]
+async fn the_status_says_whose_messages_wait_and_what_waits() {
+    let it = running().await;
+    let breaker = tokio::sync::watch::Sender::new(Some(Reason::STORE_TIMEOUT));
+    let (id, breakers) = ("acme".to_owned(), vec![breaker.subscribe()]);
+    it.board.tenants.adopt(vec![Member { id, paused: true, breakers }]);
+    for (queue, messages) in [("cv.bulk", 5), ("cv.dead", 2), ("cv.jobs", 7)] {
+        it.metrics.queue_messages(queue, Some(messages));
+    }
+    let (_, body) = json(it.address, "/api/status").await;
+    let acme = &body["tenants"][0];
+    assert_eq!((&acme["breaker"], &acme["paused"]), (&"open".into(), &true.into()));
+    assert_eq!(body["backlog"], serde_json::json!({ "messages": 12 }));
+    let dead = serde_json::json!({ "queue": "cv.dead", "messages": 2 });
+    assert_eq!(body["queues"][1], dead);
+}
+
+/// Each has been at work, has trouble, and a bucket of its own; and an hour is remembered.
+#[tokio::test(start_paused = true)]
+async fn of_a_thousand_tenants_the_status_is_short() {
+    let metrics = Metrics::new();
+    let name = |n: usize| format!("tenant-{n:04}");
+    let tenants: Vec<_> = (1..=1000).map(|n| (n, tenant(&name(n)))).collect();
+    metrics.adopt(&Configured { tenants: tenants.clone(), ..Configured::default() });
+    let shown = Shown { metrics: Arc::clone(&metrics), ..Shown::new() };
+    let breaker = tokio::sync::watch::Sender::new(Some(Reason::STORE_TIMEOUT));
+    let (mut members, mut servers, mut seats) = (Vec::new(), Vec::new(), Vec::new());
+    for (n, id) in &tenants {
+        let label = metrics.tenant(Some(id));
+        metrics.stored(label, 1 << 40);
+        metrics.downloaded(label, 1 << 40);
+        metrics.tenant_concurrency_limit(label, 48);
+        for outcome in JobOutcome::ALL {
+            (0..100).for_each(|_| metrics.job_finished(label, *outcome, Duration::ZERO));
+        }
+        let breakers = vec![breaker.subscribe()];
+        members.push(Member { id: name(*n), paused: n % 2 == 0, breakers });
+        let target = format!("store:https://s3.eu-central-1.example.com/recordings-{}", name(*n));
+        let store = shown.board.servers.add(Kind::Store, target);
+        let detail = "PutObject in bucket recordings: no answer within store.read_timeout";
+        store.lost("store.timeout", detail);
+        servers.push(store);
+        let (tenant, call) = (Some(name(*n)), Some(format!("1777093663-{n}")));
+        let failed = Failed {
+            at: crate::clock::now(),
+            tenant: tenant.clone(),
+            call: call.clone(),
+            outcome: "dead",
+            ended: true,
+            reason: Reason::JOB_NO_RESOURCES,
+            detail: detail.to_owned(),
+        };
+        shown.board.failures.add(failed);
+        let progress = Progress::default();
+        progress.comes(Some(1 << 30));
+        progress.bytes(1 << 29);
+        seats.push(shown.board.jobs.begin(Job { tenant, call, tries: 12, live: true, progress }));
+    }
+    shown.board.tenants.adopt(members);
+    for queue in
+        ["bulk", "dead", "jobs", "suspect", "retry.5s", "retry.30s", "retry.2m", "retry.2h"]
+    {
+        metrics.queue_messages(&format!("callvault.{queue}"), Some(1_000_000));
+    }
+    let sources =
+        Sources { shown: shown.clone(), rates: Rates::default(), history: History::default() };
+    let hour = async {
+        for n in 0..241 {
+            metrics.stored(metrics.tenant(None), 1_234_567_890 + n);
+            metrics.archive_lag(metrics.tenant(None), Duration::from_secs(123_456));
+            tokio::time::sleep(Duration::from_secs(15)).await;
+        }
+    };
+    tokio::select! { () = history::keep(&sources.history, &metrics) => {}, () = hour => {} }
+    let answer = serde_json::to_string(&status::Status::new(&sources)).unwrap();
+    assert!(answer.len() < 300_000, "{} bytes", answer.len());
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    let length = |at: &str| answer.pointer(at).unwrap().as_array().unwrap().len();
+    let lengths = ["/tenants", "/servers", "/jobs", "/failures", "/history/queues/callvault.jobs"];
+    assert_eq!(lengths.map(length), [1001, 100, 100, 50, 240]);
 }
 
 #[tokio::test]

@@ -4,14 +4,15 @@
 
 mod definitions;
 mod labels;
+mod lags;
 mod ledger;
 mod process;
 mod snapshot;
 mod tenants;
 mod text;
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use prometheus::{Histogram, Registry, TextEncoder};
@@ -20,14 +21,18 @@ use crate::failure::Reason;
 use crate::request::TenantId;
 use definitions::Definitions;
 use labels::Codes;
+use lags::Lags;
 use process::Process;
 use tenants::{ByCode, Tenants};
 
 pub use labels::{
     BreakerTarget, JobOutcome, OK, Reload, Settled, Stage, StageResult, StoreOperation,
 };
+pub use lags::{LagCounts, Spread};
 pub use ledger::{Balance, Ledger, Ticket};
-pub use snapshot::{Snapshot, TenantSnapshot, Totals};
+pub use snapshot::{
+    BrokerSnapshot, BuffersSnapshot, MessagesSnapshot, Snapshot, TenantSnapshot, Totals,
+};
 
 /// The version of the crate.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -67,6 +72,9 @@ pub struct Metrics {
     series: Definitions,
     ledger: Ledger,
     tenants: Arc<Tenants>,
+    lags: Lags,
+    /// What waits in each queue, of those that the broker tells of.
+    queues: Mutex<BTreeMap<String, u32>>,
     /// By [`JobOutcome`].
     job_duration: Vec<Histogram>,
     /// By [`Stage`], then by [`StageResult`].
@@ -102,7 +110,18 @@ impl Metrics {
         let tenants = Arc::new(Tenants::new());
         let ledger = Ledger::new(Arc::clone(&tenants));
         let known = RwLock::new(Known { codes, servers: BTreeSet::new() });
-        Arc::new(Self { registry, known, series, ledger, tenants, job_duration, stage_duration })
+        let (lags, queues) = (Lags::new(), Mutex::default());
+        Arc::new(Self {
+            registry,
+            known,
+            series,
+            ledger,
+            tenants,
+            lags,
+            queues,
+            job_duration,
+            stage_duration,
+        })
     }
 
     /// Shows what is configured from now on. The series of tenants and servers that are not any more
@@ -167,6 +186,7 @@ impl Metrics {
     /// From the end of the call to the confirmed event.
     pub fn archive_lag(&self, tenant: TenantLabel, lag: Duration) {
         self.tenants.count(tenant, |numbers| numbers.lag(lag));
+        self.lags.observe(lag);
     }
 
     /// Bytes of a body came from CC-FS, whatever becomes of them.
@@ -242,11 +262,28 @@ impl Metrics {
     /// How many messages wait in a queue of ours; without a number its series goes.
     pub fn queue_messages(&self, queue: &str, messages: Option<u32>) {
         let depth = &self.series.queue_messages;
+        let mut queues = self.queues_known();
         match messages {
-            Some(messages) => depth.with_label_values(&[queue]).set(messages.into()),
-            // It is not there where it was not known before.
-            None => _ = depth.remove_label_values(&[queue]),
+            Some(messages) => {
+                depth.with_label_values(&[queue]).set(messages.into());
+                queues.insert(queue.to_owned(), messages);
+            }
+            None => {
+                // It is not there where it was not known before.
+                _ = depth.remove_label_values(&[queue]);
+                queues.remove(queue);
+            }
         }
+    }
+
+    /// How many messages wait in each of our queues, as far as it is known.
+    pub fn queues(&self) -> BTreeMap<String, u32> {
+        self.queues_known().clone()
+    }
+
+    /// How old everything was that has been archived so far, when it was.
+    pub fn lags(&self) -> LagCounts {
+        self.lags.counts()
     }
 
     /// All series in the text format of Prometheus ([`CONTENT_TYPE`]).
@@ -257,6 +294,10 @@ impl Metrics {
         self.ledger.write(&mut text);
         self.tenants.roster().write(&mut text);
         text
+    }
+
+    fn queues_known(&self) -> MutexGuard<'_, BTreeMap<String, u32>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn known(&self) -> RwLockReadGuard<'_, Known> {

@@ -6,8 +6,7 @@ use super::tenants::Roster;
 use super::{JobOutcome, Metrics, TenantLabel};
 
 /// What a worker has done since it started, and what it is doing.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug)]
 pub struct Snapshot {
     pub broker: BrokerSnapshot,
     pub messages: MessagesSnapshot,
@@ -40,20 +39,35 @@ pub struct BuffersSnapshot {
     pub limit_bytes: i64,
 }
 
+/// What is zero is left out but for the limit: a thousand tenants have to be short.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TenantSnapshot {
     pub id: String,
+    #[serde(skip_serializing_if = "is_zero")]
     pub in_flight: u64,
-    pub concurrency_limit: u64,
+    /// Jobs that it may have in flight now.
+    pub limit: u64,
+    #[serde(skip_serializing_if = "is_zero")]
     pub archived: u64,
+    #[serde(skip_serializing_if = "is_zero")]
     pub already_archived: u64,
+    #[serde(skip_serializing_if = "is_zero")]
     pub absent: u64,
+    #[serde(skip_serializing_if = "is_zero")]
     pub retried: u64,
     /// Went to the dead queue.
+    #[serde(skip_serializing_if = "is_zero")]
     pub failed: u64,
+    #[serde(skip_serializing_if = "is_zero")]
     pub downloaded_bytes: u64,
+    #[serde(skip_serializing_if = "is_zero")]
     pub stored_bytes: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What was archived since the start.
@@ -107,7 +121,7 @@ fn tenant_snapshot(roster: &Roster, tenant: TenantLabel, in_flight: u64) -> Tena
     TenantSnapshot {
         id: roster.id(tenant).to_owned(),
         in_flight,
-        concurrency_limit: numbers.limit.get(),
+        limit: numbers.limit.get(),
         archived: numbers.jobs(JobOutcome::Archived),
         already_archived: numbers.jobs(JobOutcome::AlreadyArchived),
         absent: numbers.jobs(JobOutcome::Absent),

@@ -260,7 +260,7 @@ fn the_snapshot_agrees_with_the_series() {
     assert_eq!(snapshot.messages.in_flight, 1);
     assert_eq!(snapshot.buffers.in_use_bytes, 20);
     let acme = &snapshot.tenants[0];
-    assert_eq!((acme.id.as_str(), acme.in_flight, acme.concurrency_limit), ("acme", 1, 48));
+    assert_eq!((acme.id.as_str(), acme.in_flight, acme.limit), ("acme", 1, 48));
     assert_eq!((acme.archived, acme.failed, acme.stored_bytes), (1, 1, 640));
     assert_eq!(snapshot.tenants.last().map(|last| last.id.as_str()), Some("unknown"));
     assert_eq!(metrics.totals(), Totals { archived: 1, stored_bytes: 640 });

@@ -35,10 +35,10 @@ use crate::clock;
 use crate::config;
 use crate::crash::{self, Point};
 use crate::failure::{Class, Failure, Reason};
-use crate::http::Health;
+use crate::http::Shown;
 use crate::identifiers::Identifiers;
 use crate::lifecycle::Lifecycle;
-use crate::metrics::{Metrics, TenantLabel};
+use crate::metrics::TenantLabel;
 
 /// How often those who have waited too long for a place are looked for.
 const TICK: Duration = Duration::from_secs(1);
@@ -73,16 +73,17 @@ impl Worker {
     pub fn new(
         tenants: Tenants,
         publisher: Publisher,
-        metrics: Arc<Metrics>,
-        health: Arc<Health>,
+        shown: Shown,
         identifiers: Identifiers,
         window: Window,
         config: &config::Config,
     ) -> Self {
+        let Shown { metrics, health, board } = shown;
         let budget = Budget::new(config.worker.memory, Arc::clone(&metrics));
         let exchange = Server::Events(config.broker.events_exchange.clone());
-        let events = Gate::new(exchange, Threshold::new(&config.retry), &metrics);
-        let tools = Arc::new(Tools { publisher, events, budget, metrics, health, identifiers });
+        let events = Gate::new(exchange, Threshold::new(&config.retry), &metrics, &board);
+        let tools = Tools { publisher, events, budget, metrics, health, board, identifiers };
+        let tools = Arc::new(tools);
         let concluder = Concluder::new(Arc::clone(&tools), Policy::new(&config.retry));
         let settings = config.worker.clone();
         let aside = Mutex::default();
@@ -323,6 +324,7 @@ impl Worker {
         stop: CancellationToken,
     ) -> Option<Learnt> {
         let tenant = received.intake.tenant;
+        let _seat = self.tools.board.jobs.begin(received.shown(&self.tools.identifiers));
         let outcome = if !received.delivery.usable() {
             // Its channel died while it waited for a place: the broker delivers it again.
             Outcome::Stopped

@@ -77,6 +77,7 @@ impl Worker {
         self.tenants.change(roster);
         let now = self.tenants.now();
         self.tools.metrics.adopt(&now.configured(config));
+        self.tools.board.tenants.adopt(now.members());
         waiting.configure(&now.ceilings());
         Ok(())
     }

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::outages::{Gate, Gates};
 use super::tenant::Tenant;
+use crate::board::{Board, Member};
 use crate::ccfs::{self, Ways};
 use crate::config::{self, Config, ZipMode};
 use crate::failure::{Failure, Reason};
@@ -49,12 +50,16 @@ impl Tenants {
     ///
     /// # Errors
     /// The first key whose value cannot be used.
-    pub fn connect(config: &Config, metrics: &Arc<Metrics>) -> Result<Self, SetupError> {
+    pub fn connect(
+        config: &Config,
+        metrics: &Arc<Metrics>,
+        board: &Arc<Board>,
+    ) -> Result<Self, SetupError> {
         let common = Common {
             ways: Ways::new(config.worker.concurrency),
             stores: Stores::new(Arc::clone(metrics)),
             templates: Shared::default(),
-            gates: Gates::new(config, metrics),
+            gates: Gates::new(config, metrics, board),
             slots: Mutex::default(),
         };
         let now = watch::Sender::new(Arc::new(common.roster(&config.tenants)?));
@@ -138,6 +143,16 @@ impl Roster {
         }
         let tenants = self.tenants.iter().map(|tenant| (tenant.slot, tenant.id.clone()));
         Configured { tenants: tenants.collect(), ccfs_codes, servers }
+    }
+
+    /// What people see of them besides their numbers.
+    pub fn members(&self) -> Vec<Member> {
+        let member = |tenant: &Arc<Tenant>| Member {
+            id: tenant.id.to_string(),
+            paused: tenant.paused,
+            breakers: vec![tenant.ccfs_gate.watch(), tenant.store_gate.watch()],
+        };
+        self.tenants.iter().map(member).collect()
     }
 
     /// Each tenant's slot and its own ceiling.

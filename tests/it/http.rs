@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use serde_json::Value;
+use callvault::failure::Reason;
+use callvault::runbook;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::broker::node;
+use crate::support::ccfs::Reply;
 use crate::support::eventually;
 use crate::support::link::Link;
 use crate::support::worker::Worker;
-use crate::support::world::{SOON, World};
+use crate::support::world::{SOON, World, call};
 
 /// A fresh worker whose broker is away until `link` is restored.
 async fn without_a_broker(world: &World) -> (Worker, Link) {
@@ -25,7 +28,23 @@ async fn without_a_broker(world: &World) -> (Worker, Link) {
     (worker, link)
 }
 
-async fn json(worker: &Worker, path: &str) -> (u16, Value) {
+/// The first of its servers of this kind.
+async fn server(worker: &Worker, kind: &str) -> Value {
+    let (_, status) = answer(worker, "/api/status").await;
+    let servers = status["servers"].as_array().expect("a list");
+    servers.iter().find(|server| server["kind"] == kind).expect("each kind is there").clone()
+}
+
+/// Waits until a server stands so.
+async fn server_becomes(worker: &Worker, kind: &str, state: &str) -> Value {
+    eventually(&format!("{kind} is {state}"), SOON, || async {
+        let server = server(worker, kind).await;
+        (server["state"] == state).then_some(server)
+    })
+    .await
+}
+
+async fn answer(worker: &Worker, path: &str) -> (u16, Value) {
     let (status, body) = worker.get(path).await;
     let body =
         serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}\n{body}"));
@@ -50,7 +69,7 @@ async fn ready_is_503_with_the_reason_until_the_broker_is_there() {
     let world = World::new().await;
     let (worker, mut link) = without_a_broker(&world).await;
     let (status, ready) = eventually("it says why", SOON, || async {
-        let (status, ready) = json(&worker, "/readyz").await;
+        let (status, ready) = answer(&worker, "/readyz").await;
         ready["reason"].as_str()?.contains("refused").then_some((status, ready.clone()))
     })
     .await;
@@ -58,20 +77,27 @@ async fn ready_is_503_with_the_reason_until_the_broker_is_there() {
     let reason = ready["reason"].as_str().unwrap();
     assert!(reason.contains(&link.address().to_string()), "who refuses: {reason}");
     assert!(!reason.contains("guest"), "no password: {reason}");
-    let (status, shown) = json(&worker, "/api/status").await;
+    let (status, shown) = answer(&worker, "/api/status").await;
     assert_eq!((status, shown["broker"]["connected"].as_bool()), (200, Some(false)));
+
+    let broker = server(&worker, "broker").await;
+    let trouble = (&broker["state"], &broker["lastTrouble"]["reason"]);
+    assert_eq!(trouble, (&"down".into(), &"broker.not_connected".into()), "{broker}");
+    assert_eq!(broker["target"], format!("{}/%2F", link.address()), "{broker}");
 
     link.restore().await;
     let worker = worker.ready().await;
-    assert_eq!(json(&worker, "/readyz").await, (200, serde_json::json!({ "status": "consuming" })));
+    server_becomes(&worker, "broker", "well").await;
+    assert_eq!(answer(&worker, "/readyz").await, (200, json!({ "status": "consuming" })));
     assert_eq!(worker.metric("callvault_broker_connected", &[]).await, 1.0);
 
     link.close().await;
     eventually("it notices the loss", SOON, || async {
-        (json(&worker, "/readyz").await.0 == 503).then_some(())
+        (answer(&worker, "/readyz").await.0 == 503).then_some(())
     })
     .await;
-    assert_eq!(json(&worker, "/api/status").await.1["broker"]["connected"], false);
+    assert_eq!(answer(&worker, "/api/status").await.1["broker"]["connected"], false);
+    server_becomes(&worker, "broker", "down").await;
     link.restore().await;
     let worker = worker.ready().await;
     worker.metric_reaches("callvault_broker_reconnects_total", &[], 1.0).await;
@@ -227,6 +253,17 @@ async fn what_waits_in_each_queue_is_shown_while_the_broker_tells_it() {
     assert!(worker.is_ready().await);
     assert_eq!(worker.metric("callvault_broker_reconnects_total", &[]).await, 0.0);
 
+    // And the page has what went before.
+    let (_, status) = answer(&worker, "/api/status").await;
+    let history = &status["history"];
+    let (step, rates) = (&history["stepSeconds"], history["archivedPerSecond"].as_array());
+    assert!(*step == 15 && rates.is_some_and(|rates| rates.contains(&0.0.into())), "{history}");
+    let jobs = history["queues"][world.queue("jobs")].as_array();
+    assert!(jobs.is_some_and(|jobs| jobs.contains(&0.into())), "{history}");
+    let seen = json!({ "queue": world.queue("jobs"), "messages": 0 });
+    assert!(status["queues"].as_array().is_some_and(|queues| queues.contains(&seen)), "{status}");
+    assert_eq!(status["backlog"], json!({ "messages": 0 }));
+
     link.close().await;
     eventually("nobody knows any more", SOON, || async {
         depths(&worker, &world).await.is_empty().then_some(())
@@ -245,11 +282,11 @@ async fn the_status_has_what_the_page_shows() {
     world.settled(&worker).await;
     worker.metric_reaches("callvault_jobs_total", &["tenant=\"acme\""], 1.0).await;
 
-    let (code, status) = json(&worker, "/api/status").await;
+    let (code, status) = answer(&worker, "/api/status").await;
     assert_eq!(code, 200);
     assert_eq!(status["status"], "consuming");
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
-    assert_eq!(status["broker"], serde_json::json!({ "connected": true, "reconnects": 0 }));
+    assert_eq!(status["broker"], json!({ "connected": true, "reconnects": 0 }));
     let messages = &status["messages"];
     for (field, count) in [("received", 1), ("acknowledged", 1), ("givenBack", 0), ("inFlight", 0)]
     {
@@ -258,11 +295,23 @@ async fn the_status_has_what_the_page_shows() {
     let ids: Vec<_> = status["tenants"].as_array().unwrap().iter().map(|t| &t["id"]).collect();
     assert_eq!(ids, ["acme", "globex", "unknown"]);
     let acme = &status["tenants"][0];
-    assert_eq!((acme["archived"].as_i64(), acme["failed"].as_i64()), (Some(1), Some(0)));
+    assert_eq!(acme["archived"], 1);
     assert_eq!(acme["downloadedBytes"], acme["storedBytes"]);
-    for field in ["inFlight", "concurrencyLimit", "alreadyArchived", "absent", "retried"] {
-        assert!(acme[field].is_number(), "no {field}: {acme}");
+    assert!(acme["limit"].as_u64() > Some(0), "{acme}");
+    for field in ["inFlight", "alreadyArchived", "absent", "retried", "failed", "breaker", "paused"]
+    {
+        assert!(acme[field].is_null(), "what is zero is left out: {field}: {acme}");
     }
+    let servers = status["servers"].as_array().unwrap();
+    let kinds: Vec<_> = servers.iter().map(|one| (&one["kind"], &one["state"])).collect();
+    let well = ["broker", "ccfs", "store", "events"].map(|kind| (kind.into(), "well".into()));
+    assert_eq!(
+        kinds,
+        well.iter().map(|(kind, state)| (kind, state)).collect::<Vec<(&Value, &Value)>>()
+    );
+    assert_eq!(servers[1]["target"], format!("ccfs:{}", world.ccfs.url()));
+    let store = format!("store:{}/{}", world.store.s3().endpoint(), world.bucket);
+    assert_eq!(servers[2]["target"], store);
     assert!(status["startedAt"].as_str().is_some_and(|at| at.ends_with('Z')), "{status}");
     for field in ["/uptimeSeconds", "/rates/archivedPerSecond", "/buffers/limitBytes", "/rates"] {
         assert!(status.pointer(field).is_some_and(|value| !value.is_null()), "no {field}");
@@ -273,6 +322,100 @@ async fn the_status_has_what_the_page_shows() {
     let (code, head, page) = ask(&worker, "GET", "/").await;
     assert!(code == 200 && head.contains("content-type: text/html"), "{head}");
     assert!(page.starts_with("<!doctype html>") && page.contains("api/status"), "{page}");
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn the_status_tells_what_is_under_way_and_what_has_failed() {
+    let world = World::new().await;
+    let worker = world.worker(&[("ccfs", "read_timeout = \"60s\"")]).await;
+    let (open, opened) = tokio::sync::watch::channel(false);
+    world.ccfs.script("1777093663-1", [Reply::wav(256 << 10).midway(opened)]);
+    world.ccfs.script("1777093663-2", [Reply::code("0300004")]);
+    let mut message = call("1777093663-1");
+    message["metadata"] = json!({ "caller": "8613800138000" });
+    world.publish(&message).await;
+    let job = eventually("half of it has come", SOON, || async {
+        let (_, status) = answer(&worker, "/api/status").await;
+        let job = status["jobs"][0].clone();
+        job["bytes"].is_number().then_some(job)
+    })
+    .await;
+    let size = world.ccfs.expected("1777093663-1").length();
+    assert!(job["bytes"].as_u64() < Some(size), "{job}");
+    for (field, value) in [
+        ("tenant", json!("acme")),
+        ("call", json!("1777093663-1")),
+        ("step", json!("download")),
+        ("size", json!(size)),
+        ("tries", json!(1)),
+        ("live", json!(true)),
+    ] {
+        assert_eq!(job[field], value, "{field}: {job}");
+    }
+
+    message["callId"] = json!("1777093663-2");
+    world.publish(&message).await;
+    assert_eq!(world.event().await.routing_key, "recording.failed.acme");
+    let status = eventually("the failure is shown", SOON, || async {
+        let (_, status) = answer(&worker, "/api/status").await;
+        (!status["failures"][0].is_null()).then_some(status)
+    })
+    .await;
+    let row = runbook::of(&Reason::ccfs("0300004"));
+    for (field, value) in [
+        ("tenant", "acme"),
+        ("call", "1777093663-2"),
+        ("outcome", "dead"),
+        ("reason", "ccfs.0300004"),
+        ("meaning", row.meaning),
+        ("advice", row.advice),
+    ] {
+        assert_eq!(status["failures"][0][field], value, "{field}: {status}");
+    }
+    assert_eq!(status["jobsInFlight"], 1, "the other is under way still: {status}");
+    for secret in ["8613800138000", "sk-acme", "guest"] {
+        assert!(!status.to_string().contains(secret), "{secret}: {status}");
+    }
+
+    open.send(true).expect("CC-FS waits for it");
+    assert_eq!(world.event().await.routing_key, "recording.archived.acme");
+    eventually("nothing is under way", SOON, || async {
+        let (_, status) = answer(&worker, "/api/status").await;
+        (status["jobsInFlight"] == 0 && status["jobs"] == json!([])).then_some(())
+    })
+    .await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn an_outage_of_the_store_is_told_and_its_end() {
+    let world = World::new().await;
+    let mut link = Link::to(world.store.s3().address()).await;
+    let s3 = format!("http://{}", link.address());
+    let touchy = "delays = [\"100ms\", \"200ms\"]\nbreaker_failures = 2\nbreaker_window = \"1ms\"";
+    let keys = [("retry", touchy)];
+    let config = world.config_at(&world.amqp, &world.ccfs.url(), &s3, &keys);
+    let worker = Worker::start(&config).ready().await;
+    assert_eq!(server(&worker, "store").await["state"], "unknown", "nobody has asked it");
+    link.close().await;
+    for serial in 0..4 {
+        world.call(&format!("1777093663-{serial}")).await;
+    }
+    let store = server_becomes(&worker, "store", "down").await;
+    assert_eq!(store["lastTrouble"]["reason"], "store.unreachable", "{store}");
+    assert!(store["since"].as_str().is_some_and(|at| at.ends_with('Z')), "{store}");
+    eventually("consuming pauses, and its tenant waits", SOON, || async {
+        let (_, status) = answer(&worker, "/api/status").await;
+        (status["status"] == "paused" && status["tenants"][0]["breaker"] == "open").then_some(())
+    })
+    .await;
+    link.restore().await;
+    let store = server_becomes(&worker, "store", "well").await;
+    assert_eq!(store["lastTrouble"]["reason"], "store.unreachable", "what was: {store}");
+    world.events(4).await;
+    let (_, status) = answer(&worker, "/api/status").await;
+    assert!(status["tenants"][0]["breaker"].is_null(), "{status}");
     worker.stop().await;
 }
 

@@ -49,9 +49,11 @@ async fn what_becomes_of_a_message_is_told_without_its_names() {
     world.publish(&bad).await;
     world.event().await;
     world.settled(&worker).await;
+    let (_, status) = worker.get("/api/status").await;
     let log = worker.stop().await;
 
     for name in ["1777093663-", "1629533", "acme/2026", "globex/2026"] {
+        assert!(!status.contains(name), "the status tells {name}: {status}");
         let lines: Vec<_> = log.lines().filter(|line| line.contains(name)).collect();
         assert_eq!(lines, [""; 0], "the log tells {name}");
     }
@@ -65,6 +67,11 @@ async fn what_becomes_of_a_message_is_told_without_its_names() {
     let others = fields(&log, "file").into_iter().chain(fields(&log, "key"));
     let all: Vec<_> = calls.iter().cloned().chain(others).collect();
     assert!(all.len() >= 9 && all.iter().all(is_hash), "{all:?}");
+
+    let status: Value = serde_json::from_str(&status).expect("the status is JSON");
+    let failures = status["failures"].as_array().expect("a list").iter();
+    let shown: BTreeSet<_> = failures.filter_map(|one| one["call"].as_str()).collect();
+    assert!(shown.len() >= 3 && shown.iter().all(|call| calls.contains(*call)), "{shown:?}");
 
     // Another worker says the same of the same call, and another of another tenant's.
     let worker = world.worker(&[HASHED]).await;

@@ -8,10 +8,14 @@ use jiff::Timestamp;
 use super::ended::panicked;
 use super::job::Job;
 use super::policy;
+use crate::board::Progress;
 use crate::broker::{Delivery, QueueName};
 use crate::failure::{Failure, Reason};
+use crate::identifiers::Identifiers;
 use crate::recording::{self, Place};
-use crate::request::{self, Echo, Hints, Many, MessageType, RecordingRequest, Request};
+use crate::request::{
+    self, CallId, Echo, FileName, Hints, Many, MessageType, RecordingRequest, Request,
+};
 use crate::worker::fairness::{Lane, Question};
 use crate::worker::outages::{Gate, Party, Waits};
 use crate::worker::roster::Tenants;
@@ -104,6 +108,17 @@ impl Intake {
         }
     }
 
+    /// Whose it is and what, as the log may have it: a call by its id, else its file, a dump by its
+    /// request.
+    pub fn named(&self, identifiers: &Identifiers) -> (Option<String>, Option<String>) {
+        let Echo { tenant, call_id, file_name, request_id, .. } = &self.echo;
+        let call = call_id.as_ref().map(CallId::as_str);
+        let call = call.or_else(|| file_name.as_ref().map(FileName::as_str));
+        let call = call.map(|name| identifiers.shown(tenant.as_ref(), name).into_owned());
+        let request = || request_id.as_ref().map(ToString::to_string);
+        (tenant.as_ref().map(ToString::to_string), call.or_else(request))
+    }
+
     pub fn is_dump(&self) -> bool {
         matches!(self.work, Work::Expand(_))
     }
@@ -154,6 +169,7 @@ impl Intake {
                 let seen_before = seen_before(delivery, message_type, &tenant);
                 let attempts = delivery.state().attempts.saturating_add(1);
                 let (question, waits) = (Question::default(), Waits::default());
+                let progress = Progress::default();
                 let accepted = policy::accepted(delivery.state()).cloned();
                 let job = Job {
                     tenant,
@@ -164,6 +180,7 @@ impl Intake {
                     accepted,
                     question,
                     waits,
+                    progress,
                 };
                 (Some(place), Work::Archive(Box::new(job)))
             }

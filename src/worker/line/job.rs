@@ -9,6 +9,7 @@ use tracing::field::display;
 
 use super::ended::Archived;
 use super::tools::Tools;
+use crate::board::{Progress, Step};
 use crate::ccfs::{Ask, Download};
 use crate::clock;
 use crate::crash::{self, Point};
@@ -42,6 +43,8 @@ pub struct Job {
     pub question: Question,
     /// Whom it has waited for.
     pub waits: Waits,
+    /// How far it is, for people.
+    pub progress: Progress,
 }
 
 impl Job {
@@ -128,6 +131,7 @@ impl Job {
     async fn fetch(&self, tools: &Tools, mut pass: Pass) -> Result<Source, Failure> {
         let Tenant { ccfs, store, max_size, label: tenant, .. } = &*self.tenant;
         let mut stage = Running::start(&tools.metrics, Stage::Download);
+        self.progress.step(Step::Download);
         let ask = self.ask();
         let asking = ccfs.download(&ask, || self.question.asked());
         let answer = self.waits.during(For::Answer, asking).await;
@@ -141,10 +145,12 @@ impl Job {
         }
         let download = answer?;
         self.question.comes();
+        self.progress.comes(download.framing().length());
         crash::point(Point::FirstByte);
         let metrics = Arc::clone(&tools.metrics);
-        let waits = self.waits.clone();
-        let coming = Coming { download, stage, metrics, tenant: *tenant, pass, waits, seen: 0 };
+        let (waits, progress) = (self.waits.clone(), self.progress.clone());
+        let tenant = *tenant;
+        let coming = Coming { download, stage, metrics, tenant, pass, waits, progress, seen: 0 };
         let body = Body::Download(Box::new(coming));
         let source = Source::new(body, store.part_size() as u64, *max_size);
         Ok(source.accepting(self.accepted.clone()))
@@ -159,12 +165,15 @@ impl Job {
     ) -> Result<Vec<StoredObject>, Failure> {
         let Tenant { store, max_size, unpack, .. } = &*self.tenant;
         let (budget, metrics) = (&tools.budget.of(&self.waits), &tools.metrics);
+        let progress = &self.progress;
         let format = source.format();
         let new = self.object(self.key(extension)?, format, None);
         if format != Format::Zip || !*unpack {
-            return Ok(vec![transfer(source, Target { store, new, budget, metrics }).await?]);
+            return Ok(vec![
+                transfer(source, Target { store, new, budget, metrics, progress }).await?,
+            ]);
         }
-        let shelf = Shelf { store, budget, metrics };
+        let shelf = Shelf { store, budget, metrics, progress };
         let kept = match transfer::take(source, budget, *max_size).await? {
             Taken::Kept(kept) => kept,
             Taken::Unpacked(archive, entries) => match self.objects(entries) {
@@ -184,6 +193,7 @@ impl Job {
         stored: &[StoredObject],
         extension: &str,
     ) -> Result<(), Failure> {
+        self.progress.step(Step::Announce);
         let mut stage = Running::start(&tools.metrics, Stage::Announce);
         let event = self.event(stored, extension);
         let said = self.waits.during(For::Broker, tools.say(&event)).await;
@@ -317,7 +327,7 @@ mod tests {
         std::fs::write(&file, CONFIG).unwrap();
         let config = Config::load(Some(&file), std::iter::empty()).unwrap().config;
         let metrics = Metrics::new();
-        let tenants = Tenants::connect(&config, &metrics).unwrap();
+        let tenants = Tenants::connect(&config, &metrics, &Arc::default()).unwrap();
         let tenant = Arc::clone(tenants.now().iter().next().unwrap());
         let Ok(Request::Recording(request)) =
             parse(body.as_bytes(), Hints::default(), clock::now())
@@ -334,6 +344,7 @@ mod tests {
             accepted: None,
             question: Question::default(),
             waits: Waits::default(),
+            progress: Progress::default(),
         }
     }
 

@@ -3,9 +3,12 @@
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::intake::Intake;
+use super::intake::{Intake, Work};
+use crate::board::{self, Progress, Step};
 use crate::broker::{Delivery, State};
+use crate::identifiers::Identifiers;
 use crate::metrics::Ticket;
+use crate::worker::fairness::Lane;
 use crate::worker::transfer::Room;
 
 /// A delivery that has been read and waits for its place or is at work.
@@ -26,6 +29,18 @@ impl Received {
     pub fn past(&self, now: Timestamp) -> State {
         let state = self.delivery.state().seen(now);
         State { crashes: state.crashes.saturating_add(u32::from(self.crashed)), ..state }
+    }
+
+    /// As people see it while it is at work.
+    pub fn shown(&self, identifiers: &Identifiers) -> board::Job {
+        let progress = match &self.intake.work {
+            Work::Archive(job) => job.progress.clone(),
+            Work::Expand(_) => Progress::at(Step::Expand),
+            Work::Forward | Work::Reject(_) => Progress::default(),
+        };
+        let (tenant, call) = self.intake.named(identifiers);
+        let tries = self.delivery.state().attempts.saturating_add(1);
+        board::Job { tenant, call, tries, live: self.intake.lane == Lane::Live, progress }
     }
 
     /// When it was delivered, by the clock of messages.

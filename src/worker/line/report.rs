@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::ended::{Archived, Done, Outcome};
 use super::intake::{Intake, Work};
 use super::tools::Tools;
+use crate::board::Failed;
 use crate::clock;
 use crate::config::show_duration;
 use crate::failure::{Class, Failure, Reason};
@@ -133,6 +134,11 @@ impl Report<'_> {
             JobOutcome::Dead => tools.metrics.dead(tenant, &failure.reason),
             _ => {}
         }
+        // Nothing was tried, and of a long backlog there are many a second.
+        let waits = ended == JobOutcome::Retried && failure.reason == Reason::JOB_NO_PLACE;
+        if !waits {
+            tools.board.failures.add(self.shown_failure(failure, ended));
+        }
         let again = self.again.as_ref();
         macro_rules! failed {
             ($level:ident) => {
@@ -150,14 +156,26 @@ impl Report<'_> {
             };
         }
         match (ended, failure.class) {
-            // Nothing was tried, and of a long backlog there are many a second.
-            (JobOutcome::Retried, _) if failure.reason == Reason::JOB_NO_PLACE => failed!(debug),
+            _ if waits => failed!(debug),
             (JobOutcome::Dead, _) | (_, Class::Refused) => failed!(error),
             _ if failure.reason == Reason::JOB_NO_RESOURCES => failed!(error),
             (JobOutcome::Absent, _) | (_, Class::Failure | Class::Unavailable | Class::Held) => {
                 failed!(warn);
             }
             _ => failed!(info),
+        }
+    }
+
+    fn shown_failure(&self, failure: &Failure, ended: JobOutcome) -> Failed {
+        let (tenant, call) = self.intake.named(self.identifiers);
+        Failed {
+            at: clock::now(),
+            tenant,
+            call,
+            outcome: ended.as_str(),
+            ended: ended != JobOutcome::Retried,
+            reason: failure.reason.clone(),
+            detail: failure.detail.clone(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::board::Board;
 use crate::broker::Publisher;
 use crate::http::Health;
 use crate::identifiers::Identifiers;
@@ -17,6 +18,8 @@ pub struct Tools {
     pub budget: Budget,
     pub metrics: Arc<Metrics>,
     pub health: Arc<Health>,
+    /// What people see of the work.
+    pub board: Arc<Board>,
     /// How names of calls are written to the log.
     pub identifiers: Identifiers,
 }

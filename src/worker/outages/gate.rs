@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::breaker::{Admission, Breaker, Change, Threshold};
 use super::lamp::Lamp;
 use super::server::Server;
+use crate::board::Board;
 use crate::failure::{Failure, Reason};
 use crate::metrics::Metrics;
 
@@ -32,8 +33,13 @@ pub struct Pass {
 
 impl Gate {
     /// The only gate of its server.
-    pub fn new(server: Server, threshold: Threshold, metrics: &Arc<Metrics>) -> Arc<Self> {
-        let lamp = Lamp::new(server.clone(), Arc::clone(metrics));
+    pub fn new(
+        server: Server,
+        threshold: Threshold,
+        metrics: &Arc<Metrics>,
+        board: &Board,
+    ) -> Arc<Self> {
+        let lamp = Lamp::new(server.clone(), Arc::clone(metrics), board);
         Arc::new(Self::of(server, threshold, Arc::new(lamp), None))
     }
 
@@ -112,13 +118,18 @@ impl Gate {
                 if admission == Admission::Probe {
                     self.answered(Breaker::closed_on_trial);
                 }
+                self.lamp.heard(result);
             }
-            _ => self.answered(Breaker::answered),
+            _ => {
+                self.answered(Breaker::answered);
+                self.lamp.heard(result);
+            }
         }
     }
 
     fn unanswered(&self, admission: Admission, failure: &Failure) {
         let Failure { reason, detail, .. } = failure;
+        self.lamp.unanswered(failure);
         let open = |breaker: &mut Breaker| breaker.unanswered(admission, Instant::now());
         if self.change(open, Some(reason)) == Change::Opened {
             let server = &self.server;
@@ -170,6 +181,7 @@ impl Pass {
     /// A lesser request than those that wait was answered, whatever it said: they may try.
     pub fn answered_at_all(self) {
         self.gate.answered(Breaker::closed_on_trial);
+        self.gate.lamp.answered();
     }
 
     /// Takes note of what the server said. No usable answer is what is unavailable; what another
@@ -203,7 +215,8 @@ mod tests {
     fn what_it_shows_is_what_it_does_whoever_changes_it() {
         let at_once = Threshold { failures: 1, window: Duration::ZERO };
         let metrics = Metrics::new();
-        let gate = Gate::new(Server::Store("calls".to_owned()), at_once, &metrics);
+        let gate =
+            Gate::new(Server::Store("calls".to_owned()), at_once, &metrics, &Board::default());
         let down = Failure::new(Class::Unavailable, Reason::STORE_TIMEOUT, "silent");
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -221,8 +234,8 @@ mod tests {
 
     fn ccfs() -> Arc<Gate> {
         let at_once = Threshold { failures: 3, window: Duration::ZERO };
-        let metrics = Metrics::new();
-        Gate::new(Server::Ccfs("https://ccfs.example.com".to_owned()), at_once, &metrics)
+        let server = Server::Ccfs("https://ccfs.example.com".to_owned());
+        Gate::new(server, at_once, &Metrics::new(), &Board::default())
     }
 
     fn silent() -> Result<(), Failure> {

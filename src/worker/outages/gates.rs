@@ -10,6 +10,7 @@ use super::breaker::Threshold;
 use super::gate::Gate;
 use super::lamp::Lamp;
 use super::server::Server;
+use crate::board::Board;
 use crate::ccfs::Route;
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -23,6 +24,7 @@ const PROBES: usize = 16;
 pub struct Gates {
     threshold: Threshold,
     metrics: Arc<Metrics>,
+    board: Arc<Board>,
     probes: Arc<Semaphore>,
     ccfs: Shared<Route, Gate>,
     stores: Shared<String, Gate>,
@@ -30,10 +32,11 @@ pub struct Gates {
 }
 
 impl Gates {
-    pub fn new(config: &Config, metrics: &Arc<Metrics>) -> Self {
+    pub fn new(config: &Config, metrics: &Arc<Metrics>, board: &Arc<Board>) -> Self {
         Self {
             threshold: Threshold::new(&config.retry),
             metrics: Arc::clone(metrics),
+            board: Arc::clone(board),
             probes: Arc::new(Semaphore::new(probes(config.worker.concurrency))),
             ccfs: Shared::default(),
             stores: Shared::default(),
@@ -56,7 +59,8 @@ impl Gates {
     }
 
     fn gate(&self, server: Server, probes: Option<&Arc<Semaphore>>) -> Gate {
-        let lamp = |server: &Server| Ok(Lamp::new(server.clone(), Arc::clone(&self.metrics)));
+        let lamp =
+            |server: &Server| Ok(Lamp::new(server.clone(), Arc::clone(&self.metrics), &self.board));
         let lamp = only(self.lamps.get(server.clone(), lamp));
         Gate::of(server, self.threshold, lamp, probes.cloned())
     }
@@ -83,6 +87,7 @@ mod tests {
         Gates {
             threshold: Threshold { failures: 1, window: Duration::ZERO },
             metrics: Metrics::new(),
+            board: Arc::default(),
             probes: Arc::new(Semaphore::new(probes(places))),
             ccfs: Shared::default(),
             stores: Shared::default(),
@@ -144,5 +149,33 @@ mod tests {
         assert_eq!(shown().as_deref(), Some("1"), "the other is open still");
         drop(other);
         assert_eq!(shown().as_deref(), Some("0"), "nobody goes there any more");
+    }
+    /// What the page shows of the servers, each as (target, state).
+    fn servers(gates: &Gates) -> Vec<(String, String)> {
+        let seen = serde_json::to_value(gates.board.servers.seen()).unwrap();
+        let servers = seen["servers"].as_array().unwrap().iter();
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        servers.map(|one| (text(&one["target"]), text(&one["state"]))).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn people_see_a_server_as_its_last_answers_are() {
+        let gates = gates(64);
+        let gate = ccfs(&gates, 1);
+        let state = || servers(&gates)[0].1.clone();
+        assert_eq!(servers(&gates)[0].0, "ccfs:http://ccfs.example.com:1");
+        assert_eq!(state(), "unknown", "nobody has asked it");
+        gate.enter().unwrap().note(&Ok::<(), Failure>(()));
+        assert_eq!(state(), "well");
+        gate.enter().unwrap().note(&down());
+        assert_eq!(state(), "down", "its breaker is open");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let refused = Failure::new(Class::Refused, Reason::CCFS_UNAUTHORIZED, "a wrong key");
+        gate.enter().unwrap().note(&Err::<(), _>(refused));
+        assert_eq!(state(), "refused");
+        gate.enter().unwrap().note(&Ok::<(), Failure>(()));
+        assert_eq!(state(), "well");
+        drop(gate);
+        assert_eq!(servers(&gates), [], "nobody goes there any more");
     }
 }

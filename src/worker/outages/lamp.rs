@@ -1,9 +1,12 @@
-//! What the metrics show of breakers: one series a target, however many breakers have it.
+//! What is seen of a server: by the metrics, whether a breaker of its is open, and by people, what its
+//! answers say of it. One a target, however many breakers have it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::server::Server;
+use crate::board::{self, Board};
+use crate::failure::{Class, Failure};
 use crate::metrics::Metrics;
 
 /// On while a breaker of its target is open.
@@ -11,11 +14,13 @@ pub struct Lamp {
     server: Server,
     open: Mutex<usize>,
     metrics: Arc<Metrics>,
+    seen: Arc<board::Server>,
 }
 
 impl Lamp {
-    pub fn new(server: Server, metrics: Arc<Metrics>) -> Self {
-        Self { server, open: Mutex::default(), metrics }
+    pub fn new(server: Server, metrics: Arc<Metrics>, board: &Board) -> Self {
+        let seen = board.servers.add(server.kind(), server.to_string());
+        Self { server, open: Mutex::default(), metrics, seen }
     }
 
     /// A breaker has opened, or one that was open has closed.
@@ -23,6 +28,30 @@ impl Lamp {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         *open = if opened { *open + 1 } else { open.saturating_sub(1) };
         self.metrics.breaker_open(self.server.target(), *open > 0);
+        match (opened, *open) {
+            (true, 1) => self.seen.opened(),
+            (false, 0) => self.seen.closed(),
+            _ => {}
+        }
+    }
+
+    /// A request was answered, whatever it said.
+    pub fn answered(&self) {
+        self.seen.answered();
+    }
+
+    /// A request brought no usable answer.
+    pub fn unanswered(&self, failure: &Failure) {
+        self.seen.silent(failure);
+    }
+
+    /// A request was answered so.
+    pub fn heard<T>(&self, answer: &Result<T, Failure>) {
+        match answer {
+            Err(failure) if failure.class == Class::Refused => self.seen.refused(failure),
+            Err(failure) if failure.class == Class::Throttled => self.seen.slowed(failure),
+            _ => self.seen.answered(),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use tokio::time::Duration;
 
 use super::breaker::SHORT_PAUSE;
+use crate::board::Kind;
 use crate::failure::{Class, Failure, Reason};
 use crate::metrics::BreakerTarget;
 
@@ -29,6 +30,14 @@ impl Server {
             Self::Ccfs(endpoint) => BreakerTarget::Ccfs(endpoint),
             Self::Store(bucket) => BreakerTarget::Store(bucket),
             Self::Events(_) => BreakerTarget::Events,
+        }
+    }
+
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Ccfs(_) => Kind::Ccfs,
+            Self::Store(_) => Kind::Store,
+            Self::Events(_) => Kind::Events,
         }
     }
 

@@ -25,7 +25,7 @@ fn config(tenants: &[(&str, &str)]) -> Config {
 }
 
 fn tenants(tenants: &[(&str, &str)]) -> Tenants {
-    Tenants::connect(&config(tenants), &Metrics::new()).unwrap()
+    Tenants::connect(&config(tenants), &Metrics::new(), &Arc::default()).unwrap()
 }
 
 fn find(tenants: &Tenants, id: &str) -> Arc<Tenant> {
@@ -129,7 +129,7 @@ async fn a_file_of_cas_that_was_changed_is_another() {
     std::fs::write(&file, certificate).unwrap();
     let own = format!("[tenants.ccfs]\nca_file = {:?}\n[tenants.store]\nca_file = {0:?}", file);
     let config = config(&[("acme", &own)]);
-    let tenants = Tenants::connect(&config, &Metrics::new()).unwrap();
+    let tenants = Tenants::connect(&config, &Metrics::new(), &Arc::default()).unwrap();
     let [before, same] = [0; 2].map(|_| {
         reload(&tenants, &config);
         find(&tenants, "acme")

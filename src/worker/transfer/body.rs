@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::Duration;
 
 use super::stage::Running;
+use crate::board::{Progress, Step};
 use crate::ccfs::Download;
 use crate::failure::{Class, Failure, Reason};
 use crate::metrics::{Metrics, TenantLabel};
@@ -29,6 +30,8 @@ pub struct Coming {
     /// Takes note of the answer as it comes: a head alone says little of a server that then stalls.
     pub pass: Pass,
     pub waits: Waits,
+    /// Where is told how far it is.
+    pub progress: Progress,
     /// Bytes that have come.
     pub seen: u64,
 }
@@ -47,12 +50,16 @@ impl Coming {
                 self.metrics.downloaded(self.tenant, bytes.len() as u64);
                 let before = self.seen;
                 self.seen += bytes.len() as u64;
+                self.progress.bytes(self.seen);
                 if before < GETS_ON && self.seen >= GETS_ON {
                     self.pass.note::<()>(&Ok(()));
                 }
                 Ok(Some(bytes))
             }
-            Ok(None) => Ok(None),
+            Ok(None) => {
+                self.progress.step(Step::Proof);
+                Ok(None)
+            }
             Err(failure) => {
                 let broke_off = Err(self.broke_off(failure));
                 self.stage.end(&broke_off);

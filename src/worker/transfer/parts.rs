@@ -12,6 +12,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use super::memory::{Budget, Room};
 use super::source::{Filled, Proven, Source};
 use super::stage::Running;
+use crate::board::{Progress, Step};
 use crate::crash::{self, Point};
 use crate::failure::{Came, Class, Failure, Reason};
 use crate::metrics::{Metrics, Stage};
@@ -26,6 +27,7 @@ pub struct Target<'a> {
     pub new: NewObject,
     pub budget: &'a Budget,
     pub metrics: &'a Arc<Metrics>,
+    pub progress: &'a Progress,
 }
 
 /// Moves one judged download into the store.
@@ -63,6 +65,7 @@ pub async fn put(
     sha256: Sha256Digest,
     target: Target<'_>,
 ) -> Result<StoredObject, Failure> {
+    target.progress.step(Step::Upload);
     let mut stage = Running::start(target.metrics, Stage::Upload);
     let stored = target.store.put(&target.new, body, sha256).await;
     stage.end(&stored);
@@ -86,7 +89,7 @@ async fn in_parts(
     let upload = target.store.start_multipart(new).await.inspect_err(|failure| {
         stage.end::<(), _>(&Err(failure));
     })?;
-    let parts = match pump(&mut source, first, &upload, target.budget).await {
+    let parts = match pump(&mut source, first, &upload, target.budget, target.progress).await {
         Ok(parts) => match source.proven() {
             Ok(proven) if doubted && proven.unproven.is_none() => Err(healed(&proven)),
             proven => proven.map(|proven| (parts, proven)),
@@ -125,6 +128,7 @@ async fn pump(
     first: Filled,
     upload: &Upload,
     budget: &Budget,
+    progress: &Progress,
 ) -> Result<Vec<Part>, Failure> {
     let mut parts = Vec::new();
     let mut going_up = FuturesUnordered::new();
@@ -156,6 +160,8 @@ async fn pump(
         number += 1;
         going_up.push(send(upload, number, next));
     }
+    // All of it has come; it is proven when all of it is there.
+    progress.step(Step::Upload);
     while let Some(sent) = going_up.next().await {
         parts.push(sent?.0);
     }

@@ -20,6 +20,7 @@ use super::body::{Body, Pieces};
 use super::memory::{Budget, Room};
 use super::parts::{Target, put, transfer, transfer_in};
 use super::source::{Filled, Proven, Source};
+use crate::board::Progress;
 use crate::failure::{Class, Failure, Reason};
 use crate::finding::Finding;
 use crate::machine::Lack;
@@ -35,6 +36,7 @@ pub struct Shelf<'a> {
     pub store: &'a Store,
     pub budget: &'a Budget,
     pub metrics: &'a Arc<Metrics>,
+    pub progress: &'a Progress,
 }
 
 /// What a judged download of a ZIP is.
@@ -132,9 +134,9 @@ impl Kept {
     /// What the store brought.
     pub async fn store(self, new: NewObject, shelf: Shelf<'_>) -> Result<StoredObject, Failure> {
         let Self { held, proven, .. } = self;
-        let Shelf { store, budget, metrics } = shelf;
+        let Shelf { store, budget, metrics, progress } = shelf;
         let (size, sha256) = (proven.size, proven.sha256);
-        let target = Target { store, new: proven.describe(new), budget, metrics };
+        let target = Target { store, new: proven.describe(new), budget, metrics, progress };
         let mut file = match held {
             // Room and bytes stay until it is stored.
             Held::Memory { bytes, _room } => return put(bytes.into_inner(), sha256, target).await,
@@ -190,7 +192,7 @@ impl Unpacked {
         mut objects: Vec<(Entry, NewObject)>,
         shelf: Shelf<'_>,
     ) -> Result<Vec<StoredObject>, Failure> {
-        let Shelf { store, budget, metrics } = shelf;
+        let Shelf { store, budget, metrics, progress } = shelf;
         objects.sort_by(|(_, one), (_, other)| one.key.cmp(&other.key));
         let mut all = Vec::new();
         for (entry, new) in objects {
@@ -200,7 +202,7 @@ impl Unpacked {
             let room;
             (self, room) = self.room_for(&source, entry.size, budget).await?;
             let unpacking = blocking(move || self.send(&entry, &sender));
-            let target = Target { store, new, budget, metrics };
+            let target = Target { store, new, budget, metrics, progress };
             let (transferred, back) = tokio::join!(transfer_in(room, source, target), unpacking);
             self = back;
             all.push(transferred?);

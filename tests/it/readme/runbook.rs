@@ -6,6 +6,7 @@ use std::time::Duration;
 use callvault::ccfs::known_codes;
 use callvault::config;
 use callvault::failure::Reason;
+use callvault::runbook;
 
 use super::{code_spans, commands, text};
 use crate::cli::Desk;
@@ -85,17 +86,36 @@ fn every_reason_code_stands_in_the_runbook() {
     let section = section.split("\n## ").next().unwrap_or_default();
     let rows = section.lines().filter(|line| line.starts_with("| `"));
     let mut listed = BTreeSet::new();
+    let mut in_code = runbook::ROWS.iter();
     for row in rows {
         let cells: Vec<_> = row.trim_matches('|').split(" | ").map(str::trim).collect();
         assert_eq!(cells.len(), 3, "code, meaning, remedy: {row}");
         assert!(cells.iter().all(|cell| !cell.is_empty()), "{row}");
         listed.extend(code_spans(cells[0]));
+        // The page has the same words.
+        let known = in_code.next().expect("src/runbook.rs has a row for each");
+        assert_eq!(code_spans(cells[0]), known.codes, "{row}");
+        let words = (known.meaning, known.advice);
+        assert_eq!((&*plain(cells[1]), &*plain(cells[2])), words, "{row}");
     }
+    assert!(in_code.next().is_none(), "src/runbook.rs has rows that the runbook lacks");
     let known = reasons();
     let missing: Vec<_> = known.difference(&listed).collect();
     assert!(missing.is_empty(), "no row for {missing:?}");
     let invented: Vec<_> = listed.difference(&known).collect();
     assert!(invented.is_empty(), "rows for codes that do not arise: {invented:?}");
+}
+
+/// A cell without what only a page of Markdown can show.
+fn plain(cell: &str) -> String {
+    let mut text = String::new();
+    let mut rest = cell;
+    while let Some((before, link)) = rest.split_once("](") {
+        let (before, label) = before.rsplit_once('[').expect("a link begins");
+        text = text + before + label;
+        rest = link.split_once(')').expect("a link ends").1;
+    }
+    (text + rest).replace('`', "")
 }
 
 #[tokio::test]
