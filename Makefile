@@ -6,11 +6,12 @@ CARGO ?= cargo
 KEEP ?=
 TIME ?= 15
 ARGS ?=
+URL ?= http://127.0.0.1:9464/
 # Tests wait more than they work: for brokers, deadlines and processes that end.
 RUST_TEST_THREADS ?= $(shell expr 2 '*' $$(nproc))
 export RUST_TEST_THREADS
 
-.PHONY: help demo test test-rabbitmq4 torture sabotage fuzz bench limits lint doc deny alerts ci image
+.PHONY: help demo test test-rabbitmq4 torture sabotage fuzz bench limits lint doc deny alerts ci pictures image
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 16
@@ -22,7 +23,7 @@ demo: ## the whole system on this machine; KEEP=1 leaves it running
 
 test: ## the whole suite; ARGS=name runs what is named so
 	@.ci/compiler
-	@echo "A RabbitMQ node and an S3 server are fetched where absent (as root, on Debian)."
+	@echo "A RabbitMQ node, an S3 server and Chromium are fetched where absent (as root, on Debian)."
 	$(CARGO) test --workspace --locked $(or $(ARGS),--lib --bins --tests)
 
 # What is about CC-FS, the store, the log or the worker's own rules, to which the broker only brings the
@@ -73,6 +74,10 @@ alerts: ## the Prometheus rules and their tests
 
 ci: ## everything CI checks
 	@.ci/run
+
+pictures: ## the README's, of the page of a worker that runs; URL=http://127.0.0.1:9464/
+	@.ci/compiler
+	$(CARGO) run --locked --example pictures -- $(URL) docs/pictures
 
 image: ## the container image callvault:dev
 	docker build --build-arg CALLVAULT_REVISION=$$(git rev-parse --short=12 HEAD) --tag callvault:dev .

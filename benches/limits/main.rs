@@ -20,6 +20,7 @@ mod limit;
 mod many;
 mod memory;
 mod neighbours;
+mod page;
 mod scale;
 
 use std::process::ExitCode;
@@ -27,11 +28,11 @@ use std::process::ExitCode;
 use limit::Limit;
 
 const USAGE: &str = "usage: make limits ARGS='[memory] [faults] [isolation] [many] [neighbours] [dumps] [files] \
-                     [scale] [--long 1g] [--jobs 200000] [--seconds 40] [--rounds 3] \
+                     [scale] [page] [--long 1g] [--jobs 200000] [--seconds 40] [--rounds 3] \
                      [--backlog 5000] [--behind 100000]'";
 
-const PARTS: [&str; 8] =
-    ["memory", "faults", "isolation", "many", "neighbours", "dumps", "files", "scale"];
+const PARTS: [&str; 9] =
+    ["memory", "faults", "isolation", "many", "neighbours", "dumps", "files", "scale", "page"];
 
 /// What the command line asks for.
 struct Options {
@@ -108,6 +109,9 @@ async fn measure(options: &Options) -> Vec<Limit> {
     }
     if options.wants("scale") {
         limits.extend(scale::measure().await);
+    }
+    if options.wants("page") {
+        limits.extend(page::measure().await);
     }
     limits
 }

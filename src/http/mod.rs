@@ -4,6 +4,7 @@
 
 mod health;
 mod history;
+mod page;
 mod rates;
 mod status;
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State as Shared;
 use axum::http::{HeaderName, StatusCode, Uri, header};
-use axum::response::{Html, IntoResponse, Json, Response};
+use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 
@@ -28,7 +29,6 @@ use rates::Rates;
 /// How long requests under way may take once the server was told to stop.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
-const PAGE: &str = include_str!("page/index.html");
 const ROUTES: &str = "callvault answers GET on:\n\
     /            the status, for people\n\
     /api/status  the status as JSON\n\
@@ -134,7 +134,7 @@ impl Server {
 
 fn routes(sources: Arc<Sources>) -> Router {
     Router::new()
-        .route("/", get(page))
+        .route("/", get(page::page))
         .route("/api/status", get(api_status))
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(readyz))
@@ -147,20 +147,6 @@ fn routes(sources: Arc<Sources>) -> Router {
 type Headers<const N: usize> = [(HeaderName, &'static str); N];
 
 const NO_STORE: Headers<1> = [(header::CACHE_CONTROL, "no-store")];
-const OF_PAGE: Headers<4> = [
-    (header::CACHE_CONTROL, "no-store"),
-    (
-        header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
-         connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    ),
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::REFERRER_POLICY, "no-referrer"),
-];
-
-async fn page() -> Response {
-    (OF_PAGE, Html(PAGE)).into_response()
-}
 
 async fn metrics(Shared(sources): Shared<Arc<Sources>>) -> Response {
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], sources.shown.metrics.render()).into_response()

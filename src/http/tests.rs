@@ -218,8 +218,20 @@ async fn the_page_loads_nothing_from_elsewhere() {
     let (code, head, body) = ask(it.address, "GET", "/").await;
     assert_eq!(code, 200);
     assert!(head.contains("content-type: text/html; charset=utf-8"), "{head}");
-    assert!(head.contains("default-src 'none'"), "{head}");
     assert!(!body.contains("://"), "the page names another server");
+    assert!(body.len() < 100_000, "{} bytes", body.len());
+    let policy = head.lines().find_map(|line| line.strip_prefix("content-security-policy: "));
+    let policy = policy.expect("a policy");
+    assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe"), "{policy}");
+    assert!(policy.contains("require-trusted-types-for 'script'"), "{policy}");
+    // What the browser will hash is what was hashed; `ask` hands out the head in lower case.
+    for name in ["style", "script"] {
+        let parts: Vec<_> = body.split(&format!("<{name}>")).collect();
+        assert_eq!(parts.len(), 2, "one {name} in the page");
+        let (text, _) = parts[1].split_once(&format!("</{name}>")).expect("an end");
+        let source = format!("{name}-src '{}'", page::hash(text).to_lowercase());
+        assert!(policy.contains(&source), "{source} in {policy}");
+    }
 }
 
 #[tokio::test]

@@ -322,6 +322,10 @@ async fn the_status_has_what_the_page_shows() {
     let (code, head, page) = ask(&worker, "GET", "/").await;
     assert!(code == 200 && head.contains("content-type: text/html"), "{head}");
     assert!(page.starts_with("<!doctype html>") && page.contains("api/status"), "{page}");
+    assert!(page.len() < 100_000 && !page.contains("://"), "{} bytes", page.len());
+    let policy = head.lines().find_map(|line| line.strip_prefix("content-security-policy: "));
+    let policy = policy.expect("a policy");
+    assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe"), "{policy}");
     worker.stop().await;
 }
 

@@ -32,6 +32,7 @@ mod memory;
 mod messages;
 mod metrics;
 mod outages;
+mod page;
 mod readme;
 mod reload;
 mod resources;

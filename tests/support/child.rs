@@ -27,7 +27,15 @@ impl GuardedChild {
     /// # Errors
     /// The program or `sh` cannot be started.
     pub fn spawn(command: &mut Command) -> io::Result<Self> {
-        let mut child = command.stdin(Stdio::null()).process_group(0).spawn()?;
+        Self::spawn_with_input(command, Stdio::null())
+    }
+
+    /// The same, with another stdin.
+    ///
+    /// # Errors
+    /// The program or `sh` cannot be started.
+    pub fn spawn_with_input(command: &mut Command, input: Stdio) -> io::Result<Self> {
+        let mut child = command.stdin(input).process_group(0).spawn()?;
         // A line through the pipe calls the watchdog off; its end without one is our death.
         let script = format!("read -r line || kill -KILL -{}", child.id());
         let watchdog = Command::new("sh")

@@ -9,6 +9,7 @@
 )]
 
 pub mod broker;
+pub mod browser;
 pub mod ccfs;
 pub mod child;
 pub mod debian;

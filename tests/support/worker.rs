@@ -49,12 +49,14 @@ impl Worker {
         let config = folder.join(format!("{name}.toml"));
         let log = folder.join(format!("{name}.log"));
         write_config(&config, options.config, port);
-        let output = std::fs::File::create(&log).expect("the log can be made");
-        let mut command = Command::new(options.binary);
-        command.args(["run", "--config"]).arg(&config).stderr(Stdio::from(output));
-        command.stdout(Stdio::null()).envs(options.environment.iter().copied());
-        let child = GuardedChild::spawn(&mut command).expect("the worker can be started");
+        let child = spawn(options.binary, options.environment, &config, &log);
         Self { child, port, config, log }
+    }
+
+    /// SIGKILL, and the same again on the same port, with an empty log.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.child = spawn(&binary(), &[], &self.config, &self.log);
     }
 
     /// Waits until `/readyz` says 200.
@@ -171,6 +173,14 @@ pub fn sum_of(text: &str, name: &str, labels: &[&str]) -> f64 {
         wanted.then(|| value.parse::<f64>().ok())?
     });
     series.sum()
+}
+
+fn spawn(binary: &Path, environment: &[(&str, &str)], config: &Path, log: &Path) -> GuardedChild {
+    let output = std::fs::File::create(log).expect("the log can be made");
+    let mut command = Command::new(binary);
+    command.args(["run", "--config"]).arg(config).stderr(Stdio::from(output));
+    command.stdout(Stdio::null()).envs(environment.iter().copied());
+    GuardedChild::spawn(&mut command).expect("the worker can be started")
 }
 
 fn write_config(path: &Path, config: &str, port: u16) {
