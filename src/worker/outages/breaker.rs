@@ -13,8 +13,8 @@ use crate::config;
 /// The first pause between two probes; it doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Short enough that a server's recovery is noticed within 30 s of an outage's end.
-pub const SHORT_PAUSE: Duration = Duration::from_secs(5);
+/// Short enough that a person who has mended a server sees within five seconds that it is back.
+pub const SHORT_PAUSE: Duration = Duration::from_secs(3);
 
 /// The same after a trial in vain, which costs more than a probe.
 const TRIAL_PAUSE: Duration = Duration::from_secs(10);
@@ -213,7 +213,7 @@ mod tests {
         let start = Instant::now();
         let mut breaker = open(start);
         let mut now = start + WINDOW + FIRST_PAUSE;
-        for pause in [2, 4, 5, 5] {
+        for pause in [2, 3, 3, 3] {
             assert_eq!(breaker.admit(now), Admission::Probe);
             breaker.unanswered(Admission::Probe, now);
             let pause = Duration::from_secs(pause);
