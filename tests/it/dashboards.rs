@@ -1,6 +1,7 @@
 //! The dashboards of deploy/grafana: their shape, and what each panel and each rule says of real workers
 //! under load, in a real Prometheus.
 
+mod drawn;
 mod live;
 mod made;
 

@@ -30,6 +30,13 @@ pub struct Sample {
     pub value: String,
 }
 
+/// A series over time: seconds since the epoch, and the value then.
+#[derive(Clone, Debug)]
+pub struct Line {
+    pub labels: BTreeMap<String, String>,
+    pub points: Vec<(f64, f64)>,
+}
+
 impl Prometheus {
     /// Scrapes the workers on `ports` of this machine, with these rules (name and text).
     ///
@@ -79,16 +86,33 @@ impl Prometheus {
         let query = utf8_percent_encode(expression, NON_ALPHANUMERIC);
         let data = self.api(&format!("query?query={query}")).await;
         let result = data["result"].as_array().expect("a vector");
-        let labels = |metric: &Value| {
-            let pairs = metric.as_object().expect("labels").iter();
-            let text = |value: &Value| value.as_str().expect("a label is text").to_owned();
-            pairs.map(|(label, value)| (label.clone(), text(value))).collect()
-        };
         let sample = |found: &Value| Sample {
             labels: labels(&found["metric"]),
-            value: found["value"][1].as_str().expect("a value").to_owned(),
+            value: text(&found["value"][1]),
         };
         result.iter().map(sample).collect()
+    }
+
+    /// What an expression gave in the last `seconds`, second by second.
+    ///
+    /// # Panics
+    /// It is no expression.
+    pub async fn range(&self, expression: &str, seconds: u32) -> Vec<Line> {
+        let query = utf8_percent_encode(expression, NON_ALPHANUMERIC);
+        let until = callvault::clock::now().as_second();
+        let from = until - i64::from(seconds);
+        let data =
+            self.api(&format!("query_range?start={from}&end={until}&step=1&query={query}")).await;
+        let result = data["result"].as_array().expect("a matrix");
+        let point = |pair: &Value| {
+            let value = text(&pair[1]).parse().expect("a number, or NaN, or Inf");
+            (pair[0].as_f64().expect("a time"), value)
+        };
+        let line = |found: &Value| Line {
+            labels: labels(&found["metric"]),
+            points: found["values"].as_array().expect("points").iter().map(point).collect(),
+        };
+        result.iter().map(line).collect()
     }
 
     /// The alerts that are pending or firing, by name.
@@ -115,6 +139,15 @@ impl Prometheus {
         let mut answer: Value = serde_json::from_str(&body).expect("JSON");
         answer["data"].take()
     }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("text").to_owned()
+}
+
+fn labels(metric: &Value) -> BTreeMap<String, String> {
+    let pairs = metric.as_object().expect("labels").iter();
+    pairs.map(|(label, value)| (label.clone(), text(value))).collect()
 }
 
 /// This machine's, or Debian's.

@@ -1,14 +1,17 @@
 //! The panels and the rules in a real Prometheus that scrapes real workers under load.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::json;
 
-use super::{ALERTS, Panel, every_panel};
+use super::{ALERTS, Panel, drawn, every_panel};
 use crate::rules::{OF_A_SCRAPE, file, recorded, selected};
 use crate::support::ccfs::{Recording, Reply, Sizes};
 use crate::support::eventually;
+use crate::support::link::Link;
 use crate::support::prometheus::{Prometheus, Sample};
+use crate::support::s3::{Fault, Op};
 use crate::support::worker::Worker;
 use crate::support::world::{SOON, World, call};
 
@@ -35,11 +38,14 @@ fn rules() -> [(&'static str, String); 2] {
     ["recording.yml", "alerts.yml"].map(hasty)
 }
 
-/// With all workers and tenants, over the whole time.
-fn query(expression: &str) -> String {
+/// With all workers and tenants, and rates over this time.
+pub fn query(expression: &str, rate: &str) -> String {
     let all = expression.replace("$instance", ".*").replace("$tenant", ".*");
-    all.replace("$__rate_interval", "1m")
+    all.replace("$__rate_interval", rate)
 }
+
+/// What a picture shows, in seconds.
+const SHOWN: u32 = 90;
 
 /// Something to draw: a number at least.
 fn is_data(samples: &[Sample]) -> bool {
@@ -49,6 +55,7 @@ fn is_data(samples: &[Sample]) -> bool {
 impl World {
     /// A bit of everything.
     async fn load(&self, serial: u32) {
+        self.store.fault(Op::Put, 1, Fault::Answer { status: 400, code: "InvalidArgument" });
         let ended = callvault::clock::now() - jiff::SignedDuration::from_secs(90);
         for (what, replies) in [
             ("archived", vec![Reply::wav(20_000)]),
@@ -70,6 +77,7 @@ impl World {
         }
         let mut elsewhere = call(&format!("1777093663-down-{serial}"));
         elsewhere["tenant"] = json!("globex");
+        elsewhere["callEnd"] = json!(ended.to_string());
         self.publish(&elsewhere).await;
         self.publish(&json!({
             "type": "recording.dump-requested", "tenant": "acme", "requestId": format!("r-{serial}"),
@@ -78,17 +86,44 @@ impl World {
         }))
         .await;
     }
+
+    /// An hour of a call centre, in a hurry: waves of calls of two tenants, the CC-FS of one of which is
+    /// back after a third of it.
+    async fn show(&self, link: &mut Link) {
+        for tick in 0..4 * SHOWN {
+            if tick == 4 * SHOWN / 3 {
+                link.restore().await;
+            }
+            for call_of_wave in 0..2 + tick / 30 % 6 {
+                let id = format!("1777093663-{tick}-{call_of_wave}");
+                let wav = Reply::wav(100_000 + u64::from(call_of_wave) * 90_000);
+                let late = (tick + call_of_wave) % 5 == 0;
+                let replies = if late { vec![Reply::not_found(), wav] } else { vec![wav] };
+                self.ccfs.script(&id, replies);
+                let mut message = call(&id);
+                let ago = jiff::SignedDuration::from_secs((20 + tick + 30 * call_of_wave).into());
+                message["callEnd"] = json!((callvault::clock::now() - ago).to_string());
+                if call_of_wave % 3 == 1 {
+                    message["tenant"] = json!("globex");
+                }
+                self.publish(&message).await;
+            }
+            if tick % 40 == 0 {
+                self.load(1000 + tick).await;
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
 }
 
 #[tokio::test]
 async fn every_panel_has_data_of_real_workers_and_only_what_is_wrong_alerts() {
     let world = World::new().await;
     world.ccfs.default_reply(Reply::wav(4096));
-    // Nobody listens where globex is sent.
-    let away = format!(
-        "[tenants.ccfs]\nendpoints = [\"http://127.0.0.1:{}\"]",
-        crate::support::free_port()
-    );
+    // Nobody answers where globex is sent.
+    let mut link = Link::to(world.ccfs.address()).await;
+    link.close().await;
+    let away = format!("[tenants.ccfs]\nendpoints = [\"http://{}\"]", link.address());
     let keys = [("retry", TOUCHY), ("globex", away.as_str())];
     let first = world.worker(&keys).await;
     world.load(0).await;
@@ -103,7 +138,7 @@ async fn every_panel_has_data_of_real_workers_and_only_what_is_wrong_alerts() {
     let panels = every_panel();
     let asked = |panel: &Panel| {
         let name = panel.name.clone();
-        panel.expressions().map(|text| (name.clone(), query(text))).collect::<Vec<_>>()
+        panel.expressions().map(|text| (name.clone(), query(text, "1m"))).collect::<Vec<_>>()
     };
     let mut lacking: Vec<_> = panels.iter().flat_map(asked).collect();
     assert!(lacking.len() > 60, "{}", lacking.len());
@@ -121,7 +156,7 @@ async fn every_panel_has_data_of_real_workers_and_only_what_is_wrong_alerts() {
             break;
         }
         assert!(tokio::time::Instant::now() < deadline, "no data: {lacking:#?}");
-        tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+        tokio::time::sleep(Duration::from_millis(250)).await;
     }
 
     let provoked = BTreeSet::from(PROVOKED.map(str::to_owned));
@@ -133,6 +168,21 @@ async fn every_panel_has_data_of_real_workers_and_only_what_is_wrong_alerts() {
     let (failing, rules) = prometheus.failing_rules().await;
     assert!(failing.is_empty() && rules > 25, "{rules} rules: {failing:#?}");
     names_of_panels_are_on_the_workers_page(&panels, &first).await;
+    if std::env::var_os("DRAW").is_some() {
+        world.show(&mut link).await;
+        let names = [
+            (world.prefix.clone(), "callvault"),
+            (format!("127.0.0.1:{}", first.port()), "worker-1:9464"),
+            (format!("127.0.0.1:{}", second.port()), "worker-2:9464"),
+            (world.ccfs.url(), "https://ccfs.example.com:28443"),
+            (format!("http://{}", link.address()), "https://ccfs.globex.example:28443"),
+            (
+                format!("{}/{}", world.store.s3().endpoint(), world.bucket),
+                "eu-central-1/recordings",
+            ),
+        ];
+        drawn::draw(&prometheus, SHOWN, &names).await;
+    }
     for worker in [first, second] {
         worker.stop().await;
     }

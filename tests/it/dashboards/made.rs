@@ -46,6 +46,8 @@ struct Panel {
     #[serde(default)]
     stack: bool,
     max: Option<f64>,
+    /// 0 where an `increase()` is of things that are counted: it reckons fractions.
+    decimals: Option<u8>,
     /// From which value on it has a colour.
     #[serde(default)]
     thresholds: BTreeMap<String, f64>,
@@ -300,6 +302,9 @@ impl Panel {
         let mut defaults = json!({ "unit": self.unit, "min": 0 });
         if let Some(max) = self.max {
             defaults["max"] = json!(max);
+        }
+        if let Some(decimals) = self.decimals {
+            defaults["decimals"] = json!(decimals);
         }
         let mut steps: Vec<_> = self.thresholds.iter().collect();
         steps.sort_by(|one, other| one.1.total_cmp(other.1));
