@@ -77,7 +77,7 @@ ci: ## everything CI checks
 
 pictures: ## the README's, of the page of a worker that runs; URL=http://127.0.0.1:9464/
 	@.ci/compiler
-	$(CARGO) run --locked --example pictures -- $(URL) docs/pictures
+	$(CARGO) run --locked --example pictures -- $(URL) docs/images
 
 image: ## the container image callvault:dev
 	docker build --build-arg CALLVAULT_REVISION=$$(git rev-parse --short=12 HEAD) --tag callvault:dev .

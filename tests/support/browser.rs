@@ -157,11 +157,11 @@ impl Tab {
         eventually(url, ANSWER, async || (loaded() > before).then_some(())).await;
     }
 
-    /// How many requests for addresses with this end were sent.
-    pub fn requests(&self, end: &str) -> usize {
-        let sent = self.heard("Network.requestWillBeSent");
-        let urls = sent.iter().filter_map(|sent| sent["request"]["url"].as_str());
-        urls.filter(|url| url.ends_with(end)).count()
+    /// The requests for addresses with this end.
+    pub fn sent(&self, end: &str) -> Vec<Value> {
+        let mut sent = self.heard("Network.requestWillBeSent");
+        sent.retain(|sent| sent["request"]["url"].as_str().is_some_and(|url| url.ends_with(end)));
+        sent
     }
 
     /// A command of the protocol; panics if it is refused.
@@ -221,9 +221,13 @@ impl Tab {
         self.ask("Emulation.setDeviceMetricsOverride", metrics).await;
     }
 
+    /// By day or by night; from now on without motion, so that what is seen is at rest.
     pub async fn dark(&self, dark: bool) {
         let value = if dark { "dark" } else { "light" };
-        let features = json!([{ "name": "prefers-color-scheme", "value": value }]);
+        let features = json!([
+            { "name": "prefers-color-scheme", "value": value },
+            { "name": "prefers-reduced-motion", "value": "reduce" },
+        ]);
         self.ask("Emulation.setEmulatedMedia", json!({ "features": features })).await;
     }
 

@@ -1,7 +1,7 @@
 // The page: it asks `api/status` each second, the next time only after the last answer is there, and
 // shows it from top to bottom in the order of the questions that its headings are.
 
-const EVERY = 1000, HIDDEN = 5000, PATIENCE = 4000, SLOWEST = 4000; // ms
+const EVERY = 1000, HIDDEN = 5000, PATIENCE = 4000, SLOWEST = 2500; // ms
 const OLD = 3; // seconds without an answer that are worth a word
 const FEW = { servers: 8, jobs: 10, tenants: 25, failures: 10 }; // rows until 'show all'
 
@@ -98,6 +98,14 @@ const backlog = new Panel("p-backlog", "Messages ready, of calls and of dumps", 
 // Of `callvault.retry.30s`, `callvault`; of a prefix with dots, too.
 const prefix = queue => queue.replace(/\.(jobs|bulk|suspect|dead|redrive|retry\.[^.]+)$/, "");
 
+// In the order in which a message may pass through them.
+const SECONDS = { s: 1, m: 60, h: 3600, d: 86400 };
+function turn(queue) {
+  const [, n, unit] = /\.retry\.(\d+)([smhd])/.exec(queue) ?? [];
+  if (n) return 2 + n * SECONDS[unit];
+  return { jobs: 0, bulk: 1 }[/[^.]+$/.exec(queue)?.[0]] ?? (/\.dead$/.test(queue) ? 1e9 + 1 : 1e9);
+}
+
 // The number large, its unit small.
 const apart = text => text.split(/(?= [^\d])/);
 
@@ -112,7 +120,7 @@ function speed(s) {
   const { p50Seconds: half, p95Seconds: late } = s.lag ?? {};
   const [[n, unit], [m, of]] = [half ?? 0, late ?? 0].map(s => apart(brief(s)));
   lag.show(s.lag ? [n, `${unit} p50 `, ` ${m}`, `${of} p95`] : ["–"],
-    s.lag ? "p95 is dashed" : "nothing in this minute", past,
+    s.lag ? "p95 is dashed" : "of no call in this minute", past,
     past.lagP50Seconds, past.lagP95Seconds);
 
   const named = end => past.queues[s.queues.find(({ queue }) => queue.endsWith(end))?.queue];
@@ -128,7 +136,8 @@ function speed(s) {
   const common = s.queues.every(({ queue }) => queue.startsWith(`${ours}.`));
   show(at("queues-head"), s.queues.length > 0);
   say(at("queues-head"), `Messages ready in each queue${common ? ` of ${ours}` : ""}`);
-  rows(at("queues"), "queues", s.queues, ({ queue }) => queue, (row, { queue, messages }) => {
+  const ordered = s.queues.map(q => [turn(q.queue), q]).sort(([a], [b]) => a - b).map(([, q]) => q);
+  rows(at("queues"), "queues", ordered, ({ queue }) => queue, (row, { queue, messages }) => {
     const [name, ready, spark] = row.children;
     say(name, common ? queue.slice(ours.length + 1) : queue);
     say(ready, count(messages));
@@ -176,6 +185,7 @@ function doing(s) {
 
 // ---- Who has trouble?
 
+const BLOCK = 25; // rows
 let ranks = new Map();
 let reading = false; // rows that are pointed at keep their places
 at("tenants").addEventListener("pointerenter", () => { reading = true; });
@@ -208,18 +218,31 @@ function who(s) {
   const ill = all.filter(({ trouble: [now, dead] }) => now || dead).length;
   say(at("tenants-count"), wanted ? `${count(found.length)} of ${tenants}`
     : `${tenants}, ${ill ? `${count(ill)} in trouble or with dead messages` : "none in trouble"}`);
-  rows(at("tenants").tBodies[0], "tenants", few("tenants", found), ({ t }) => t.id, (row, { t, now }) => {
-    const [name, state, ...numbers] = row.cells;
-    say(name, t.id);
-    say(state, now || (t.paused ? "paused" : ""));
-    style(state, now ? "bad" : "dim");
-    const values = [t.failed, t.retried, t.absent, t.archived, t.alreadyArchived, t.storedBytes, t.inFlight, t.limit];
-    numbers.forEach((cell, i) => {
-      const value = values[i];
-      say(cell, i === 5 && value ? bytes(value) : i === 7 && !value ? "–" : count(value));
-      const less = i === 2 || i === 4 || i === 5 || i === 7 ? "n less" : "n";
-      style(cell, value ? i === 0 ? `${less} bad` : less : `${less} nil`);
-    });
+  const shown = few("tenants", found);
+  blocks(Math.ceil(shown.length / BLOCK)).forEach((block, i) => {
+    rows(block, "tenants", shown.slice(i * BLOCK, (i + 1) * BLOCK), ({ t }) => t.id, fillTenant);
+  });
+}
+
+// Rows stand in blocks, of which those that are not seen need not be laid out.
+function blocks(wanted) {
+  const table = at("tenants"), all = table.tBodies;
+  while (all.length < wanted) table.append(all[0].cloneNode());
+  while (all.length > Math.max(1, wanted)) all[all.length - 1].remove();
+  return [...all];
+}
+
+const LESS = new Set([2, 4, 5, 7]); // columns that a phone leaves out
+function fillTenant(row, { t, now }) {
+  const [name, state, ...numbers] = row.cells;
+  say(name, t.id);
+  say(state, now || (t.paused ? "paused" : ""));
+  style(state, now ? "bad" : "dim");
+  const values = [t.failed, t.retried, t.absent, t.archived, t.alreadyArchived, t.storedBytes, t.inFlight, t.limit];
+  numbers.forEach((cell, i) => {
+    const value = values[i], less = LESS.has(i) ? "n less" : "n";
+    say(cell, i === 5 && value ? bytes(value) : i === 7 && !value ? "–" : count(value));
+    style(cell, value ? i === 0 ? `${less} bad` : less : `${less} nil`);
   });
 }
 
@@ -263,7 +286,7 @@ function redraw() {
   if (!s) return;
   for (const part of [well, speed, doing, who, failed]) part(s);
   const m = s.messages;
-  say(at("where"), `${location.host}, ${s.version} (${s.revision}), running for ${duration(s.uptimeSeconds)}`);
+  say(at("where"), `${location.host}, ${s.version} (${s.revision}), running for ${brief(s.uptimeSeconds)}`);
   say(at("ledger"), `${count(m.received)} messages received = ${count(m.acknowledged)} acknowledged`
     + ` + ${count(m.givenBack)} given back + ${count(m.inFlight)} in flight`);
 }
@@ -321,7 +344,7 @@ function age() {
 }
 
 setInterval(age, 1000);
-for (const [target, event] of [[document, "visibilitychange"], [window, "online"], [window, "pageshow"]]) {
+for (const [target, event] of [[document, "visibilitychange"], [window, "online"]]) {
   target.addEventListener(event, () => document.hidden || ask());
 }
 ask();
