@@ -30,4 +30,5 @@ pub mod machine;
 pub mod runbook;
 pub mod shared;
 pub mod shell;
+pub mod traces;
 pub mod trust;

@@ -22,6 +22,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::config::{Log, LogFormat, LogIdentifiers};
+use crate::traces;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
@@ -55,6 +56,7 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let filter = EnvFilter::builder().parse(&log.level)?;
+    let writer = Traced { writer, format: log.format };
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(colour)
@@ -81,6 +83,54 @@ where
                 .with(filter_fn(discreet)),
         ),
     })
+}
+
+/// Where lines are written, each with the trace that it belongs to, if there is one.
+struct Traced<W> {
+    writer: W,
+    format: LogFormat,
+}
+
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Traced<W> {
+    type Writer = TracedLine<W::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        TracedLine { writer: self.writer.make_writer(), format: self.format }
+    }
+
+    fn make_writer_for(&'a self, line: &Metadata<'_>) -> Self::Writer {
+        TracedLine { writer: self.writer.make_writer_for(line), format: self.format }
+    }
+}
+
+struct TracedLine<W> {
+    writer: W,
+    format: LogFormat,
+}
+
+impl<W: io::Write> io::Write for TracedLine<W> {
+    /// A line comes whole, and with its end.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let end: &[u8] = match self.format {
+            LogFormat::Text => b"\n",
+            LogFormat::Json => b"}\n",
+        };
+        match (traces::trace_id(), line.strip_suffix(end)) {
+            (Some(trace), Some(said)) => {
+                let field = match self.format {
+                    LogFormat::Text => format!(" trace_id={trace}"),
+                    LogFormat::Json => format!(",\"trace_id\":\"{trace}\""),
+                };
+                self.writer.write_all(&[said, field.as_bytes(), end].concat())?;
+            }
+            _ => self.writer.write_all(line)?,
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
 }
 
 /// A field of a line for people. A value with blanks in it stands in quotes, or nobody could tell
@@ -162,6 +212,32 @@ mod tests {
         assert_eq!((line["tenant"].as_str(), line["attempts"].as_i64()), (Some("acme"), Some(2)));
         assert_eq!(line["level"], "INFO");
         assert!(line["timestamp"].is_string());
+    }
+
+    #[test]
+    fn a_line_has_the_trace_that_it_belongs_to_and_otherwise_none() {
+        let place = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let logged = |format, place: Option<&str>| {
+            let place = place.and_then(|place| traces::Context::parse(place, None));
+            logged(format, "info", false, || {
+                let saying = traces::Span::handed_on(place).during(async {
+                    tracing::info!(tenant = "acme", "archived");
+                });
+                futures_util::FutureExt::now_or_never(saying).unwrap();
+            })
+        };
+        let text = logged(LogFormat::Text, Some(place));
+        assert!(
+            text.ends_with("tenant=\"acme\" trace_id=4bf92f3577b34da6a3ce929d0e0e4736\n"),
+            "{text}"
+        );
+        let json = logged(LogFormat::Json, Some(place));
+        let line: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(line["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(line["message"], "archived");
+        for format in [LogFormat::Text, LogFormat::Json] {
+            assert!(!logged(format, None).contains("trace_id"));
+        }
     }
 
     #[test]

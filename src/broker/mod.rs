@@ -28,6 +28,7 @@ mod state;
 mod status;
 mod supervisor;
 mod topology;
+mod trace;
 mod watchdog;
 
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lapin::options::BasicPublishOptions;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
-use lapin::types::ShortString;
+use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, ErrorKind};
 use tokio::time::timeout;
 
@@ -18,8 +18,10 @@ use super::connection::{Backoff, Fault};
 use super::copy::PERSISTENT;
 use super::lanes::{Lane, Line};
 use super::status::Wish;
+use super::trace;
 use crate::crash::{self, Point};
 use crate::event::Event;
+use crate::traces;
 
 /// A node that confirms nothing for so long, and did before, gives way to the next. Where it only
 /// waits for a queue's new leader (some 10 s, if the old one hangs) that costs a connection.
@@ -125,6 +127,11 @@ impl Publisher {
         self.shared.lanes.is_open()
     }
 
+    /// Where events go.
+    pub fn events_exchange(&self) -> &str {
+        &self.shared.topology.names().events
+    }
+
     /// Where a message waits that is retried after this delay.
     pub fn retry_queue(&self, delay: Duration) -> String {
         self.shared.topology.retry(delay)
@@ -154,6 +161,7 @@ impl Publisher {
             .with_message_id(short(&event.id))
             .with_type(short(event.event_type))
             .with_delivery_mode(PERSISTENT);
+        let properties = placed(properties, event.trace.as_ref());
         let route = Route {
             exchange: &self.shared.topology.names().events,
             routing_key: &event.routing_key,
@@ -187,6 +195,8 @@ impl Publisher {
         if let Some(seconds) = sent_at.and_then(|at| u64::try_from(at.as_second()).ok()) {
             properties = properties.with_timestamp(seconds);
         }
+        // It is one trace with its dump.
+        properties = placed(properties, traces::context().as_ref());
         let bulk = &self.shared.topology.names().bulk;
         let route = Route { line: Line::Item, ..Route::ours("", bulk) };
         self.publish(&Message { route, body: &body, properties }, Limit::None).await
@@ -325,6 +335,14 @@ pub(super) async fn confirmed(
         crash::point(Point::EventSent);
     }
     confirm.await
+}
+
+/// Says where in a trace the message is, if it is in one.
+fn placed(properties: BasicProperties, place: Option<&traces::Context>) -> BasicProperties {
+    let Some(place) = place else { return properties };
+    let mut headers = FieldTable::default();
+    trace::write(&mut headers, place);
+    properties.with_headers(headers)
 }
 
 pub(super) fn is_not_found(fault: &Fault) -> bool {

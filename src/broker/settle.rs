@@ -15,10 +15,11 @@ use super::headers::{End, Verdict, copied_headers, forwarded_headers, marked_hea
 use super::lanes::Line;
 use super::publisher::{Message, PublishError, Route};
 use super::state::{State, mark_of, reason_of};
-use super::{Publisher, QueueName, Shared, copy, moment};
+use super::{Publisher, QueueName, Shared, copy, moment, trace};
 use crate::clock;
 use crate::crash::{self, Point};
 use crate::failure::Reason;
+use crate::traces;
 
 /// What becomes of a message.
 #[derive(Debug)]
@@ -122,6 +123,16 @@ impl Delivery {
         reason_of(self.headers())
     }
 
+    /// The full name of its queue.
+    pub fn queue_name(&self) -> &str {
+        self.queue.of(self.shared.topology.names())
+    }
+
+    /// The place in a trace that its sender has given it.
+    pub fn trace(&self) -> Option<traces::Context> {
+        trace::brought(self.headers())
+    }
+
     /// Which suspect it is, where it has the mark that one gets on its first arrival: then its
     /// `redelivered` is to be trusted. A producer may give many messages one id.
     pub fn suspect(&self) -> Option<String> {
@@ -190,11 +201,16 @@ impl Delivery {
         settled
     }
 
-    async fn move_to(&self, route: Route<'_>, (headers, whole): (FieldTable, bool)) -> Settled {
+    async fn move_to(&self, route: Route<'_>, copied: (FieldTable, bool)) -> Settled {
+        let (mut headers, whole) = copied;
         if !whole {
             tracing::warn!(
                 "a message's own headers are too large for its copy; the largest are left out"
             );
+        }
+        // What came without a trace goes on in the one that has begun here.
+        if let Some(place) = traces::context().filter(|_| self.trace().is_none()) {
+            trace::write(&mut headers, &place);
         }
         let properties = copy::properties(&self.message.properties, self.body(), headers);
         let message = Message { route, body: self.body(), properties };

@@ -31,7 +31,7 @@ use super::signature::{ToSign, authorization, canonical};
 use super::skew::clock_note;
 use super::status::by_status;
 use super::ways::{Route, Way, Ways};
-use super::{PATH, json};
+use super::{PATH, json, traced};
 
 /// The vendor's own spelling; it is signed letter for letter.
 const CONTENT_TYPE: &str = "application/json;charset=UTF-8";
@@ -214,7 +214,10 @@ impl Client {
             let request = request.map_err(|error| no_secret(&error))?;
             crash::point(Point::Signed);
             let reached = || way.order().reached(place, &tried, Instant::now());
-            match self.send(request, &connected).await.inspect_err(|_| reached())? {
+            let span = traced::asking(endpoint);
+            let sent = self.send(request, &connected).await;
+            traced::answered(&span, &sent);
+            match sent.inspect_err(|_| reached())? {
                 Ok(response) => {
                     reached();
                     return Ok(response);

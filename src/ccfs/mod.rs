@@ -1,4 +1,5 @@
-//! CC-FS: asks for one recording and judges what comes back. The only code that names its HTTP client.
+//! CC-FS: asks for one recording and judges what comes back. But for traces the only code that names its HTTP
+//! client.
 //!
 //! Knows the wire (signature, result codes, framing); must not know queues, retries or the store:
 //! it ends in a [`Download`], which is a recording by status, headers and first bytes, or in a
@@ -15,6 +16,7 @@ mod order;
 pub mod signature;
 mod skew;
 mod status;
+mod traced;
 mod transport;
 mod ways;
 

@@ -242,7 +242,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Error> {
     match cli.command {
         Command::Run => {
             let (loaded, file) = (loaded()?, file.clone());
-            return run::run(loaded, move || load(file.as_deref()));
+            return run::run(loaded, environment(), move || load(file.as_deref()));
         }
         Command::Check(options) => return check::run(loaded()?, &options),
         Command::Dump(dump) => return work(dump::run(&loaded()?.config, dump)),
@@ -293,10 +293,14 @@ fn say(text: &str) -> io::Result<()> {
     }
 }
 
-/// The one look at the process's environment. What is not Unicode is none of our variables.
 fn load(file: Option<&Path>) -> Result<Loaded, Mistakes> {
+    crate::config::Config::load(file, environment())
+}
+
+/// The one look at the process's environment. What is not Unicode is none of our variables.
+fn environment() -> impl Iterator<Item = (String, String)> {
     let unicode = |(name, value): (OsString, OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };
-    crate::config::Config::load(file, std::env::vars_os().filter_map(unicode))
+    std::env::vars_os().filter_map(unicode)
 }

@@ -18,6 +18,7 @@ use crate::lifecycle::Lifecycle;
 use crate::logging::{self, LoggingError};
 use crate::machine;
 use crate::metrics::{Metrics, REVISION, VERSION};
+use crate::traces::{self, Exporting};
 use crate::worker::{self, Reloading, SetupError, Tenants, Window, Worker};
 
 /// Why the worker did not start, or not end well.
@@ -41,25 +42,36 @@ impl From<LoggingError> for Error {
     }
 }
 
-/// Archives until told to stop; `read` reads the configuration again.
+/// Archives until told to stop; `environment` chooses whether and where traces go, and `read` reads
+/// the configuration again.
 ///
 /// # Errors
 /// Only before work begins: once it runs, it mends itself.
-pub fn run(loaded: Loaded, read: impl Read) -> Result<ExitCode, Error> {
+pub fn run(
+    loaded: Loaded,
+    environment: impl Iterator<Item = (String, String)>,
+    read: impl Read,
+) -> Result<ExitCode, Error> {
     crash::arm().map_err(Error::Setup)?;
     // What the effective view holds of a thousand tenants is of no use to a worker.
     let Loaded { config, warnings, effective } = loaded;
     drop(effective);
     logging::init(&config.log)?;
-    for warning in warnings.into_iter().chain(plain::warnings(&config)) {
+    let (traces, of_traces) = traces::read(environment);
+    for warning in warnings.into_iter().chain(plain::warnings(&config)).chain(of_traces) {
         tracing::warn!("{warning}");
     }
     install_crypto();
     let runtime = runtime()?;
-    let code = runtime.block_on(serve(config, read));
+    let code = runtime.block_on(serve(config, traces.as_ref(), read));
     // Whoever was told twice to leave does not wait for blocking work.
     runtime.shutdown_background();
     code
+}
+
+/// Traces are for those who watch: what keeps them from being exported keeps nobody from archiving.
+fn export(settings: &traces::Settings) -> Option<Exporting> {
+    traces::start(settings).inspect_err(|error| tracing::warn!("{error}")).ok()
 }
 
 /// A thread's stack, in bytes. A job's futures are polled one inside the other, down into the SDK's:
@@ -77,7 +89,11 @@ pub(super) fn install_crypto() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
-async fn serve(config: Config, read: impl Read) -> Result<ExitCode, Error> {
+async fn serve(
+    config: Config,
+    traces: Option<&traces::Settings>,
+    read: impl Read,
+) -> Result<ExitCode, Error> {
     let lifecycle = Lifecycle::listen().map_err(RunError::from)?;
     let server = Server::bind(config.http.listen).await.map_err(RunError::from)?;
     let shown = Shown::new();
@@ -94,6 +110,7 @@ async fn serve(config: Config, read: impl Read) -> Result<ExitCode, Error> {
         http = %server.address(),
         "callvault starts"
     );
+    let exporting = traces.and_then(export);
     machine::raise_open_files(config.worker.concurrency);
     let prefetch = prefetch(&config.worker);
     let unsettled = Arc::new(|| tracing::error!("a delivery was dropped unsettled; it comes back"));
@@ -114,7 +131,13 @@ async fn serve(config: Config, read: impl Read) -> Result<ExitCode, Error> {
     let http = tokio::spawn(server.serve(shown, async {
         let _ = http_stopped.await;
     }));
-    let work = archive(worker, broker, (deliveries, reloading), &health, &lifecycle);
+    let archiving = archive(worker, broker, (deliveries, reloading), &health, &lifecycle);
+    let work = async {
+        archiving.await;
+        if let Some(exporting) = exporting {
+            exporting.flush().await;
+        }
+    };
     let code = tokio::select! {
         () = work => ExitCode::SUCCESS,
         () = lifecycle.leaving() => {

@@ -9,6 +9,7 @@ use super::ArchivedObject;
 use crate::failure::Reason;
 use crate::recording::Audio;
 use crate::request::{CallId, CcId, Echo, FileName, RequestId, TenantId};
+use crate::traces::Context;
 
 #[derive(Serialize)]
 pub struct Envelope<'a> {
@@ -20,11 +21,22 @@ pub struct Envelope<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
     datacontenttype: &'static str,
+    /// The extension 'distributed tracing' of CloudEvents, as is the next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tracestate: Option<&'a str>,
     data: Data<'a>,
 }
 
 impl<'a> Envelope<'a> {
-    pub fn new(event_type: &'static str, id: &'a str, now: Timestamp, data: Data<'a>) -> Self {
+    pub fn new(
+        event_type: &'static str,
+        id: &'a str,
+        now: Timestamp,
+        data: Data<'a>,
+        trace: Option<&'a Context>,
+    ) -> Self {
         Self {
             specversion: "1.0",
             r#type: event_type,
@@ -33,6 +45,8 @@ impl<'a> Envelope<'a> {
             time: to_millisecond(now),
             subject: data.subject(),
             datacontenttype: "application/json",
+            traceparent: trace.map(Context::traceparent),
+            tracestate: trace.and_then(Context::tracestate),
             data,
         }
     }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use crate::failure::Reason;
 use crate::recording::{Audio, ObjectKey, Place};
 use crate::request::{CcId, Echo, RequestId, TenantId};
+use crate::traces::Context;
 
 use body::{Data, Envelope};
 use id::Subject;
@@ -30,6 +31,8 @@ pub struct Event {
     pub routing_key: String,
     /// CloudEvents 1.0 JSON.
     pub body: Vec<u8>,
+    /// Where in a trace it is; the body says so, too.
+    pub trace: Option<Context>,
 }
 
 impl Event {
@@ -75,6 +78,7 @@ pub struct Archived<'a> {
     /// Now, or the object's Last-Modified if it was there already.
     pub archived_at: Timestamp,
     pub now: Timestamp,
+    pub trace: Option<&'a Context>,
 }
 
 /// A recording is not in the bucket, and will not be.
@@ -93,6 +97,7 @@ pub struct Unarchived<'a> {
     /// Explains the reason; never a value of the body.
     pub detail: &'a str,
     pub now: Timestamp,
+    pub trace: Option<&'a Context>,
 }
 
 /// `recording.archived`.
@@ -112,7 +117,8 @@ pub fn archived(news: &Archived<'_>) -> Event {
         archived_at: Some(body::to_millisecond(news.archived_at)),
         ..Data::echoing(tenant, news.echo)
     };
-    event(ARCHIVED, id::derive(ARCHIVED, tenant, subject, None), news.now, data)
+    let id = id::derive(ARCHIVED, tenant, subject, None);
+    event(ARCHIVED, id, news.now, data, news.trace)
 }
 
 /// `recording.absent`: CC-FS had no recording until the window closed.
@@ -141,11 +147,18 @@ fn unarchived(event_type: &'static str, news: &Unarchived<'_>) -> Event {
         reason: Some(body::Why { code: news.reason.as_str(), message: news.detail }),
         ..Data::echoing(tenant, news.echo)
     };
-    event(event_type, id::derive(event_type, tenant, subject, news.redrive), news.now, data)
+    let id = id::derive(event_type, tenant, subject, news.redrive);
+    event(event_type, id, news.now, data, news.trace)
 }
 
 /// `dump.expanded`: a dump was published as `count` messages of one recording each.
-pub fn expanded(tenant: &TenantId, request_id: &RequestId, count: usize, now: Timestamp) -> Event {
+pub fn expanded(
+    tenant: &TenantId,
+    request_id: &RequestId,
+    count: usize,
+    now: Timestamp,
+    trace: Option<&Context>,
+) -> Event {
     let id = id::derive(EXPANDED, Some(tenant), Subject::Dump(request_id), None);
     let data = Data {
         tenant: Some(tenant),
@@ -153,13 +166,19 @@ pub fn expanded(tenant: &TenantId, request_id: &RequestId, count: usize, now: Ti
         count: Some(count),
         ..Data::default()
     };
-    event(EXPANDED, id, now, data)
+    event(EXPANDED, id, now, data, trace)
 }
 
-fn event(event_type: &'static str, id: String, now: Timestamp, data: Data<'_>) -> Event {
+fn event(
+    event_type: &'static str,
+    id: String,
+    now: Timestamp,
+    data: Data<'_>,
+    trace: Option<&Context>,
+) -> Event {
     let tenant = data.tenant.map_or(TenantId::UNKNOWN, TenantId::as_str);
     let routing_key = format!("{event_type}.{tenant}");
-    let envelope = Envelope::new(event_type, &id, now, data);
+    let envelope = Envelope::new(event_type, &id, now, data, trace);
     let body = serde_json::to_vec(&envelope).expect("strings and numbers always serialise");
-    Event { id, event_type, routing_key, body }
+    Event { id, event_type, routing_key, body, trace: trace.cloned() }
 }

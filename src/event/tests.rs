@@ -70,6 +70,7 @@ fn with_archived<T>(use_it: impl FnOnce(Archived<'_>) -> T) -> T {
         attempts: 1,
         archived_at: time("2026-04-25T06:00:00.123456789Z"),
         now: time("2026-04-25T06:00:00.123456789Z"),
+        trace: None,
     })
 }
 
@@ -84,6 +85,7 @@ fn with_unarchived<T>(use_it: impl FnOnce(Unarchived<'_>) -> T) -> T {
         reason: &Reason::ccfs("0300004"),
         detail: "the callId is too long",
         now: time("2026-04-25T06:00:00Z"),
+        trace: None,
     })
 }
 
@@ -135,9 +137,29 @@ fn a_message_of_nobody_is_routed_as_unknown() {
 #[test]
 fn a_dump_is_announced_with_its_count() {
     let request_id = RequestId::new("audit").unwrap();
-    let event = expanded(&tenant(), &request_id, 3, time("2026-04-25T06:00:00Z"));
+    let event = expanded(&tenant(), &request_id, 3, time("2026-04-25T06:00:00Z"), None);
     assert_eq!(event.routing_key, "dump.expanded.acme");
     insta::assert_snapshot!(text(&event), @r#"{"specversion":"1.0","type":"dump.expanded","source":"callvault","id":"0352ea8d-dc7c-8a98-ad50-98ba8a879e9d","time":"2026-04-25T06:00:00Z","datacontenttype":"application/json","data":{"tenant":"acme","requestId":"audit","count":3}}"#);
+}
+
+#[test]
+fn an_event_in_a_trace_says_where_it_is() {
+    let place = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let place = Context::parse(place, Some("rojo=1")).unwrap();
+    let (trace, request_id) = (Some(&place), RequestId::new("audit").unwrap());
+    for event in [
+        with_archived(|news| archived(&Archived { trace, ..news })),
+        with_unarchived(|news| failed(&Unarchived { trace, ..news })),
+        with_unarchived(|news| absent(&Unarchived { trace, ..news })),
+        expanded(&tenant(), &request_id, 3, time("2026-04-25T06:00:00Z"), trace),
+    ] {
+        let body: serde_json::Value = serde_json::from_slice(&event.body).unwrap();
+        assert_eq!(body["traceparent"], place.traceparent(), "{}", event.event_type);
+        assert_eq!(body["tracestate"], "rojo=1");
+        assert_eq!(event.trace.as_ref(), trace);
+    }
+    let same = with_archived(|news| archived(&Archived { trace, ..news }).id);
+    assert_eq!(same, with_archived(|news| archived(&news).id));
 }
 
 #[test]
@@ -195,8 +217,8 @@ fn what_differs_has_another_id() {
         of(&|news| failed(&Unarchived { place: None, ..news })),
         of(&|news| failed(&Unarchived { place: None, body_sha256: &[8; 32], ..news })),
         of(&|news| failed(&Unarchived { place: None, redrive: Some("r1"), ..news })),
-        expanded(&tenant(), &RequestId::new("r").unwrap(), 2, Timestamp::UNIX_EPOCH).id,
-        expanded(&tenant(), &RequestId::new("s").unwrap(), 2, Timestamp::UNIX_EPOCH).id,
+        expanded(&tenant(), &RequestId::new("r").unwrap(), 2, Timestamp::UNIX_EPOCH, None).id,
+        expanded(&tenant(), &RequestId::new("s").unwrap(), 2, Timestamp::UNIX_EPOCH, None).id,
     ];
     let different: std::collections::BTreeSet<&String> = ids.iter().collect();
     assert_eq!(different.len(), ids.len(), "{ids:#?}");

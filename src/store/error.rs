@@ -247,7 +247,8 @@ fn plain(root: &str) -> String {
     first.into_iter().chain(letters).collect()
 }
 
-fn verb(operation: StoreOperation) -> &'static str {
+/// As S3's own reference has it.
+pub(super) fn verb(operation: StoreOperation) -> &'static str {
     match operation {
         StoreOperation::Put => "PutObject",
         StoreOperation::Get => "GetObject",

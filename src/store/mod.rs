@@ -22,6 +22,7 @@ mod put;
 mod read;
 mod signed_body;
 mod sweep;
+mod traced;
 mod trouble;
 mod unpacked;
 
@@ -238,7 +239,9 @@ impl Store {
         E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
     {
         // The SDK's futures are some KiB each; boxed, they do not swell every future around them.
+        let span = self.asking(operation);
         let answer = Box::pin(request).await.map_err(|error| Refusal::new(operation, error));
+        traced::answered(&span, operation, &answer);
         match &answer {
             Ok(_) => self.0.metrics.store_request(operation, "ok"),
             Err(refusal) => {

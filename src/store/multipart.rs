@@ -19,6 +19,7 @@ use crate::crash::{self, Point};
 use crate::failure::Failure;
 use crate::metrics::StoreOperation;
 use crate::recording::Packed;
+use crate::traces;
 
 /// What the store may need on top of an answer's usual time: S3 assembles the parts first, "which
 /// can take several minutes" (API reference, CompleteMultipartUpload).
@@ -57,10 +58,10 @@ impl Store {
         // In a task of its own: an upload whose opening is cancelled midway would stay open.
         let (opened, opening) = oneshot::channel();
         let store = self.clone();
-        self.0.aborts.spawn(async move {
+        self.0.aborts.spawn(traces::carried(async move {
             // Nobody waits any more: what comes back with the error is dropped, hence aborted.
             drop(opened.send(store.open(new).await));
-        });
+        }));
         opening.await.expect("the task that opens an upload always answers")
     }
 
@@ -291,7 +292,7 @@ impl Upload {
         let id = self.id.take()?;
         let (store, new) = (self.store.clone(), self.new.clone());
         let runtime = tokio::runtime::Handle::try_current().ok()?;
-        let abort = async move { store.abort(&new, id).await };
+        let abort = traces::carried(async move { store.abort(&new, id).await });
         Some(self.store.0.aborts.spawn_on(abort, &runtime))
     }
 }

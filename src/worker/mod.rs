@@ -23,7 +23,7 @@ use tokio::time::{self, Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use self::fairness::{Asking, Dumps, Jobs, Learnt, NOBODY, Place, Turn, Waiting};
-use self::line::{Concluder, Done, Intake, Outcome, Policy, Received, Tools, Work, dump};
+use self::line::{Concluder, Done, Intake, Outcome, Policy, Received, Tools, Work, dump, traced};
 use self::outages::{For, Gate, Party, Pauses, Server, Threshold};
 pub use self::reload::{ReloadError, Reloading, Reloads, reloads};
 pub use self::roster::{Roster, SetupError, Tenants};
@@ -227,8 +227,9 @@ impl Worker {
             return self.park((place, received), jobs, stop);
         }
         let message = crash::Job::of(received.delivery.body());
+        let span = traced::attempt(&received, &self.tools.identifiers);
         let job = Arc::clone(self).work(received, CancellationToken::new(), stop.clone());
-        let job = message.during(job);
+        let job = message.during(span.during(job));
         jobs.start(Some(place), async move {
             let learnt = job.await;
             drop(turn);
@@ -252,7 +253,9 @@ impl Worker {
             let (question, cut) = (question.clone(), cut.clone());
             Asking { tenant, question, cut }
         });
-        let job = message.during(Arc::clone(self).work(received, cut, stop.clone()));
+        let span = traced::attempt(&received, &self.tools.identifiers);
+        let job = span.during(Arc::clone(self).work(received, cut, stop.clone()));
+        let job = message.during(job);
         match asking {
             Some(asking) => jobs.start_asking(place, asking, job),
             None => {
@@ -293,12 +296,16 @@ impl Worker {
         stop: &CancellationToken,
     ) {
         let message = crash::Job::of(received.delivery.body());
+        let span = match &outcome {
+            Outcome::NoPlace | Outcome::Paused | Outcome::Stopped => traced::no_attempt(&received),
+            _ => traced::attempt(&received, &self.tools.identifiers),
+        };
         let (worker, stop) = (Arc::clone(self), stop.clone());
         let ending = async move {
             worker.conclude(received, &outcome, &stop).await;
             None
         };
-        jobs.start(place, message.during(ending));
+        jobs.start(place, message.during(span.during(ending)));
     }
 
     /// Ends a job. One that the broker does not let be settled (it takes no copy, or nothing at all)
@@ -325,6 +332,7 @@ impl Worker {
     ) -> Option<Learnt> {
         let tenant = received.intake.tenant;
         let _seat = self.tools.board.jobs.begin(received.shown(&self.tools.identifiers));
+        traced::waited(&received);
         let outcome = if !received.delivery.usable() {
             // Its channel died while it waited for a place: the broker delivers it again.
             Outcome::Stopped

@@ -109,5 +109,6 @@ fn event(id: &str) -> Event {
         event_type: "recording.archived",
         routing_key: "recording.archived.acme".to_owned(),
         body: b"{}".to_vec(),
+        trace: None,
     }
 }

@@ -44,6 +44,7 @@ mod store;
 mod suspects;
 mod tenants;
 mod torture;
+mod traces;
 mod unpack;
 mod unreadable;
 mod vendor;

@@ -15,6 +15,7 @@ pub mod child;
 pub mod debian;
 pub mod innocents;
 pub mod link;
+pub mod otlp;
 pub mod prometheus;
 pub mod python;
 pub mod s3;

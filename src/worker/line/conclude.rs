@@ -12,11 +12,13 @@ use super::policy::{Policy, Try, Verdict};
 use super::received::Received;
 use super::report::{self, Again, Report};
 use super::tools::Tools;
+use super::traced;
 use crate::broker::{Delivery, Disposition, QueueName, Settled};
 use crate::clock;
 use crate::event::{self, Event};
 use crate::failure::{Class, Failure, Reason};
 use crate::metrics::JobOutcome;
+use crate::traces;
 use crate::worker::outages::Suspects;
 
 /// What is to be said of a job that has ended waits so long for a broker that takes it; then its
@@ -90,7 +92,7 @@ impl Concluder {
             _ => None,
         };
         let suspect = delivery.suspect();
-        let settled = delivery.settle(disposition).await;
+        let settled = traced::settle(delivery, disposition).await;
         drop(room);
         if let Some(suspect) = suspect.filter(|_| settled == Settled::Acked) {
             self.suspects.settled(&suspect);
@@ -112,8 +114,10 @@ impl Concluder {
                 duration: since.elapsed(),
                 again,
             };
+            traced::ended(&report, outcome, ended, failure.as_ref());
             report.write(&self.tools, outcome, ended, failure.as_ref());
         }
+        traces::close();
     }
 
     /// Says what came of a job, if that can be said soon.
@@ -198,6 +202,7 @@ impl Concluder {
                 reason: &reason,
                 detail: &detail,
                 now,
+                trace: traces::next().as_ref(),
             }))
         };
         let (outcome, event, disposition) = match verdict {

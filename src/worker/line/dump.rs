@@ -12,6 +12,7 @@ use crate::event;
 use crate::failure::{Failure, Reason};
 use crate::recording;
 use crate::request::{self, DumpRequest, Mistake, Mistakes, Request};
+use crate::traces;
 use crate::worker::tenant::Tenant;
 
 /// Items that wait for their confirms at once; the publisher has its own limit for all dumps.
@@ -62,7 +63,8 @@ pub async fn expand(
     let published = stream::iter(items)
         .map(|(index, body)| tools.publisher.bulk_item(body, item_id(index), sent_at));
     published.buffer_unordered(AT_ONCE).try_collect::<()>().await.map_err(Failure::from)?;
-    let event = event::expanded(&tenant, &request_id, count, clock::now());
+    let trace = traces::next();
+    let event = event::expanded(&tenant, &request_id, count, clock::now(), trace.as_ref());
     tools.say(&event).await?;
     Ok(count)
 }

@@ -19,6 +19,7 @@ use crate::metrics::{self, Stage};
 use crate::recording::{self, Entry, Format, KeyFolder, Located, ObjectKey, Place};
 use crate::request::{CcId, Echo, RecordingRequest};
 use crate::store::{Identity, NewObject, StoredObject};
+use crate::traces;
 use crate::worker::fairness::Question;
 use crate::worker::outages::{For, Pass, Waits};
 use crate::worker::tenant::Tenant;
@@ -134,7 +135,7 @@ impl Job {
         self.progress.step(Step::Download);
         let ask = self.ask();
         let asking = ccfs.download(&ask, || self.question.asked());
-        let answer = self.waits.during(For::Answer, asking).await;
+        let answer = self.waits.during(For::Answer, stage.during(asking)).await;
         self.question.answered();
         if let Some(code) = code(&answer) {
             tools.metrics.ccfs_response(*tenant, code);
@@ -195,8 +196,8 @@ impl Job {
     ) -> Result<(), Failure> {
         self.progress.step(Step::Announce);
         let mut stage = Running::start(&tools.metrics, Stage::Announce);
-        let event = self.event(stored, extension);
-        let said = self.waits.during(For::Broker, tools.say(&event)).await;
+        let saying = stage.during(async { tools.say(&self.event(stored, extension)).await });
+        let said = self.waits.during(For::Broker, saying).await;
         stage.end(&said);
         said
     }
@@ -218,6 +219,7 @@ impl Job {
             attempts: self.attempts,
             archived_at: last_modified.filter(|_| already_archived).unwrap_or(now),
             now,
+            trace: traces::next().as_ref(),
         })
     }
 

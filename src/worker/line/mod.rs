@@ -1,6 +1,7 @@
 //! What becomes of one delivery: read, run along the line, judged, settled, told.
 //!
-//! [`intake`] → [`job`], the line → [`ended`] → [`policy`], the table → [`conclude`] → [`report`].
+//! [`intake`] → [`job`], the line → [`ended`] → [`policy`], the table → [`conclude`] → [`report`];
+//! [`traced`] says what a trace tells of it.
 
 mod conclude;
 pub mod dump;
@@ -12,6 +13,7 @@ mod received;
 mod report;
 mod say;
 mod tools;
+pub mod traced;
 
 pub use conclude::Concluder;
 pub use ended::{Done, Outcome, panicked};

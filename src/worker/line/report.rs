@@ -180,7 +180,7 @@ impl Report<'_> {
     }
 
     /// A name of the call's as the log may have it.
-    fn shown<'b>(&self, identifier: &'b str) -> Cow<'b, str> {
+    pub fn shown<'b>(&self, identifier: &'b str) -> Cow<'b, str> {
         self.identifiers.shown(self.intake.echo.tenant.as_ref(), identifier)
     }
 }

@@ -1,6 +1,7 @@
 //! Saying what has happened: each event goes past the gate of the events' exchange.
 
 use super::tools::Tools;
+use super::traced;
 use crate::broker::{PublishError, Unconfirmed};
 use crate::event::Event;
 use crate::failure::{Class, Failure, Reason};
@@ -14,11 +15,13 @@ impl Tools {
     pub async fn say(&self, event: &Event) -> Result<(), Failure> {
         let mut pass = self.events.enter()?;
         let publisher = &self.publisher;
+        let span = traced::publishing(event, publisher.events_exchange());
         // A probe has to find out no more than whether it is over: it is sent once.
         let sent =
             if pass.probes() { publisher.probe(event).await } else { publisher.event(event).await };
         let lost = matches!(sent, Err(PublishError::Unconfirmed(Unconfirmed::Lost)));
         let said = sent.map_err(Failure::from);
+        span.end(said.as_ref());
         match &said {
             // Nothing is heard of the exchange.
             Err(_) if lost => {}

@@ -62,6 +62,7 @@ impl Coming {
             }
             Err(failure) => {
                 let broke_off = Err(self.broke_off(failure));
+                self.stage.passed(self.seen);
                 self.stage.end(&broke_off);
                 self.pass.note(&broke_off);
                 broke_off
@@ -119,6 +120,7 @@ impl Body {
     /// Ends the download as its proof says.
     pub fn end<T>(&mut self, proof: &Result<T, Failure>) {
         if let Self::Download(coming) = self {
+            coming.stage.passed(coming.seen);
             coming.stage.end(proof);
             coming.pass.note(proof);
         }

@@ -67,7 +67,7 @@ pub async fn put(
 ) -> Result<StoredObject, Failure> {
     target.progress.step(Step::Upload);
     let mut stage = Running::start(target.metrics, Stage::Upload);
-    let stored = target.store.put(&target.new, body, sha256).await;
+    let stored = stage.during(target.store.put(&target.new, body, sha256)).await;
     stage.end(&stored);
     let stored = stored?;
     crash::point(Point::PutDone);
@@ -86,10 +86,12 @@ async fn in_parts(
     let unproven = suspected.or(target.new.unproven);
     let new = NewObject { audio: source.heard(), unproven, ..target.new };
     let mut stage = Running::start(target.metrics, Stage::Upload);
-    let upload = target.store.start_multipart(new).await.inspect_err(|failure| {
+    let opening = stage.during(target.store.start_multipart(new));
+    let upload = opening.await.inspect_err(|failure| {
         stage.end::<(), _>(&Err(failure));
     })?;
-    let parts = match pump(&mut source, first, &upload, target.budget, target.progress).await {
+    let pumping = pump(&mut source, first, &upload, target.budget, target.progress);
+    let parts = match stage.during(pumping).await {
         Ok(parts) => match source.proven() {
             Ok(proven) if doubted && proven.unproven.is_none() => Err(healed(&proven)),
             proven => proven.map(|proven| (parts, proven)),
@@ -104,12 +106,13 @@ async fn in_parts(
     let (parts, proven) = match parts {
         Ok(whole) => whole,
         Err(failure) => {
-            upload.abort().await;
+            stage.during(upload.abort()).await;
             return Err(failure);
         }
     };
     let Proven { size, sha256, audio, packed, .. } = proven;
-    let stored = upload.holding(packed).complete(parts, size, sha256).await;
+    let completing = upload.holding(packed).complete(parts, size, sha256);
+    let stored = stage.during(completing).await;
     stage.end(&stored);
     let stored = stored?;
     Ok(StoredObject { audio: audio.or(stored.audio), ..stored })

@@ -9,6 +9,7 @@ use crate::crash::{self, Point};
 use crate::failure::{Came, Failure, Reason, Unproven};
 use crate::recording::{Audio, Format, Framing, Packed, Proof, Told};
 use crate::store::{MAX_PARTS, NewObject, Sha256Digest};
+use crate::traces::{Kind, Span};
 
 /// First buffer of a body whose length is not known; it grows to a part as bytes arrive. Whoever
 /// fills one part needs all of the next.
@@ -183,6 +184,7 @@ impl Source {
     /// `ccfs.truncated` and its kin: nothing of it may become visible.
     pub fn proven(self) -> Result<Proven, Failure> {
         let Self { proof, accepted, mut body, whole, size, .. } = self;
+        let proving = Span::child(Kind::Internal, || "prove".into());
         let came = Came { size, sha256: whole.finalize().into() };
         let (framed, heard) = (proof.is_framed(), proof.heard(Some(size)));
         let verdict = match proof.finish() {
@@ -193,6 +195,14 @@ impl Source {
             Err(refused) if framed => Err(refused.of(came)),
             Err(refused) => Err(refused),
         };
+        proving.tell(|record| {
+            record.set("callvault.content_type", body.format().content_type());
+            record.set("callvault.bytes", size);
+            if let Ok((_, Some(unproven))) = &verdict {
+                record.set("callvault.unproven", unproven.as_str().to_owned());
+            }
+        });
+        proving.end(verdict.as_ref());
         body.end(&verdict);
         let (Told { audio, packed }, unproven) = verdict?;
         crash::point(Point::Proven);

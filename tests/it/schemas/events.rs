@@ -6,6 +6,7 @@ use callvault::event::{self, Archived, ArchivedObject, Event, Unarchived};
 use callvault::failure::Reason;
 use callvault::recording::{Audio, ObjectKey, Place, locate};
 use callvault::request::{CallId, CcId, Echo, FileName, RequestId, TenantId, Wanted};
+use callvault::traces::Context;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
@@ -24,6 +25,7 @@ struct News {
     flag: bool,
     attempts: u32,
     now: Timestamp,
+    trace: Option<Context>,
 }
 
 impl News {
@@ -40,6 +42,7 @@ impl News {
             reason: &self.reason,
             detail: "CC-FS answered: no data found",
             now: self.now,
+            trace: self.trace.as_ref(),
         };
         let mut events = vec![event::failed(&unarchived)];
         if let (Some(tenant), Some(place)) = (&self.echo.tenant, &self.place) {
@@ -59,11 +62,13 @@ impl News {
                 attempts,
                 archived_at: self.now,
                 now: self.now,
+                trace: self.trace.as_ref(),
             }));
         }
         if let (Some(tenant), Some(request_id)) = (&self.echo.tenant, &self.echo.request_id) {
             let count = usize::try_from(self.attempts).expect("not many") + 2;
-            events.push(event::expanded(tenant, request_id, count, self.now));
+            let trace = self.trace.as_ref();
+            events.push(event::expanded(tenant, request_id, count, self.now, trace));
         }
         events
     }
@@ -139,12 +144,19 @@ fn reason() -> impl Strategy<Value = Reason> {
     prop_oneof![fixed, of_ccfs, of_store, statuses]
 }
 
+fn trace() -> impl Strategy<Value = Option<Context>> {
+    let place = "00-[0-9a-f]{31}[1-9a-f]-[0-9a-f]{15}[1-9a-f]-0[0-3]";
+    let state = prop::option::of("[a-z]{1,8}=[ -+.-<>-~]{0,8}[a-z]");
+    prop::option::of((place, state))
+        .prop_map(|trace| trace.and_then(|(place, state)| Context::parse(&place, state.as_deref())))
+}
+
 fn news() -> impl Strategy<Value = News> {
     let objects = prop::collection::vec(object(), 1..4);
     let now = (0..253_402_207_200_i64, 0..1_000_000_000_i32);
     let attempts = prop_oneof![Just(0), 0..9000_u32];
-    (echo(), objects, reason(), any::<bool>(), attempts, now).prop_map(
-        |(echo, objects, reason, flag, attempts, (second, part))| {
+    (echo(), objects, reason(), any::<bool>(), attempts, now, trace()).prop_map(
+        |(echo, objects, reason, flag, attempts, (second, part), trace)| {
             let wanted = Wanted {
                 call_id: echo.call_id.clone(),
                 file_name: echo.file_name.clone(),
@@ -153,7 +165,7 @@ fn news() -> impl Strategy<Value = News> {
             };
             let place = locate(&wanted, &TimeZone::UTC, None, Timestamp::MAX).ok();
             let now = Timestamp::new(second, part).expect("in range");
-            News { echo, place, objects, reason, flag, attempts, now }
+            News { echo, place, objects, reason, flag, attempts, now, trace }
         },
     )
 }
@@ -248,6 +260,10 @@ fn every_property_of_a_schema_is_in_some_event_and_the_other_way_round() {
         flag: false,
         attempts: 1,
         now: Timestamp::from_second(1_777_093_970).expect("in range"),
+        trace: Context::parse(
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            Some("rojo=1"),
+        ),
     };
     let events: BTreeMap<_, _> =
         full.events().into_iter().map(|event| (event.event_type, body(&event))).collect();
