@@ -1,5 +1,5 @@
-//! CC-FS: asks for one recording and judges what comes back. But for traces the only code that names its HTTP
-//! client.
+//! CC-FS: asks for one recording and judges what comes back. But for `traces` the only code that
+//! names its HTTP client.
 //!
 //! Knows the wire (signature, result codes, framing); must not know queues, retries or the store:
 //! it ends in a [`Download`], which is a recording by status, headers and first bytes, or in a

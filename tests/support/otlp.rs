@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
@@ -18,6 +19,8 @@ use tokio::net::TcpListener;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mood {
     Take,
+    /// The first request with 503, then all.
+    TakeLater,
     /// With this status.
     Refuse(u16),
     /// No answer, ever.
@@ -33,6 +36,7 @@ pub struct Collector {
 struct Taken {
     mood: Mood,
     requests: Mutex<Vec<(HeaderMap, Bytes)>>,
+    was_busy: AtomicBool,
 }
 
 /// A span, as it was exported.
@@ -58,7 +62,8 @@ impl Collector {
     pub async fn start(mood: Mood) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
-        let taken = Arc::new(Taken { mood, requests: Mutex::default() });
+        let taken =
+            Arc::new(Taken { mood, requests: Mutex::default(), was_busy: AtomicBool::default() });
         let routes = Router::new().route("/v1/traces", post(take)).with_state(Arc::clone(&taken));
         tokio::spawn(async move { axum::serve(listener, routes).await });
         Self { endpoint: format!("http://{address}"), taken }
@@ -135,9 +140,12 @@ fn draw(span: &Span, spans: &[Span], shown: &[&str], depth: usize, text: &mut St
 }
 
 async fn take(State(taken): State<Arc<Taken>>, headers: HeaderMap, body: Bytes) -> StatusCode {
+    if taken.mood == Mood::TakeLater && !taken.was_busy.swap(true, Ordering::Relaxed) {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
     taken.requests().push((headers, body));
     match taken.mood {
-        Mood::Take => StatusCode::OK,
+        Mood::Take | Mood::TakeLater => StatusCode::OK,
         Mood::Refuse(status) => StatusCode::from_u16(status).expect("a status"),
         Mood::Hang => std::future::pending().await,
     }
