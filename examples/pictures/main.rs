@@ -16,10 +16,10 @@ const FONT: &str = "fonts-inter";
 
 /// Name, width, height, pixels a CSS pixel, dark.
 const PICTURES: [(&str, u32, u32, u32, bool); 4] = [
-    ("page.png", 1280, 1120, 1, false),
-    ("page-dark.png", 1280, 1120, 1, true),
-    ("page-phone.png", 390, 844, 2, false),
-    ("page-phone-dark.png", 390, 844, 2, true),
+    ("page.png", 1280, 980, 1, false),
+    ("page-dark.png", 1280, 980, 1, true),
+    ("page-phone.png", 390, 690, 2, false),
+    ("page-phone-dark.png", 390, 690, 2, true),
 ];
 
 #[tokio::main]

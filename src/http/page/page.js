@@ -159,8 +159,9 @@ function doing(s) {
   for (const { step } of s.jobs) steps.set(step, (steps.get(step) ?? 0) + 1);
   const each = [...steps].sort(([, a], [, b]) => b - a).map(([step, n]) => `${count(n)} ${STEPS[step] ?? step}`);
   const these = s.jobsInFlight > s.jobs.length ? `; of the oldest ${count(s.jobs.length)} ` : ": ";
-  say(at("in-flight"), (s.jobsInFlight ? plural(s.jobsInFlight, "job") + these + each.join(", ") : "Nothing is in flight")
-    + `. Buffers hold ${bytesOf(s.buffers.inUseBytes, s.buffers.limitBytes)}.`);
+  const flying = s.jobsInFlight ? plural(s.jobsInFlight, "job") + these + each.join(", ") : "Nothing is in flight";
+  const { inUseBytes, limitBytes } = s.buffers;
+  say(at("in-flight"), `${flying}. Buffers hold ${mebibytes(inUseBytes)} of ${mebibytes(limitBytes)} MiB.`);
 
   const shown = few("jobs", s.jobs);
   rows(at("jobs").tBodies[0], "jobs", shown, job => `${job.tenant}\0${job.call}`, (row, job) => {

@@ -15,6 +15,7 @@ const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
 const magnitude = (n, unit = 0) => n >= 999.5 && unit < 5 ? magnitude(n / 1000, unit + 1) : unit;
 const inUnits = (n, unit) => unit ? (n / 1000 ** unit).toFixed(1) : Math.round(n);
 const bytes = (n = 0) => `${inUnits(n, magnitude(n))} ${UNITS[magnitude(n)]}`;
+const mebibytes = n => Math.round(n / 2 ** 20); // as worker.memory is written
 const bytesOf = (n = 0, all) => `${inUnits(n, magnitude(all))} of ${bytes(all)}`;
 
 function duration(s) {
