@@ -69,6 +69,14 @@ pub struct Window {
     pub bodies: usize,
 }
 
+/// Resolves at `at`, if ever.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => time::sleep_until(at).await,
+        None => pending().await,
+    }
+}
+
 impl Worker {
     pub fn new(
         tenants: Tenants,
@@ -124,9 +132,11 @@ impl Worker {
         let chores = future::join3(outages, probing, sweeping);
         let mut chores = std::pin::pin!(chores);
         loop {
+            let look_again = waiting.look_again(Instant::now());
             tokio::select! {
                 _never = &mut chores => {}
                 () = lifecycle.draining() => break,
+                () = until(look_again) => {}
                 Some(delivery) = deliveries.next() => {
                     self.receive(delivery, &mut waiting, &mut dumps, &mut jobs, &stop);
                 }

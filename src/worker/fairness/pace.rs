@@ -71,6 +71,11 @@ impl Pace {
         in_flight < self.limit && self.rests_until.is_none_or(|until| now >= until)
     }
 
+    /// Where even one at a time was refused: until when it rests.
+    pub fn rests_until(&self) -> Option<Instant> {
+        self.rests_until
+    }
+
     /// Whether it is on its way up and has not been refused.
     pub fn is_rising(&self) -> bool {
         self.limit < self.threshold

@@ -61,17 +61,21 @@ impl Standing {
 
     /// Something was heard of what it has under way, or may be soon.
     pub fn gets_on(&self, now: Instant) -> bool {
-        let grace = if self.heard.is_none() { FIRST_GRACE } else { GRACE };
-        self.is_within(grace, now)
+        self.gets_on_until().is_none_or(|until| now < until)
+    }
+
+    /// Until when it gets on if nothing more is heard of it; `None` where it was asked nothing.
+    pub fn gets_on_until(&self) -> Option<Instant> {
+        self.until(if self.heard.is_none() { FIRST_GRACE } else { GRACE })
     }
 
     /// Nothing was heard of it yet, which says little.
     pub fn has_just_begun(&self, now: Instant) -> bool {
-        self.heard.is_none() && self.is_within(GRACE, now)
+        self.heard.is_none() && self.until(GRACE).is_none_or(|until| now < until)
     }
 
-    fn is_within(&self, grace: Duration, now: Instant) -> bool {
-        self.heard.max(self.asked).is_none_or(|last| now.duration_since(last) < grace)
+    fn until(&self, grace: Duration) -> Option<Instant> {
+        self.heard.max(self.asked).map(|last| last + grace)
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use tokio::time::Instant;
 
 use super::search::Terms;
-use super::{Lane, Place, Waiting};
+use super::{Hand, Lane, Place, Waiting};
 
 impl<T> Waiting<T> {
     /// A delivery to be parked, so that the broker sends others: of a lane whose window is full,
@@ -46,6 +46,28 @@ impl<T> Waiting<T> {
         let entry = self.take(most, lane, VecDeque::pop_back)?;
         self.hand_mut(lane).search.parks(now);
         Some(self.send_away(most, lane, entry, now))
+    }
+
+    /// When to look again although nothing happens until then: a tenant that rests may go on, or one
+    /// whose deliveries fill the window may turn out not to get on.
+    pub fn look_again(&self, now: Instant) -> Option<Instant> {
+        if self.places_are_taken() {
+            return None;
+        }
+        let in_lane = |hand: &Hand| {
+            let is_full = hand.in_hand() >= self.window && self.are_several();
+            let news = |slot: &usize| {
+                let tenant = &self.tenants[*slot];
+                let doubt = tenant.standing.gets_on_until().filter(|_| is_full);
+                [tenant.pace.rests_until(), doubt]
+                    .into_iter()
+                    .flatten()
+                    .filter(|at| *at > now)
+                    .min()
+            };
+            hand.turns.iter().filter_map(news).min()
+        };
+        [&self.live, &self.bulk].into_iter().filter_map(in_lane).min()
     }
 
     /// How far deliveries of a tenant that is held back make way.

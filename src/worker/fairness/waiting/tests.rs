@@ -311,6 +311,31 @@ async fn one_that_has_just_begun_makes_way_for_two_windows_where_it_is_not_answe
     assert_eq!(pass_by(&mut waiting, 1000), 0, "it is on its way up");
 }
 
+#[tokio::test(start_paused = true)]
+async fn one_that_may_turn_out_not_to_get_on_or_rests_is_looked_at_in_time() {
+    let mut waiting = fresh(16, &[0, 0]);
+    let began = Instant::now();
+    arrive(&mut waiting, A, Lane::Live, &[0; 19]);
+    assert_eq!(admitted(&mut waiting).len(), 4);
+    assert_eq!(waiting.look_again(began), None, "the broker would send more");
+    arrive(&mut waiting, A, Lane::Live, &[0]);
+    let at = waiting.look_again(began).expect("it has not been heard");
+    assert_eq!(at - began, Duration::from_millis(250));
+    time::advance(at - began).await;
+    assert_eq!(waiting.look_again(Instant::now()), None, "it is known");
+    assert_eq!(parked(&mut waiting).1.len(), 1);
+
+    let mut refused = fresh(16, &[0, 0]);
+    arrive(&mut refused, A, Lane::Live, &[1, 2, 3, 4, 5]);
+    assert_eq!(admitted(&mut refused).len(), 4);
+    for _ in 0..3 {
+        time::advance(Duration::from_millis(1)).await;
+        learn(&mut refused, A, Lesson::Throttled);
+    }
+    let now = Instant::now();
+    assert_eq!(refused.look_again(now), Some(now + Duration::from_secs(1)), "it rests");
+}
+
 /// How many of A's make way, of so many that stand behind the window.
 fn pass_by(waiting: &mut Waiting<u32>, behind: usize) -> usize {
     let mut passed = 0;
