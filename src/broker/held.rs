@@ -21,10 +21,11 @@ use lapin::types::FieldTable;
 use lapin::{Channel, ErrorKind, Queue};
 use tokio::time::Instant;
 
+use super::confirm::short;
 use super::connection::{Fault, Link, rpc};
 use super::dial::Dialer;
 use super::names::Names;
-use super::publisher::{is_not_found, short};
+use super::publisher::is_not_found;
 use super::topology::{Item, retry_queue};
 use crate::config;
 

@@ -1,4 +1,4 @@
-//! The way out: the open connection that publishes, and its channels, one for each publish.
+//! The way out: the open connection that publishes, and its channels.
 //!
 //! It must not know what is published, nor what an answer means.
 
@@ -20,16 +20,18 @@ use super::door::Door;
 use super::status::{Side, Wish};
 use super::topology::Topology;
 
-/// Publishes under way at once, each on a channel of its own. A third of them is left to events and
-/// retries, whatever comes of dumps.
+/// Channels that are published on at once, but for the one that is shared. A third of them is left to
+/// events and retries, whatever comes of dumps.
 const CHANNELS: usize = 24;
+/// Publishes under way at once on the shared channel.
+const SHARED: usize = 256;
 /// What dumps and other large messages may be on their way to a queue of ours, in KiB: lapin holds a
 /// copy of each until it is written.
 const BULK: u32 = 4 * 1024;
 /// Each takes at least this much of it, so that a third of the channels is the most.
 const LEAST: u32 = BULK / 8;
 /// A message of so many bytes is large, whatever it is.
-const LARGE: usize = 64 * 1024;
+pub(super) const LARGE: usize = 64 * 1024;
 /// How many of them may publish the items of dumps.
 const ITEMS: usize = 8;
 /// How many of them may have been sent before, in vain: a queue that does not confirm would else
@@ -42,6 +44,7 @@ const REPAIR_EVERY: Duration = Duration::from_secs(2);
 pub(super) struct Lanes {
     open: watch::Sender<Option<Arc<Lane>>>,
     places: Semaphore,
+    shared: Semaphore,
     bulk: Semaphore,
     items: Semaphore,
     repeated: Semaphore,
@@ -56,6 +59,7 @@ impl Default for Lanes {
         Self {
             open: watch::Sender::new(None),
             places: Semaphore::new(CHANNELS),
+            shared: Semaphore::new(SHARED),
             bulk: Semaphore::new(BULK as usize),
             items: Semaphore::new(ITEMS),
             repeated: Semaphore::new(REPEATED),
@@ -90,6 +94,8 @@ pub(super) struct Place<'a> {
 pub(super) struct Lane {
     link: Arc<Link>,
     idle: Mutex<Vec<Channel>>,
+    /// What several publish on at once.
+    shared: tokio::sync::Mutex<Option<Channel>>,
     /// Publishes that the broker has answered, however it did.
     answers: AtomicU64,
     /// Some of them were events.
@@ -195,11 +201,20 @@ impl Lanes {
             _in_its_line: in_its_line,
             _among_the_repeated: repeated,
         };
-        // What is published now would pile up in lapin's own queue.
-        while lane.is_blocked() {
-            tokio::time::sleep(PULSE).await;
-        }
+        lane.flows().await;
         Ok((place, lane.channel().await?))
+    }
+
+    /// The channel that others publish on, too, as soon as the broker takes what is published: for
+    /// what cannot come back.
+    pub(super) async fn shared(
+        &self,
+        lane: &Lane,
+    ) -> Result<(SemaphorePermit<'_>, Channel), Fault> {
+        let closed = |_| Fault::new("the pool of channels is closed");
+        let place = self.shared.acquire().await.map_err(closed)?;
+        lane.flows().await;
+        Ok((place, lane.shared_channel().await?))
     }
 
     /// Resolves when the node of this connection turns out to be mute: what is not confirmed is not
@@ -242,6 +257,7 @@ impl Lane {
         Self {
             link: Arc::clone(link),
             idle: Mutex::default(),
+            shared: tokio::sync::Mutex::default(),
             answers: AtomicU64::new(0),
             heard_of_events: AtomicBool::new(false),
             several,
@@ -267,11 +283,24 @@ impl Lane {
         self.answers.load(Ordering::Relaxed)
     }
 
-    /// The channel of a publish that was answered. `ours`: it goes to a queue of our own.
-    pub(super) fn answered(&self, channel: Channel, ours: bool) {
+    /// A publish was answered. `ours`: it went to a queue of our own.
+    pub(super) fn hears(&self, ours: bool) {
         self.heard_of_events.fetch_or(!ours, Ordering::Relaxed);
         self.answers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A channel on which nothing is under way is there for the next.
+    pub(super) fn keep(&self, channel: Channel) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(channel);
+    }
+
+    /// A shared channel on which something was not answered: what is under way on it goes on, what
+    /// comes next has another.
+    pub(super) async fn share_no_more(&self, channel: &Channel) {
+        let mut shared = self.shared.lock().await;
+        if shared.as_ref().is_some_and(|shared| shared.id() == channel.id()) {
+            *shared = None;
+        }
     }
 
     /// A publish has had no answer for a while. Where none has had one since there were so many, and
@@ -299,8 +328,30 @@ impl Lane {
                 return Ok(channel);
             }
         }
+        self.new_channel().await
+    }
+
+    async fn shared_channel(&self) -> Result<Channel, Fault> {
+        let mut shared = self.shared.lock().await;
+        if let Some(channel) = shared.as_ref().filter(|channel| channel.status().connected()) {
+            return Ok(channel.clone());
+        }
+        let channel = self.new_channel().await?;
+        *shared = Some(channel.clone());
+        Ok(channel)
+    }
+
+    async fn new_channel(&self) -> Result<Channel, Fault> {
         let channel = self.link.channel().await?;
         rpc("confirm.select", channel.confirm_select(ConfirmSelectOptions::default())).await?;
         Ok(channel)
+    }
+
+    /// Resolves as soon as no alarm blocks it: what is published before would pile up in lapin's own
+    /// queue.
+    async fn flows(&self) {
+        while self.is_blocked() {
+            tokio::time::sleep(PULSE).await;
+        }
     }
 }

@@ -5,7 +5,9 @@
 //! belongs to the epoch of its channel and dies with it. This module must not know what a message
 //! means.
 
+mod batches;
 mod check;
+mod confirm;
 mod connection;
 mod consumer;
 mod copy;
@@ -39,6 +41,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::config;
+use batches::Batches;
 use dial::Dialer;
 use lanes::Lanes;
 use status::{Board, Side, Wish};
@@ -125,6 +128,7 @@ struct Shared {
     board: Board,
     wish: watch::Sender<Wish>,
     lanes: Lanes,
+    batches: Batches,
     depths: watch::Sender<Depths>,
     events_mandatory: bool,
     /// The broker has several nodes, each with a URL.
@@ -177,6 +181,7 @@ impl Broker {
             board: Board::new(),
             wish: watch::Sender::new(Wish::Consume),
             lanes: Lanes::default(),
+            batches: Batches::default(),
             depths: watch::Sender::default(),
             events_mandatory: settings.events_mandatory,
             several: settings.urls.len() > 1,

@@ -1,33 +1,28 @@
 //! Publishing with confirms over a pool of channels, through reconnections (contract 4).
 //!
-//! One unconfirmed publish a channel: lapin pins a returned message to the wrong confirm when
-//! there are more. It must not know what a message says.
+//! What is moved to a queue of ours goes together with others (`batches`); an event that cannot come
+//! back shares a channel; all else has one of its own. It must not know what a message says.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lapin::options::BasicPublishOptions;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
-use lapin::types::{FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Confirmation, ErrorKind};
-use tokio::time::timeout;
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, ErrorKind};
 
 use super::Shared;
+use super::batches::Batches;
+use super::confirm::{Answer, CONFIRM_TIMEOUT, Message, Route, send, short};
 use super::connection::{Backoff, Fault};
 use super::copy::PERSISTENT;
-use super::lanes::{Lane, Line};
+use super::lanes::{LARGE, Lane, Line};
 use super::status::Wish;
 use super::trace;
 use crate::crash::{self, Point};
 use crate::event::Event;
 use crate::traces;
 
-/// A node that confirms nothing for so long, and did before, gives way to the next. Where it only
-/// waits for a queue's new leader (some 10 s, if the old one hangs) that costs a connection.
-const SILENT_AFTER: Duration = Duration::from_secs(6);
-/// The confirm of one publish; after it the message is published again under the same id.
-const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
 /// Copies of an event that one try sends at most: those that a full queue does not refuse reach
 /// every other subscriber each time (contract 5).
 const EVENT_COPIES: u32 = 2;
@@ -72,30 +67,6 @@ pub struct Publisher {
     shared: Arc<Shared>,
 }
 
-/// A message and where it goes.
-pub(super) struct Message<'a> {
-    pub route: Route<'a>,
-    pub body: &'a [u8],
-    pub properties: BasicProperties,
-}
-
-#[derive(Clone, Copy)]
-pub(super) struct Route<'a> {
-    pub exchange: &'a str,
-    pub routing_key: &'a str,
-    pub mandatory: bool,
-    /// Ends in a queue of our own topology: where it does not, the topology has a hole to mend.
-    pub ours: bool,
-    pub line: Line,
-}
-
-impl<'a> Route<'a> {
-    /// To a queue of our own topology.
-    pub fn ours(exchange: &'a str, routing_key: &'a str) -> Self {
-        Self { exchange, routing_key, mandatory: true, ours: true, line: Line::Move }
-    }
-}
-
 /// When a message that is not confirmed is given up.
 #[derive(Clone, Copy)]
 pub(super) enum Limit {
@@ -105,16 +76,6 @@ pub(super) enum Limit {
     Refusals(u32),
     /// Whoever publishes it has a deadline.
     None,
-}
-
-pub(super) enum Answer {
-    Confirmed,
-    /// `mandatory`, and no queue took it.
-    Returned,
-    /// The queue is full, or its leader is changing.
-    Refused,
-    /// No confirm in time.
-    Silence,
 }
 
 impl Publisher {
@@ -222,22 +183,19 @@ impl Publisher {
     }
 
     async fn insist(&self, message: &Message<'_>, limit: Limit) -> Result<(), PublishError> {
-        let Route { exchange, routing_key, ours, line, .. } = message.route;
-        let size = (line, message.body.len());
+        let Route { exchange, routing_key, ours, .. } = message.route;
         let mut backoff = Backoff::default();
         let (mut sent, mut refused) = (0, 0);
+        let mut way = Way::of(message, limit);
         loop {
             let lane = self.shared.lanes.lane().await;
-            let answer = match self.shared.lanes.channel(&lane, size, refused > 0).await {
-                Ok((_place, channel)) => {
-                    sent += 1;
-                    self.send(&lane, channel, message).await
-                }
-                Err(fault) => Err(fault),
-            };
+            let answer = self.publish_by(way, &lane, message, refused > 0, &mut sent).await;
+            // What failed among others has not failed yet.
+            way = Way::Alone;
             let (mut mend, mut why) = (false, Unconfirmed::Refused);
             let fault = match answer {
                 Ok(Answer::Confirmed) => return Ok(()),
+                Ok(Answer::Unclear) => continue,
                 Ok(Answer::Returned) if !ours => return Err(PublishError::Unroutable),
                 Ok(Answer::Returned) => {
                     mend = true;
@@ -272,69 +230,81 @@ impl Publisher {
         }
     }
 
+    /// Publishes once and waits for the confirm; counts it as `sent`. `repeated`: it was before, in vain.
+    async fn publish_by(
+        &self,
+        way: Way,
+        lane: &Lane,
+        message: &Message<'_>,
+        repeated: bool,
+        sent: &mut u32,
+    ) -> Result<Answer, Fault> {
+        let lanes = &self.shared.lanes;
+        match way {
+            Way::Together => {
+                *sent += 1;
+                Ok(self.shared.batches.publish(lanes, lane, message).await)
+            }
+            Way::Shared => {
+                let (_place, channel) = lanes.shared(lane).await?;
+                *sent += 1;
+                let answer = one(lane, &channel, message).await;
+                if !matches!(answer, Ok(Answer::Confirmed | Answer::Refused)) {
+                    lane.share_no_more(&channel).await;
+                }
+                answer
+            }
+            Way::Alone => {
+                let size = (message.route.line, message.body.len());
+                let (_place, channel) = lanes.channel(lane, size, repeated).await?;
+                *sent += 1;
+                let answer = one(lane, &channel, message).await?;
+                if answer != Answer::Silence {
+                    lane.keep(channel);
+                }
+                Ok(answer)
+            }
+        }
+    }
+
     /// Publishes on a channel of its own and waits for the confirm.
     pub(super) async fn publish_once(
         &self,
         lane: &Lane,
         message: &Message<'_>,
     ) -> Result<Answer, Fault> {
-        let size = (message.route.line, message.body.len());
-        let (_place, channel) = self.shared.lanes.channel(lane, size, false).await?;
-        self.send(lane, channel, message).await
+        self.publish_by(Way::Alone, lane, message, false, &mut 0).await
     }
+}
 
-    async fn send(
-        &self,
-        lane: &Lane,
-        channel: Channel,
-        message: &Message<'_>,
-    ) -> Result<Answer, Fault> {
-        let answers = lane.answers();
-        let confirm = confirmed(&channel, message);
-        tokio::pin!(confirm);
-        let mut waited = SILENT_AFTER;
-        let confirmation = loop {
-            match timeout(waited, &mut confirm).await {
-                Ok(confirmation) => break confirmation.map_err(|e| Fault::of("publish", e))?,
-                // The broker blocks publishers: it stays in line rather than lining up again.
-                Err(_) if lane.is_blocked() => waited = CONFIRM_TIMEOUT,
-                Err(_) if waited == SILENT_AFTER => {
-                    lane.falls_silent(answers, message.route.ours);
-                    waited = CONFIRM_TIMEOUT - SILENT_AFTER;
-                }
-                // The channel is not used again: a late confirm would be taken for the next one's.
-                Err(_) => {
-                    if message.route.ours {
-                        lane.unanswered(answers);
-                    }
-                    return Ok(Answer::Silence);
-                }
-            }
-        };
-        lane.answered(channel.clone(), message.route.ours);
-        match confirmation {
-            Confirmation::Ack(None) => Ok(Answer::Confirmed),
-            Confirmation::Ack(Some(_)) => Ok(Answer::Returned),
-            Confirmation::Nack(_) => Ok(Answer::Refused),
-            Confirmation::NotRequested => Err(Fault::new("a channel without confirms")),
+/// On which channel a message goes.
+#[derive(Clone, Copy)]
+enum Way {
+    /// With others that go to the same queue.
+    Together,
+    /// On one that others publish on at the same time, each for itself.
+    Shared,
+    Alone,
+}
+
+impl Way {
+    /// The way of a message's first try.
+    fn of(message: &Message<'_>, limit: Limit) -> Self {
+        let may_come_back = message.route.mandatory;
+        match limit {
+            // What has one try only is not to fail by another's fault.
+            Limit::Copies(1) => Self::Alone,
+            _ if Batches::take(message) => Self::Together,
+            _ if may_come_back || message.body.len() >= LARGE => Self::Alone,
+            _ => Self::Shared,
         }
     }
 }
 
-pub(super) async fn confirmed(
-    channel: &Channel,
-    message: &Message<'_>,
-) -> lapin::Result<Confirmation> {
-    let Route { exchange, routing_key, mandatory, ours, .. } = message.route;
-    let options = BasicPublishOptions { mandatory, immediate: false };
-    let properties = message.properties.clone();
-    let confirm = channel
-        .basic_publish(short(exchange), short(routing_key), options, message.body, properties)
-        .await?;
-    if !ours {
-        crash::point(Point::EventSent);
-    }
-    confirm.await
+/// What becomes of one message on this channel.
+async fn one(lane: &Lane, channel: &Channel, message: &Message<'_>) -> Result<Answer, Fault> {
+    let answers = send(lane, channel, std::slice::from_ref(message)).await?;
+    Ok(answers.into_iter().next().unwrap_or(Answer::Silence))
 }
 
 /// Says where in a trace the message is, if it is in one.
@@ -348,9 +318,4 @@ fn placed(properties: BasicProperties, place: Option<&traces::Context>) -> Basic
 pub(super) fn is_not_found(fault: &Fault) -> bool {
     matches!(fault.cause().map(lapin::Error::kind), Some(ErrorKind::ProtocolError(error))
         if matches!(error.kind(), AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND)))
-}
-
-/// AMQP's short strings end at 255 bytes; lapin panics on longer ones.
-pub(super) fn short(text: &str) -> ShortString {
-    ShortString::from(&text[..text.floor_char_boundary(255)])
 }

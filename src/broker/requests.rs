@@ -10,10 +10,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
+use super::batches::Batches;
+use super::confirm::{Answer, Message, Route, short};
 use super::connection::{Backoff, Fault, Link};
 use super::copy::PERSISTENT;
 use super::dial::Dialer;
-use super::publisher::{Answer, Message, Publisher, Route, short};
+use super::publisher::Publisher;
 use super::refused::is_refusal;
 use super::status::{Board, Wish};
 use super::topology::{Plan, Topology};
@@ -60,6 +62,7 @@ impl Requests {
             board: Board::new(),
             wish: watch::Sender::new(Wish::Consume),
             lanes: Lanes::default(),
+            batches: Batches::default(),
             depths: watch::Sender::default(),
             several: settings.urls.len() > 1,
             events_mandatory: settings.events_mandatory,
@@ -118,7 +121,9 @@ impl Requests {
                     return Err(RequestError::Unroutable { exchange, key });
                 }
                 Ok(Answer::Refused) => *trouble = Some("its queue takes no more".to_owned()),
-                Ok(Answer::Silence) => *trouble = Some("no confirm came".to_owned()),
+                Ok(Answer::Silence | Answer::Unclear) => {
+                    *trouble = Some("no confirm came".to_owned())
+                }
                 Err(fault) if fault.cause().is_some_and(is_refusal) => return Err(broken(fault)),
                 Err(fault) => *trouble = Some(fault.to_string()),
             }

@@ -9,11 +9,12 @@ use jiff::Timestamp;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
 use lapin::types::{FieldTable, ShortString};
 
+use super::confirm::{Message, Route};
 use super::epoch::Member;
 use super::guard::{Burden, Flaws};
 use super::headers::{End, Verdict, copied_headers, forwarded_headers, marked_headers};
 use super::lanes::Line;
-use super::publisher::{Message, PublishError, Route};
+use super::publisher::PublishError;
 use super::state::{State, mark_of, reason_of};
 use super::{Publisher, QueueName, Shared, copy, moment, trace};
 use crate::clock;

@@ -4,8 +4,8 @@ use lapin::options::ConfirmSelectOptions;
 use lapin::{Channel, Confirmation};
 
 use super::{HeldError, Record};
+use crate::broker::confirm::{Message, Route, confirmed};
 use crate::broker::connection::{Fault, Link, rpc};
-use crate::broker::publisher::{Message, Route, confirmed};
 
 /// A connection that publishes to one queue.
 pub struct Intake {

@@ -27,10 +27,10 @@ use lapin::{BasicProperties, Confirmation};
 
 use super::walk::forget_flaws;
 use super::{HeldError, HeldMessage, WINDOW, Walk, ready};
+use crate::broker::confirm::{Message, Route, confirmed, short};
 use crate::broker::connection::{Fault, rpc};
 use crate::broker::copy;
 use crate::broker::headers::redriven_headers;
-use crate::broker::publisher::{Message, Route, confirmed, short};
 use crate::broker::state::redrive_of;
 use crate::broker::topology::{make, passage};
 

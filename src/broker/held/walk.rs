@@ -25,9 +25,9 @@ use lapin::{Channel, Consumer};
 use tokio::time::{Instant, timeout};
 
 use super::{AGAIN, HeldError, HeldMessage, RETURN_TIMEOUT, Shelf, WINDOW, ready};
+use crate::broker::confirm::short;
 use crate::broker::connection::{Fault, Link, rpc};
 use crate::broker::names::Names;
-use crate::broker::publisher::short;
 use crate::broker::topology::Item;
 use crate::crash::{self, Point};
 

@@ -16,7 +16,7 @@ use crate::traces;
 use crate::worker::tenant::Tenant;
 
 /// Items that wait for their confirms at once; the publisher has its own limit for all dumps.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 32;
 
 /// Reads a dump whose turn it is.
 ///

@@ -1,5 +1,6 @@
 //! What becomes of messages, and what is published.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use callvault::broker::{Disposition, PublishError, QueueName, Settled, State};
@@ -144,5 +145,44 @@ async fn bulk_items_arrive_in_the_bulk_queue_with_the_time_of_their_dump() {
     assert_eq!(item.message_type(), Some("recording.dump-item"));
     assert_eq!(item.sent_at(), Some(sent_at));
     assert_eq!(item.settle(Disposition::Ack).await, Settled::Acked);
+    rig.broker.close().await;
+}
+
+/// As many as are moved at once fill several batches.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_moved_at_once_is_there_whatever_becomes_of_those_it_goes_with() {
+    const ITEMS: usize = 300;
+    let node = node().await;
+    let client = node.client().await;
+    let mut rig = Rig::on(node).await;
+    rig.broker.stop_consuming();
+    assert!(rig.deliveries.next().await.is_none(), "nobody consumes");
+    // The first of them come back.
+    client.delete(&rig.queue("bulk")).await;
+    let publisher = rig.broker.publisher();
+    let publishing = |n: usize| {
+        let publisher = publisher.clone();
+        tokio::spawn(async move {
+            let item = format!("i-{n}");
+            publisher.bulk_item(item.clone().into_bytes(), item, None).await
+        })
+    };
+    let tasks: Vec<_> = (0..ITEMS).map(publishing).collect();
+    // Every third is given up, midway or before, whoever else it publishes for.
+    let given_up = |n: usize| n.is_multiple_of(3);
+    tasks.iter().step_by(3).for_each(|task| task.abort());
+    let mut missing = HashSet::new();
+    for (n, task) in tasks.into_iter().enumerate() {
+        match task.await {
+            Ok(published) => {
+                assert_eq!(published, Ok(()));
+                missing.insert(format!("i-{n}"));
+            }
+            Err(_aborted) => assert!(given_up(n)),
+        }
+    }
+    while !missing.is_empty() {
+        missing.remove(&*String::from_utf8_lossy(&client.take(&rig.queue("bulk")).await.body));
+    }
     rig.broker.close().await;
 }

@@ -19,8 +19,8 @@
 
 use tokio::time::{Duration, Instant};
 
-/// Parked at once: more than there are channels to publish on, so that none of them waits for an ack.
-const AT_ONCE: usize = 32;
+/// Parked at once: two batches of those that are published together.
+const AT_ONCE: usize = 64;
 
 /// As many in a row that are not followed by anything of another tenant are enough.
 const ENOUGH: usize = 150_000;
