@@ -1,6 +1,6 @@
 //! `callvault check`: every part tried as the worker would, and what to do about what fails.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::Error;
 use super::run::{install_crypto, runtime};
+use super::terminal::wants_colours;
 use crate::broker;
 use crate::ccfs::Checked;
 use crate::config::{self, Config, Loaded};
@@ -117,8 +118,7 @@ struct Report {
 
 impl Report {
     fn new(json: bool) -> Self {
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let colours = !json && !plain && io::stdout().is_terminal();
+        let colours = !json && wants_colours();
         Self { json, colours, parts: Vec::new() }
     }
 

@@ -1,17 +1,9 @@
 //! `callvault healthcheck`: asks a running worker's `/readyz`; for images without a shell.
-//!
-//! A few lines of HTTP/1.1 by hand, so that a probe needs neither a runtime nor a TLS stack.
 
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::io;
+use std::net::SocketAddr;
 
-use tokio::time::Instant;
-
-/// A probe that waits longer is of no use to whoever started it.
-const DEADLINE: Duration = Duration::from_secs(4);
-/// More than `/readyz` ever says, and little enough to read from a stranger.
-const MOST_BYTES: u64 = 256 * 1024;
+use super::peer;
 
 /// Why a worker is not ready, or why it cannot be told.
 #[derive(Debug, thiserror::Error)]
@@ -32,57 +24,10 @@ pub enum NotReady {
 /// # Errors
 /// [`NotReady`], a line for people; the command then ends with 1.
 pub fn run(listen: SocketAddr) -> Result<String, NotReady> {
-    let address = reachable(listen);
-    let answer = ask(address).map_err(|error| NotReady::NoAnswer(address, error))?;
+    let address = peer::reachable(listen);
+    let answer = peer::get(address, &address.to_string(), "/readyz")
+        .map_err(|error| NotReady::NoAnswer(address, error))?;
     judge(&answer).ok_or(NotReady::Stranger(address))?
-}
-
-/// Who listens on all addresses is asked on loopback.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listen.port())
-}
-
-fn ask(address: SocketAddr) -> io::Result<Vec<u8>> {
-    let deadline = Instant::now() + DEADLINE;
-    let mut stream = TcpStream::connect_timeout(&address, left(deadline)?)?;
-    stream.set_write_timeout(Some(left(deadline)?))?;
-    let request = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes())?;
-
-    let mut answer = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        stream.set_read_timeout(Some(left(deadline)?))?;
-        match stream.read(&mut buffer).map_err(as_timeout) {
-            Ok(0) => return Ok(answer),
-            Ok(read) => answer.extend_from_slice(&buffer[..read]),
-            // Who answers and keeps the connection is judged by what it said.
-            Err(_) if !answer.is_empty() => return Ok(answer),
-            Err(error) => return Err(error),
-        }
-        if answer.len() as u64 > MOST_BYTES {
-            return Ok(answer);
-        }
-    }
-}
-
-fn left(deadline: Instant) -> io::Result<Duration> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(timeout()) } else { Ok(left) }
-}
-
-/// A read that ran into its limit says `WouldBlock` on Unix.
-fn as_timeout(error: io::Error) -> io::Error {
-    if error.kind() == io::ErrorKind::WouldBlock { timeout() } else { error }
-}
-
-fn timeout() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, format!("nothing within {} s", DEADLINE.as_secs()))
 }
 
 /// What an answer of `/readyz` says; `None` if it is none.
@@ -114,6 +59,7 @@ fn judge(answer: &[u8]) -> Option<Result<String, NotReady>> {
 mod tests {
     use super::*;
     use crate::http::{Server, Shown, State};
+    use std::io::{Read, Write};
     use std::net::TcpListener;
     use std::sync::Arc;
 
@@ -172,13 +118,5 @@ mod tests {
         let error = run(address).expect_err("an HTML page is no readiness").to_string();
         stranger.join().unwrap();
         assert!(error.contains("is no callvault"), "{error}");
-    }
-
-    #[test]
-    fn listening_everywhere_is_asked_on_loopback() {
-        let at = |listen: &str| reachable(listen.parse().unwrap()).to_string();
-        assert_eq!(at("0.0.0.0:9464"), "127.0.0.1:9464");
-        assert_eq!(at("[::]:9464"), "[::1]:9464");
-        assert_eq!(at("10.1.2.3:80"), "10.1.2.3:80");
     }
 }

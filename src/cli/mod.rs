@@ -10,6 +10,7 @@ mod held;
 mod heap;
 mod keys;
 mod pages;
+mod peer;
 mod plain;
 mod progress;
 mod reconcile;
@@ -18,6 +19,8 @@ mod rows;
 mod run;
 mod sign;
 mod spool;
+mod status;
+mod terminal;
 mod topology;
 mod waiting;
 
@@ -46,6 +49,7 @@ use crate::index::IndexError;
   CALLVAULT__LOG__LEVEL=debug callvault run --config callvault.toml
   callvault dead list --config callvault.toml    what failed for good, and why
   callvault waiting list --config callvault.toml what waits for a retry, why, and until when
+  callvault status --watch --config callvault.toml
 
 Any key but those of tenants can be set by the environment: CALLVAULT__SECTION__KEY.
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.")]
@@ -115,6 +119,16 @@ enum Command {
     /// the configuration is wrong.
     #[command(after_help = "Example:\n  callvault healthcheck --config callvault.toml")]
     Healthcheck,
+    /// Show what running workers do, how fast, and what troubles them.
+    ///
+    /// What the page of a worker shows, in a terminal: asks /api/status of each --url, or of http.listen
+    /// of the configuration where there is none. Exit 0 when all answer, 1 when one does not, 2 for
+    /// wrong usage or configuration.
+    #[command(after_help = "Examples:
+  callvault status --config callvault.toml
+  callvault status --watch --url http://10.0.0.7:9464 --url http://10.0.0.8:9464
+  callvault status --json | jq '.[].status.backlog'")]
+    Status(status::Options),
     /// Print what makes the exchanges, queues and bindings that a worker needs.
     ///
     /// For brokers on which callvault may not declare (broker.declare = false); asks nothing of the
@@ -250,6 +264,10 @@ pub fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::Config => say(&config::run(&loaded()?))?,
         Command::Healthcheck => {
             say(&format!("{}\n", healthcheck::run(loaded()?.config.http.listen)?))?;
+        }
+        Command::Status(options) => {
+            let own = || Ok(loaded()?.config.http.listen);
+            return work(status::run(options, own));
         }
         Command::Topology(asked) => say(&topology::run(&loaded()?.config, &asked)?)?,
         Command::Dead { command } => return dead::run(&loaded()?.config, command),

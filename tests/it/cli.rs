@@ -10,6 +10,7 @@ mod pages;
 mod reconcile;
 mod refused;
 mod sign;
+mod status;
 mod terminal;
 mod topology;
 mod usage;

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::broker::{DETAIL, HeldMessage};
+use crate::cli::terminal::harmless;
 use crate::failure::Reason;
 use crate::request::{CallId, Echo, FileName, Hints, RequestId, SEPARATOR, TenantId};
 
@@ -170,10 +171,4 @@ pub fn whole_json(message: &HeldMessage, whose: &Whose) -> String {
         Err(_) => all["bodyHex"] = hex::encode(message.body()).into(),
     }
     format!("{all:#}\n")
-}
-
-/// Strangers wrote it, and a terminal obeys control characters.
-fn harmless(text: &str) -> String {
-    let shown = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
-    text.chars().map(shown).collect()
 }

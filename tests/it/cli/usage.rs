@@ -19,6 +19,7 @@ fn help_says_what_there_is() {
       dump         Ask for recordings: by name, or all of a recording index
       reconcile    Compare an index or a list of calls with the bucket: what is missing, what is empty
       healthcheck  Ask a running worker whether it is ready; for images without a shell
+      status       Show what running workers do, how fast, and what troubles them
       topology     Print what makes the exchanges, queues and bindings that a worker needs
       dead         Look at what failed for good; put it back, drop it, or carry it elsewhere
       waiting      Look at what waits for a retry; put it back at once
@@ -39,6 +40,7 @@ fn help_says_what_there_is() {
       CALLVAULT__LOG__LEVEL=debug callvault run --config callvault.toml
       callvault dead list --config callvault.toml    what failed for good, and why
       callvault waiting list --config callvault.toml what waits for a retry, why, and until when
+      callvault status --watch --config callvault.toml
 
     Any key but those of tenants can be set by the environment: CALLVAULT__SECTION__KEY.
     Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
@@ -214,6 +216,38 @@ fn help_says_what_there_is() {
     Example:
       callvault healthcheck --config callvault.toml
     ");
+    assert_snapshot!(desk.printed("status --help", &[]), @r#"
+    Show what running workers do, how fast, and what troubles them.
+
+    What the page of a worker shows, in a terminal: asks /api/status of each --url, or of http.listen of
+    the configuration where there is none. Exit 0 when all answer, 1 when one does not, 2 for wrong
+    usage or configuration.
+
+    Usage: callvault status [OPTIONS]
+
+    Options:
+          --url <URL>
+              A worker's address, such as http://10.0.0.7:9464; repeat it for several
+
+          --watch
+              Ask again each second, until interrupted
+
+          --json
+              Print a JSON array: [{"url", "status": {…} or "error": "…"}]
+
+          --config <FILE>
+              The configuration, a TOML file
+
+              [env: CALLVAULT_CONFIG=]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Examples:
+      callvault status --config callvault.toml
+      callvault status --watch --url http://10.0.0.7:9464 --url http://10.0.0.8:9464
+      callvault status --json | jq '.[].status.backlog'
+    "#);
     insta::with_settings!({ filters => vec![(r"\d+\.\d+\.\d+\S*", "[version]")] }, {
         assert_snapshot!(desk.printed("--version", &[]), @"callvault [version]");
     });
