@@ -1,12 +1,13 @@
 //! `KEEP=1`: the system stays up, and a person plays with it.
 
 use serde_json::Value;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::parts::{BUCKET, CALLS, DELAYS, EVENTS_EXCHANGE, PREFIX, Parts, shown};
 use crate::screen::{Screen, Tone};
 use crate::support::s3::{ACCESS_KEY, REGION, SECRET_KEY};
 use crate::support::worker::binary;
-use crate::watch;
+use crate::{traffic, watch};
 
 /// Whether the environment says so.
 pub fn wanted() -> bool {
@@ -21,7 +22,7 @@ pub fn explain(screen: &Screen, parts: &Parts) {
     screen.heading("It stays up until Ctrl-C");
     let retries = DELAYS.map(|delay| format!(".retry.{delay}")).join(", ");
     for (name, said) in [
-        ("status page", format!("{worker}/")),
+        ("page", format!("{worker}/")),
         ("metrics", format!("{worker}/metrics")),
         ("RabbitMQ", format!("{management}/   user guest, password guest")),
         ("", parts.node.url()),
@@ -41,14 +42,18 @@ pub fn explain(screen: &Screen, parts: &Parts) {
     for (command, said) in [
         (format!("{callvault} dead list --config {config}"), "what failed for good, and why"),
         (format!("{callvault} check --config {config}"), "whether each part works"),
-        (format!("curl -s {worker}/"), "the status page; better in a browser"),
+        (
+            format!("{callvault} status --watch --url {worker}"),
+            "what the page shows, in a terminal",
+        ),
     ] {
         println!("  # {said}\n{}", screen.paint(Tone::Bold, command));
     }
     println!(
         "\n  How a call id ends tells CC-FS what to answer: -w64k a WAV, -nf.nf.w64k one that is \
-         twice\n  not there yet, -z3x8k a ZIP, -cut a torn body, -c0300004 a result code. Events, \
-         as they come:\n"
+         twice\n  not there yet, -z3x8k a ZIP, -cut a torn body, -c0300004 a result code.\n\n  Calls go \
+         on at both tenants, with trouble at globex, and a dump goes through: look at the page.\n  \
+         Events of what you ask for, as they come:\n"
     );
 }
 
@@ -65,11 +70,13 @@ fn publish_command(management: &str) -> String {
     )
 }
 
-/// Shows events until something else ends this.
-pub async fn follow(screen: &Screen, parts: &mut Parts) {
+/// Shows the events of what a person has asked for until something else ends this.
+pub async fn follow(screen: &Screen, events: &mut UnboundedReceiver<String>) {
     loop {
-        let event = watch::next_event(&mut parts.events).await;
-        println!("  {}", line(screen, &event.json));
+        let event = watch::next_event(events).await;
+        if !traffic::is_own(&event.json) {
+            println!("  {}", line(screen, &event.json));
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! demo fails where the sum does not add up. With `KEEP=1` it stays up until Ctrl-C.
 //!
 //! In the order of the play: `script` (what happens), `parts` (who plays), `watch` (what is seen
-//! meanwhile), `screen` (how it is shown), `outcome` (what came of it), `report` (the end), `keep`.
+//! meanwhile), `screen` (how it is shown), `outcome` (what came of it), `report` (the end), `keep` and `traffic`.
 
 #[path = "../../tests/support/mod.rs"]
 mod support;
@@ -16,6 +16,7 @@ mod parts;
 mod report;
 mod screen;
 mod script;
+mod traffic;
 mod watch;
 
 use std::process::ExitCode;
@@ -54,7 +55,8 @@ async fn demo(mut interrupt: Interrupt) -> ExitCode {
     if keep::wanted() {
         keep::explain(&screen, &parts);
         tokio::select! {
-            () = keep::follow(&screen, &mut parts) => (),
+            never = traffic::flow(&parts.rabbit) => match never {},
+            () = keep::follow(&screen, &mut parts.events) => (),
             () = interrupt.wait() => println!(),
         }
     }

@@ -68,6 +68,7 @@ impl Parts {
                 (worker, said)
             })
             .await;
+        screen.ready("page", &format!("http://127.0.0.1:{}/   in a browser", worker.port()));
         screen.ready("config", &shown(&folder.join("callvault.toml")));
         Self { worker, rabbit, events, ccfs, seaweed, node, folder }
     }

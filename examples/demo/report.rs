@@ -133,7 +133,7 @@ fn whereabouts(screen: &Screen, parts: &Parts) {
     screen.heading("Where to look");
     let base = format!("http://127.0.0.1:{}", parts.worker.port());
     let fleeting = if keep::wanted() { "" } else { "   while it runs: make demo KEEP=1" };
-    println!("  status page   {base}/{}", screen.paint(Tone::Dim, fleeting));
+    println!("  page          {base}/{}", screen.paint(Tone::Dim, fleeting));
     println!("  metrics       {base}/metrics");
     let files = "callvault.toml, callvault.log, events.jsonl, dead.jsonl, bucket.txt";
     println!("  this run      {}: {files}", shown(&parts.folder));

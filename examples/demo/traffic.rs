@@ -1,0 +1,70 @@
+//! What a system that stays up has to do, so that its page shows something: calls that end at both
+//! tenants, trouble at one of them, and a dump that goes through beside them.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use lapin::BasicProperties;
+use serde_json::{Value, json};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::parts::CALLS;
+use crate::support::broker::client::Rabbit;
+
+/// Between two calls of a tenant.
+const PAUSE: Duration = Duration::from_millis(400);
+
+/// Recordings of the dump, and between two dumps.
+const DUMP: usize = 2000;
+const DUMP_EVERY: u64 = 1500;
+
+/// What CC-FS answers to the calls of each, in turn: a person reads that in how they are called.
+const WELL: [&str; 4] = ["w16k", "w48k", "w8k", "w24k"];
+const IN_TROUBLE: [&str; 6] = ["w16k", "cut.w16k", "w8k", "th.w24k", "nf.nf.w16k", "c0300004"];
+
+/// What the names of these recordings have in common.
+const OWN: &str = "-demo";
+
+/// Whether an event is of what goes on here by itself.
+pub fn is_own(event: &Value) -> bool {
+    event["data"]["callId"].as_str().is_some_and(|id| id.contains(OWN))
+}
+
+/// Goes on for ever.
+pub async fn flow(rabbit: &Rabbit) -> Infallible {
+    let mut ticks = interval(PAUSE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for n in 0_u64.. {
+        ticks.tick().await;
+        if n % DUMP_EVERY == 0 {
+            let ids: Vec<_> = (0..DUMP).map(|item| call_id(n, &format!("{item}-w8k"))).collect();
+            let recordings: Vec<_> = ids.iter().map(|id| json!({ "callId": id })).collect();
+            publish(
+                rabbit,
+                &json!({ "type": "recording.dump-requested", "tenant": "acme",
+                                     "requestId": format!("demo-{n}"), "recordings": recordings }),
+            )
+            .await;
+        }
+        for (tenant, answers) in [("acme", &WELL[..]), ("globex", &IN_TROUBLE[..])] {
+            let answer = answers[usize::try_from(n).unwrap_or_default() % answers.len()];
+            let id = call_id(n, answer);
+            publish(rabbit, &json!({ "type": "call.completed", "tenant": tenant, "callId": id }))
+                .await;
+        }
+    }
+    std::future::pending().await
+}
+
+/// The instant of the call is in its id, and so the date of its key.
+fn call_id(n: u64, rest: &str) -> String {
+    format!("{}{OWN}{n}-{rest}", callvault::clock::now().as_second())
+}
+
+async fn publish(rabbit: &Rabbit, message: &Value) {
+    let properties = BasicProperties::default()
+        .with_content_type("application/json".into())
+        .with_delivery_mode(2);
+    let kind = message["type"].as_str().expect("each has a type");
+    rabbit.publish(CALLS, kind, message.to_string().as_bytes(), properties).await;
+}
