@@ -20,10 +20,10 @@ const DUMP_EVERY: u64 = 1500;
 
 /// What CC-FS answers to the calls of each, in turn: a person reads that in how they are called.
 const WELL: [&str; 4] = ["w16k", "w48k", "w8k", "w24k"];
-const IN_TROUBLE: [&str; 6] = ["w16k", "cut.w16k", "w8k", "th.w24k", "nf.nf.w16k", "c0300004"];
+const IN_TROUBLE: [&str; 6] = ["w16k", "cut.w16k", "w8k", "th.w24k", "nf.w16k", "c0300004"];
 
 /// What the names of these recordings have in common.
-const OWN: &str = "-demo";
+const OWN: &str = "-k";
 
 /// Whether an event is of what goes on here by itself.
 pub fn is_own(event: &Value) -> bool {
@@ -56,9 +56,9 @@ pub async fn flow(rabbit: &Rabbit) -> Infallible {
     std::future::pending().await
 }
 
-/// The instant of the call is in its id, and so the date of its key.
+/// The instant of the call is in its id, and so the date of its key; CC-FS takes 25 characters.
 fn call_id(n: u64, rest: &str) -> String {
-    format!("{}{OWN}{n}-{rest}", callvault::clock::now().as_second())
+    format!("{}{OWN}{}-{rest}", callvault::clock::now().as_second(), n % 1000)
 }
 
 async fn publish(rabbit: &Rabbit, message: &Value) {

@@ -1,6 +1,7 @@
 //! The text of a status: is it well, how fast, what is it doing, who has trouble, what failed. Pure.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::fmt::{Display, Write as _};
 
 use super::answer::{Answer, Failure, Job, Seen, Server, Tenant, queues};
@@ -211,6 +212,7 @@ impl Screen {
             return;
         }
         self.line("  what failed, the last first");
+        let mut explained = BTreeSet::new();
         for failure in failures.iter().take(ROWS) {
             let Failure { at, tenant, call, outcome, reason, meaning, advice } = failure;
             self.line(format_args!(
@@ -220,7 +222,9 @@ impl Screen {
                 name(call.as_deref()),
                 harmless(reason)
             ));
-            self.line(format_args!("      {}: {}", harmless(meaning), harmless(advice)));
+            if explained.insert(reason) {
+                self.line(format_args!("      {}: {}", harmless(meaning), harmless(advice)));
+            }
         }
     }
 }
