@@ -20,7 +20,7 @@
 use tokio::time::{Duration, Instant};
 
 /// Parked at once: two batches of those that are published together.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 128;
 
 /// As many in a row that are not followed by anything of another tenant are enough.
 const ENOUGH: usize = 150_000;
