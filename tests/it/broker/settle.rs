@@ -1,16 +1,19 @@
 //! What becomes of messages, and what is published.
 
 use std::collections::HashSet;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use callvault::broker::{Disposition, PublishError, QueueName, Settled, State};
-use callvault::config::{self};
+use callvault::config::{self, Secret};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, ShortString};
 
-use super::{Rig, dead, event, retry, settings};
+use super::{LIMIT, Rig, dead, event, retry, settings};
 use crate::support::broker::client::{table, text};
 use crate::support::broker::node;
+use crate::support::eventually;
+use crate::support::link::{Link, Weather};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retried_message_comes_back_to_its_queue_with_its_state_and_without_harm() {
@@ -148,29 +151,42 @@ async fn bulk_items_arrive_in_the_bulk_queue_with_the_time_of_their_dump() {
     rig.broker.close().await;
 }
 
-/// As many as are moved at once fill several batches.
+/// As many as are moved at once fill several batches; those who publish the first of them give up
+/// midway, and the queue is gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_moved_at_once_is_there_whatever_becomes_of_those_it_goes_with() {
     const ITEMS: usize = 300;
     let node = node().await;
     let client = node.client().await;
-    let mut rig = Rig::on(node).await;
+    let mut link = Link::to(([127, 0, 0, 1], node.amqp_port()).into()).await;
+    let through = format!("amqp://guest:guest@{}/%2f", link.address());
+    let mut rig =
+        Rig::start(config::Broker { urls: vec![Secret::fixed(through)], ..settings(node) }).await;
     rig.broker.stop_consuming();
     assert!(rig.deliveries.next().await.is_none(), "nobody consumes");
-    // The first of them come back.
-    client.delete(&rig.queue("bulk")).await;
     let publisher = rig.broker.publisher();
+    let channel_is_open = publisher.bulk_item(b"first".to_vec(), "first".into(), None).await;
+    assert_eq!(channel_is_open, Ok(()));
+    client.delete(&rig.queue("bulk")).await;
+
+    link.set(Weather::BlackHole);
+    let begun = Arc::new(AtomicUsize::new(0));
     let publishing = |n: usize| {
-        let publisher = publisher.clone();
+        let (publisher, begun) = (publisher.clone(), Arc::clone(&begun));
         tokio::spawn(async move {
+            begun.fetch_add(1, Ordering::Relaxed);
             let item = format!("i-{n}");
             publisher.bulk_item(item.clone().into_bytes(), item, None).await
         })
     };
     let tasks: Vec<_> = (0..ITEMS).map(publishing).collect();
-    // Every third is given up, midway or before, whoever else it publishes for.
-    let given_up = |n: usize| n.is_multiple_of(3);
-    tasks.iter().step_by(3).for_each(|task| task.abort());
+    eventually("all publish", LIMIT, || async {
+        (begun.load(Ordering::Relaxed) == ITEMS).then_some(())
+    })
+    .await;
+    let gives_up = |n: usize| n < 8 || n.is_multiple_of(3);
+    tasks.iter().enumerate().filter(|(n, _)| gives_up(*n)).for_each(|(_, task)| task.abort());
+    link.restore().await;
     let mut missing = HashSet::new();
     for (n, task) in tasks.into_iter().enumerate() {
         match task.await {
@@ -178,7 +194,7 @@ async fn what_is_moved_at_once_is_there_whatever_becomes_of_those_it_goes_with()
                 assert_eq!(published, Ok(()));
                 missing.insert(format!("i-{n}"));
             }
-            Err(_aborted) => assert!(given_up(n)),
+            Err(_aborted) => assert!(gives_up(n)),
         }
     }
     while !missing.is_empty() {
