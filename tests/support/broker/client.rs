@@ -14,6 +14,9 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection, ExchangeKind};
 use super::connect;
 use crate::support::{eventually, unique};
 
+/// Nothing of the broker's takes longer, even on a busy machine.
+const LIMIT: Duration = Duration::from_secs(30);
+
 /// The rest of the world: publishes requests, reads events, looks into queues.
 pub struct Rabbit {
     connection: Connection,
@@ -78,12 +81,20 @@ impl Rabbit {
         self.connection.create_channel().await.expect("a channel")
     }
 
-    /// Publishes with `mandatory` and waits for the confirm; panics if no queue takes it.
+    /// Publishes with `mandatory` until it is confirmed, as a producer does: a quorum queue that was
+    /// made a moment ago may refuse. Panics if no queue takes it.
     pub async fn publish(&self, exchange: &str, key: &str, body: &[u8], with: BasicProperties) {
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
-        let confirm = self.channel.basic_publish(exchange.into(), key.into(), options, body, with);
-        let confirmation = confirm.await.expect("published").await.expect("confirmed");
-        assert_eq!(confirmation, Confirmation::Ack(None), "to {exchange:?} with {key}");
+        let publish = || async {
+            let (exchange, key, with) = (exchange.into(), key.into(), with.clone());
+            let confirm = self.channel.basic_publish(exchange, key, options, body, with);
+            match confirm.await.expect("published").await.expect("confirmed") {
+                Confirmation::Nack(None) => None,
+                other => Some(other),
+            }
+        };
+        let answer = eventually("a confirm", LIMIT, publish).await;
+        assert_eq!(answer, Confirmation::Ack(None), "to {exchange:?} with {key}");
     }
 
     /// The same for a broker that may be dying; `None`: nobody knows whether it has the message.
@@ -204,7 +215,7 @@ impl Rabbit {
     /// Takes the next message, waiting for it; panics after half a minute.
     pub async fn take(&self, queue: &str) -> Seen {
         let what = format!("a message in {queue}");
-        eventually(&what, Duration::from_secs(30), || self.get(queue)).await
+        eventually(&what, LIMIT, || self.get(queue)).await
     }
 
     /// Consumes `count` messages, acknowledging each; faster than [`Rabbit::take`] for many.
@@ -236,10 +247,7 @@ impl Rabbit {
     /// Waits until a queue has this many ready messages.
     pub async fn until_ready(&self, queue: &str, count: u32) {
         let what = format!("{count} messages in {queue}");
-        eventually(&what, Duration::from_secs(30), async || {
-            (self.ready(queue).await == count).then_some(())
-        })
-        .await;
+        eventually(&what, LIMIT, async || (self.ready(queue).await == count).then_some(())).await;
     }
 
     pub async fn purge(&self, queue: &str) {
