@@ -20,8 +20,8 @@ use super::door::Door;
 use super::status::{Side, Wish};
 use super::topology::Topology;
 
-/// Channels that are published on at once, but for the one that is shared. A third of them is left to
-/// events and retries, whatever comes of dumps.
+/// Channels that are published on at once, but for the one that events share: each by a batch, or by a
+/// message that goes alone. A third of them is left to batches, whatever comes of dumps.
 const CHANNELS: usize = 24;
 /// Publishes under way at once on the shared channel.
 const SHARED: usize = 256;
@@ -32,7 +32,7 @@ const BULK: u32 = 4 * 1024;
 const LEAST: u32 = BULK / 8;
 /// A message of so many bytes is large, whatever it is.
 pub(super) const LARGE: usize = 64 * 1024;
-/// How many of them may publish the items of dumps.
+/// How many of them may publish the items of dumps that have failed in their batch.
 const ITEMS: usize = 8;
 /// How many of them may have been sent before, in vain: a queue that does not confirm would else
 /// take the channels of all that do.

@@ -241,10 +241,8 @@ impl Publisher {
     ) -> Result<Answer, Fault> {
         let lanes = &self.shared.lanes;
         match way {
-            Way::Together => {
-                *sent += 1;
-                Ok(self.shared.batches.publish(lanes, lane, message).await)
-            }
+            // Copies are counted of events alone, which go in no batch.
+            Way::Together => Ok(self.shared.batches.publish(lanes, lane, message).await),
             Way::Shared => {
                 let (_place, channel) = lanes.shared(lane).await?;
                 *sent += 1;

@@ -15,7 +15,7 @@ use crate::request::{self, DumpRequest, Mistake, Mistakes, Request};
 use crate::traces;
 use crate::worker::tenant::Tenant;
 
-/// Items that wait for their confirms at once; the publisher has its own limit for all dumps.
+/// Items that wait for their confirms at once: half of a batch of the publisher's, which two dumps fill.
 const AT_ONCE: usize = 32;
 
 /// Reads a dump whose turn it is.

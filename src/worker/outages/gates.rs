@@ -150,6 +150,7 @@ mod tests {
         drop(other);
         assert_eq!(shown().as_deref(), Some("0"), "nobody goes there any more");
     }
+
     /// What the page shows of the servers, each as (target, state).
     fn servers(gates: &Gates) -> Vec<(String, String)> {
         let seen = serde_json::to_value(gates.board.servers.seen()).unwrap();
