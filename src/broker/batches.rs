@@ -33,6 +33,7 @@ struct Gathering {
 struct Letter {
     exchange: String,
     routing_key: String,
+    mandatory: bool,
     body: Vec<u8>,
     properties: BasicProperties,
     answer: oneshot::Sender<Answer>,
@@ -94,6 +95,7 @@ impl Gathering {
         let letter = Letter {
             exchange: message.route.exchange.to_owned(),
             routing_key: message.route.routing_key.to_owned(),
+            mandatory: message.route.mandatory,
             body: message.body.to_vec(),
             properties: message.properties.clone(),
             answer,
@@ -135,7 +137,8 @@ async fn publish(batch: Vec<Letter>, lanes: &Lanes, lane: &Lane) {
 
 impl Letter {
     fn message(&self) -> Message<'_> {
-        let route = Route::ours(&self.exchange, &self.routing_key);
+        let ours = Route::ours(&self.exchange, &self.routing_key);
+        let route = Route { mandatory: self.mandatory, ..ours };
         Message { route, body: &self.body, properties: self.properties.clone() }
     }
 }
