@@ -1,13 +1,20 @@
 //! Whether each endpoint of a tenant would answer a worker: name, connection, certificate,
-//! firewall, signature, clock, and 'no data' for a recording that surely does not exist.
+//! firewall, signature, clock, and 'no data' for a recording that surely does not exist. Then whether
+//! it would make an index, which archiving does not need: what is wrong with that is no more than a
+//! note.
+
+use std::time::Duration;
 
 use reqwest::{Response, header};
 use tokio::net::lookup_host;
+use tokio::time::timeout;
 
-use super::client::{Ask, Client, body_of, no_secret, text_of};
+use super::client::{Client, no_secret, text_of, unreachable};
 use super::connect::{Endpoint, NO_TLS};
 use super::download::root_cause;
+use super::question::{Ask, Question};
 use super::skew::Clock;
+use super::span::Span;
 use crate::clock;
 use crate::config;
 use crate::dialect;
@@ -29,6 +36,10 @@ const ANSWER: &str = "answer";
 const SIGNATURE: &str = "signature";
 const CLOCK: &str = "clock";
 const NO_DATA: &str = "no data";
+const INDEX: &str = "index";
+
+/// How long an answer to what is not needed is waited for, at most.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What was found at one endpoint.
 pub struct Checked {
@@ -91,7 +102,7 @@ impl Client {
         }
         let call_id = CallId::new(NO_CALL).expect("it is a call id");
         let ask = Ask { call_id: Some(&call_id), file_name: None, cc_id };
-        let signed = self.signed(endpoint, body_of(&ask), clock::now());
+        let signed = self.signed(endpoint, &Question::recording(&ask), clock::now());
         let answer = match signed.map_err(|error| no_secret(&error)) {
             Ok(request) => self.send(request, || {}).await,
             Err(failure) => {
@@ -106,7 +117,11 @@ impl Client {
                 if endpoint.url.scheme() == "https" {
                     findings.push(Finding::well(CERTIFICATE, "trusted, and for this host"));
                 }
-                self.judge_answer(response, findings).await;
+                let accepted = self.judge_answer(response, findings).await;
+                findings.push(match accepted {
+                    true => index(self.try_index(endpoint).await.err().as_ref()),
+                    false => Finding::skipped(INDEX, "without an answer of CC-FS"),
+                });
             }
             Ok(Err(error)) => findings.extend(not_connected(&root_cause(&error).to_string())),
             Err(failure) => {
@@ -118,12 +133,15 @@ impl Client {
         }
     }
 
-    async fn judge_answer(&self, response: Response, findings: &mut Vec<Finding>) {
+    /// Whether it is CC-FS that answered, and took the signature.
+    async fn judge_answer(&self, response: Response, findings: &mut Vec<Finding>) -> bool {
         let date = text_of(response.headers(), &header::DATE);
         let clock = Clock::of(date, clock::now());
         let failure = self.judge(response).await.err();
         let refused = failure.as_ref().is_some_and(|it| it.reason == Reason::CCFS_UNAUTHORIZED);
-        findings.push(signature(failure.as_ref(), &clock));
+        let signature = signature(failure.as_ref(), &clock);
+        let accepted = signature.verdict == Verdict::Well;
+        findings.push(signature);
         findings.push(match clock {
             Clock::Agrees => Finding::well(CLOCK, "agrees with that of CC-FS"),
             Clock::Unknown => Finding::skipped(CLOCK, "the answer has no Date"),
@@ -131,6 +149,23 @@ impl Client {
             Clock::Off(how) => Finding::note(CLOCK, how, SET_CLOCK),
         });
         findings.push(no_data(failure.as_ref()));
+        accepted
+    }
+
+    /// Asks for an index in which there is nothing.
+    async fn try_index(&self, endpoint: &Endpoint) -> Result<(), Failure> {
+        let question = self.index(&Span::LONG_AGO);
+        let request = self.signed(endpoint, &question, clock::now());
+        let request = request.map_err(|error| no_secret(&error))?;
+        let asked = async {
+            let sent = self.send(request, || {}).await?;
+            self.ordered(sent.map_err(|error| unreachable(endpoint, 1, error))?).await
+        };
+        let silent = |_| {
+            let detail = format!("CC-FS sent nothing for {PATIENCE:?}");
+            Err(Failure::new(Class::Unavailable, Reason::CCFS_TIMEOUT, detail))
+        };
+        timeout(PATIENCE, asked).await.unwrap_or_else(silent).map(drop)
     }
 }
 
@@ -197,6 +232,25 @@ fn signature(failure: Option<&Failure>, clock: &Clock) -> Finding {
     }
     let advice = "this is no answer of CC-FS: check ccfs.endpoints and what stands between";
     Finding::failed(ANSWER, failure.to_string(), advice)
+}
+
+/// Which code says that an account may not have an index is not known, and older releases make none:
+/// whatever else came is shown.
+fn index(failure: Option<&Failure>) -> Finding {
+    let Some(failure) = failure else { return Finding::well(INDEX, "queryBillData is answered") };
+    let seen = format!("queryBillData: {failure}");
+    match failure.class {
+        Class::NotReady => Finding::well(INDEX, seen),
+        Class::Throttled if failure.reason.is_result_code() => {
+            Finding::note(INDEX, seen, "CC-FS is busy; check again later")
+        }
+        _ => Finding::note(
+            INDEX,
+            seen,
+            "archiving does not need it; `index`, `audit` and --day do: have whoever runs CC-FS, or \
+             what stands before it, let this account ask for it",
+        ),
+    }
 }
 
 fn no_data(failure: Option<&Failure>) -> Finding {

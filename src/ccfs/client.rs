@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Error, Response};
 use secrecy::ExposeSecret;
-use serde::Serialize;
 use tokio::time::Instant;
 use tracing::debug;
 use url::Url;
@@ -20,18 +19,18 @@ use crate::crash::{self, Point};
 use crate::failure::{Class, Failure, Reason};
 use crate::machine::Lack;
 use crate::recording::Framing;
-use crate::request::{CallId, CcId, FileName};
 use crate::trust;
 
 use super::answer::{Head, Verdict, judge, judge_object};
 use super::codes::Codes;
 use super::connect::{ClientError, Endpoint, NO_TLS};
 use super::download::{Body, Download, root_cause, silent};
+use super::question::{Ask, Question};
 use super::signature::{ToSign, authorization, canonical};
 use super::skew::clock_note;
-use super::status::by_status;
+use super::status::{by_status, neither};
 use super::ways::{Route, Way, Ways};
-use super::{PATH, json, traced};
+use super::{json, traced};
 
 /// The vendor's own spelling; it is signed letter for letter.
 const CONTENT_TYPE: &str = "application/json;charset=UTF-8";
@@ -51,14 +50,7 @@ pub(super) struct Inner {
     /// To the first byte on a connection, and between two chunks.
     read_timeout: Duration,
     max_size: u64,
-}
-
-/// Which recording: by call, by file, or by both.
-#[derive(Clone, Copy, Debug)]
-pub struct Ask<'a> {
-    pub call_id: Option<&'a CallId>,
-    pub file_name: Option<&'a FileName>,
-    pub cc_id: &'a CcId,
+    pub(super) index_callback: Url,
 }
 
 /// A request as it goes on the wire, signed for one endpoint and one moment.
@@ -81,7 +73,8 @@ impl SignedRequest {
             .map(|(name, value)| (*name, text(value)))
             .collect();
         let headers: Vec<_> = signed.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        canonical(&ToSign { method: "POST", path: PATH, headers: &headers, body: &self.body })
+        let path = self.url.path();
+        canonical(&ToSign { method: "POST", path, headers: &headers, body: &self.body })
     }
 }
 
@@ -117,6 +110,7 @@ impl Client {
             codes: Codes::new(&settings.result_codes),
             read_timeout: settings.read_timeout,
             max_size: settings.max_size,
+            index_callback: settings.index_callback_url.clone(),
         })))
     }
 
@@ -137,27 +131,47 @@ impl Client {
     /// # Errors
     /// Every answer that is no recording is a [`Failure`] with the class of contract 5.
     pub async fn download(&self, ask: &Ask<'_>, connected: impl Fn()) -> Result<Download, Failure> {
-        let response = self.ask(ask, connected).await?;
+        let response = self.ask(&Question::recording(ask), connected).await?;
         self.judge(response).await
     }
 
-    /// What an answer is.
+    /// What an answer is that should be a file.
     pub(super) async fn judge(&self, response: Response) -> Result<Download, Failure> {
-        let head = head_of(&response);
-        if head.status == 401 {
-            return Err(self.refused(&response));
-        }
-        let mut body = Body::new(response, head.framing, self.0.read_timeout);
-        let (bytes, verdict) = match read(&head, &mut body).await {
-            Ok(read) => read,
-            // An error's body that breaks off says no less than its status does.
-            Err(_) if head.status != 200 => return Err(by_status(head.status)),
-            Err(failure) => return Err(failure),
-        };
+        let Answer { body, bytes, verdict, .. } = self.read(response).await?;
         match verdict {
             Verdict::Recording(format) => Download::new(body, bytes, format, self.0.max_size),
             Verdict::Code(code) => Err(self.0.codes.failure(code.as_deref())),
             Verdict::Failed(failure) => Err(failure),
+        }
+    }
+
+    /// What an answer is that should be a success, and no file: its JSON.
+    pub(super) async fn judge_success(&self, response: Response) -> Result<Bytes, Failure> {
+        let Answer { status, bytes, verdict, .. } = self.read(response).await?;
+        match verdict {
+            Verdict::Code(Some(code)) if self.0.codes.is_success(&code) => match status {
+                200 => Ok(bytes),
+                status => Err(by_status(status)),
+            },
+            Verdict::Code(code) => Err(self.0.codes.failure(code.as_deref())),
+            Verdict::Recording(_) => Err(neither()),
+            Verdict::Failed(failure) => Err(failure),
+        }
+    }
+
+    /// Reads as much of an answer as shows what it is.
+    async fn read(&self, response: Response) -> Result<Answer, Failure> {
+        let head = head_of(&response);
+        if head.status == 401 {
+            return Err(self.refused(&response));
+        }
+        let status = head.status;
+        let mut body = Body::new(response, head.framing, self.0.read_timeout);
+        match read(&head, &mut body).await {
+            Ok((bytes, verdict)) => Ok(Answer { status, body, bytes, verdict }),
+            // An error's body that breaks off says no less than its status does.
+            Err(_) if status != 200 => Err(by_status(status)),
+            Err(failure) => Err(failure),
         }
     }
 
@@ -171,20 +185,21 @@ impl Client {
     /// # Errors
     /// [`SecretError`] when the secret key cannot be read.
     pub fn sign(&self, ask: &Ask<'_>, now: Timestamp) -> Result<SignedRequest, SecretError> {
-        self.signed(&self.0.way.endpoints[0], body_of(ask), now)
+        self.signed(&self.0.way.endpoints[0], &Question::recording(ask), now)
     }
 
     pub(super) fn signed(
         &self,
         endpoint: &Endpoint,
-        body: Bytes,
+        question: &Question,
         now: Timestamp,
     ) -> Result<SignedRequest, SecretError> {
+        let Question { path, body } = question;
         let host = endpoint.host.to_str().unwrap_or_default();
         let length = body.len().to_string();
         let values = [length.as_str(), CONTENT_TYPE, host];
         let headers: [_; 3] = std::array::from_fn(|at| (SIGNED[at], values[at]));
-        let request = ToSign { method: "POST", path: PATH, headers: &headers, body: &body };
+        let request = ToSign { method: "POST", path, headers: &headers, body };
         let secret_key = self.0.secret_key.read()?;
         let signed = authorization(&self.0.access_key, secret_key.expose_secret(), now, &request);
         let mut signed = HeaderValue::from_maybe_shared(Bytes::from(signed))
@@ -198,23 +213,26 @@ impl Client {
             ("content-length", HeaderValue::from(body.len())),
             ("authorization", signed),
         ];
-        Ok(SignedRequest { url: endpoint.url.clone(), headers, body })
+        Ok(SignedRequest { url: endpoint.at(path), headers, body: body.clone() })
     }
 
     /// The answer of the first endpoint that can be reached.
-    async fn ask(&self, ask: &Ask<'_>, connected: impl Fn()) -> Result<Response, Failure> {
-        let body = body_of(ask);
+    pub(super) async fn ask(
+        &self,
+        question: &Question,
+        connected: impl Fn(),
+    ) -> Result<Response, Failure> {
         let mut unreached = None;
         let mut tried = Vec::new();
         let way = &*self.0.way;
         let places = way.order().at(Instant::now(), way.endpoints.len());
         for place in places {
             let endpoint = &way.endpoints[place];
-            let request = self.signed(endpoint, body.clone(), clock::now());
+            let request = self.signed(endpoint, question, clock::now());
             let request = request.map_err(|error| no_secret(&error))?;
             crash::point(Point::Signed);
             let reached = || way.order().reached(place, &tried, Instant::now());
-            let span = traced::asking(endpoint);
+            let span = traced::asking(&request.url);
             let sent = self.send(request, &connected).await;
             traced::answered(&span, &sent);
             match sent.inspect_err(|_| reached())? {
@@ -265,6 +283,14 @@ impl Client {
     }
 }
 
+/// An answer of which as much was read as its verdict takes.
+struct Answer {
+    status: u16,
+    body: Body,
+    bytes: Bytes,
+    verdict: Verdict,
+}
+
 /// Reads as much of the body as the verdict takes.
 async fn read(head: &Head, body: &mut Body) -> Result<(Bytes, Verdict), Failure> {
     let (bytes, sniffed) = body.head().await?;
@@ -276,33 +302,6 @@ async fn read(head: &Head, body: &mut Body) -> Result<(Bytes, Verdict), Failure>
     let known = &bytes[..bytes.len().min(json::MOST)];
     let verdict = judge_object(head, known, whole);
     Ok((bytes, verdict))
-}
-
-/// The body, serialised once: what is signed is what is sent.
-pub(super) fn body_of(ask: &Ask<'_>) -> Bytes {
-    #[derive(Serialize)]
-    struct Message<'a> {
-        request: Version,
-        #[serde(rename = "msgBody")]
-        recording: Recording<'a>,
-    }
-    #[derive(Serialize)]
-    struct Version {
-        version: &'static str,
-    }
-    /// A field that is not used is left out: CC-FS refuses an empty one (0300002).
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Recording<'a> {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        file_name: Option<&'a FileName>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        call_id: Option<&'a CallId>,
-        cc_id: &'a CcId,
-    }
-    let recording = Recording { file_name: ask.file_name, call_id: ask.call_id, cc_id: ask.cc_id };
-    let message = Message { request: Version { version: "2.0" }, recording };
-    serde_json::to_vec(&message).expect("strings alone always serialise").into()
 }
 
 fn head_of(response: &Response) -> Head {
@@ -341,7 +340,7 @@ pub(super) fn no_secret(error: &SecretError) -> Failure {
     Failure::new(Class::Refused, Reason::CCFS_UNAUTHORIZED, detail)
 }
 
-fn unreachable(endpoint: &Endpoint, tried: usize, error: Error) -> Failure {
+pub(super) fn unreachable(endpoint: &Endpoint, tried: usize, error: Error) -> Failure {
     let mut cause = root_cause(&error).to_string();
     if trust::is_no_tls(&cause) {
         NO_TLS.clone_into(&mut cause);
@@ -382,33 +381,4 @@ fn is_malformed(error: &Error) -> bool {
         cause = error.source();
     }
     false
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn body(call_id: Option<&str>, file_name: Option<&str>) -> String {
-        let call_id = call_id.map(|text| CallId::new(text).unwrap());
-        let file_name = file_name.map(|text| FileName::new(text).unwrap());
-        let cc_id = CcId::new("1").unwrap();
-        let ask = Ask { call_id: call_id.as_ref(), file_name: file_name.as_ref(), cc_id: &cc_id };
-        String::from_utf8(body_of(&ask).into()).unwrap()
-    }
-
-    #[test]
-    fn the_body_is_the_vendors_and_leaves_out_what_is_not_used() {
-        assert_eq!(
-            body(Some("1777093663-792075"), Some("X:/4/0/20180416/512/1629533.V3")),
-            r#"{"request":{"version":"2.0"},"msgBody":{"fileName":"X:/4/0/20180416/512/1629533.V3","callId":"1777093663-792075","ccId":"1"}}"#
-        );
-        assert_eq!(
-            body(Some("1777093663-792075"), None),
-            r#"{"request":{"version":"2.0"},"msgBody":{"callId":"1777093663-792075","ccId":"1"}}"#
-        );
-        assert_eq!(
-            body(None, Some(r"X:\17\0\2043295.V3")),
-            r#"{"request":{"version":"2.0"},"msgBody":{"fileName":"X:\\17\\0\\2043295.V3","ccId":"1"}}"#
-        );
-    }
 }

@@ -71,6 +71,13 @@ impl Codes {
         code.is_some_and(|code| self.failure(Some(code)).class == Class::NotReady)
     }
 
+    /// Whether the code says that the call worked.
+    pub fn is_success(&self, code: &str) -> bool {
+        let row = TABLE.iter().find(|row| row.code == code);
+        !self.configured.contains_key(code)
+            && row.is_some_and(|row| row.meaning == Meaning::Success)
+    }
+
     /// The failure that a JSON answer with `code` and without a file is; `None`: its code is none.
     pub fn failure(&self, code: Option<&str>) -> Failure {
         let Some(code) = code else {
@@ -137,6 +144,14 @@ mod tests {
         for code in ["0", "0100000"] {
             assert_eq!(judge(code), (Class::Failure, "ccfs.protocol".into()));
         }
+    }
+
+    #[test]
+    fn a_success_is_one_unless_it_is_configured_to_be_none() {
+        let codes = Codes::new(&[("0".to_owned(), Class::Failure)].into());
+        let successes = ["0", "0100000", "0300012", "00"].map(|code| codes.is_success(code));
+        assert_eq!(successes, [false, true, false, false]);
+        assert!(Codes::new(&BTreeMap::new()).is_success("0"));
     }
 
     #[test]

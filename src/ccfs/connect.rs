@@ -7,8 +7,6 @@ use url::Url;
 
 use crate::config;
 
-use super::PATH;
-
 /// Settings that cannot be used; the text names the key.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -38,12 +36,21 @@ pub(super) const NO_TLS: &str = "what answers does not speak TLS (https:// in cc
 /// An address that CC-FS is asked at.
 #[derive(Clone, Debug)]
 pub(super) struct Endpoint {
-    /// With the path of the one interface.
+    /// Without a path.
     pub url: Url,
     /// The Host sent and signed.
     pub host: HeaderValue,
     /// Host and port, for people.
     pub name: String,
+}
+
+impl Endpoint {
+    /// The address of an interface.
+    pub fn at(&self, path: &str) -> Url {
+        let mut url = self.url.clone();
+        url.set_path(path);
+        url
+    }
 }
 
 /// The endpoints in the order in which they are tried.
@@ -65,7 +72,7 @@ fn endpoint(base: &Url, host: Option<&str>) -> Result<Endpoint, ClientError> {
     // `Url::port` leaves out the scheme's default, as the Host header does.
     let name = base.port().map_or_else(|| own.to_owned(), |port| format!("{own}:{port}"));
     let mut url = base.clone();
-    url.set_path(PATH);
+    url.set_path("");
     url.set_query(None);
     url.set_fragment(None);
     let host = HeaderValue::from_str(host.unwrap_or(&name)).map_err(ClientError::Host)?;
@@ -74,11 +81,12 @@ fn endpoint(base: &Url, host: Option<&str>) -> Result<Endpoint, ClientError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::PATH;
     use super::*;
 
     fn host_of(base: &str, host: Option<&str>) -> (String, String) {
         let endpoint = endpoint(&base.parse().unwrap(), host).unwrap();
-        (endpoint.url.to_string(), endpoint.host.to_str().unwrap().to_owned())
+        (endpoint.at(PATH).to_string(), endpoint.host.to_str().unwrap().to_owned())
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::recording::{Format, Framing, HEAD_BYTES, Sniffed, sniff};
 
 use super::answer::whole_head;
 
-/// A recording on its way: the answer was judged, its bytes are still to come.
+/// A recording, or a package with an index, on its way: the answer was judged, its bytes are still to come.
 ///
 /// Dropping it closes the connection.
 pub struct Download {
@@ -173,7 +173,7 @@ fn cut(error: reqwest::Error) -> Failure {
 }
 
 fn too_large(max_size: u64) -> Failure {
-    let detail = format!("the recording is larger than ccfs.max_size, {max_size} bytes");
+    let detail = format!("the file is larger than ccfs.max_size, {max_size} bytes");
     Failure::permanent(Reason::CCFS_TOO_LARGE, detail)
 }
 

@@ -33,9 +33,7 @@ pub(super) enum Object {
 /// What an answer says in words comes in any encoding, and is not looked at. serde_json's own error
 /// is dropped on purpose: it quotes the offending value.
 pub(super) fn read(body: &[u8]) -> Object {
-    let marked = Encoding::for_bom(body).filter(|(encoding, _)| *encoding != UTF_8);
-    if let Some((utf16, _)) = marked {
-        let words = utf16.decode_with_bom_removal(body).0;
+    if let Some(words) = utf16(body) {
         return unless_named(parse(&words), &words);
     }
     let body = body.strip_prefix(BOM).unwrap_or(body);
@@ -48,6 +46,31 @@ pub(super) fn read(body: &[u8]) -> Object {
         object => object,
     };
     unless_named(object, &words)
+}
+
+/// What a success calls that which it has CC-FS make, `resultData.responseId`.
+pub(super) fn response_id(body: &[u8]) -> Option<String> {
+    let words = utf16(body)
+        .unwrap_or_else(|| String::from_utf8_lossy(body.strip_prefix(BOM).unwrap_or(body)));
+    // As above.
+    let gbk = || GB18030.decode_without_bom_handling(body).0;
+    let fields = object(&words).or_else(|| object(&gbk()))?;
+    let id = fields.get("resultData")?.get("responseId")?;
+    id.as_str().map(str::to_owned)
+}
+
+/// The words of a body that says to be UTF-16.
+fn utf16(body: &[u8]) -> Option<Cow<'_, str>> {
+    let (encoding, _) = Encoding::for_bom(body).filter(|(encoding, _)| *encoding != UTF_8)?;
+    Some(encoding.decode_with_bom_removal(body).0)
+}
+
+/// The object that `words` begin with.
+fn object(words: &str) -> Option<Map<String, Value>> {
+    match Deserializer::from_str(&plain(words)).into_iter().next() {
+        Some(Ok(Value::Object(fields))) => Some(fields),
+        _ => None,
+    }
 }
 
 /// Nothing that names a result code is a recording.
@@ -170,6 +193,27 @@ mod tests {
             assert_eq!(read(&answer), code("0300012"));
             assert_eq!(read(&answer[..answer.len() - 5]), Object::Open);
             assert_eq!(read(&utf16("{oops", bytes)), Object::Other);
+        }
+    }
+
+    #[test]
+    fn an_id_is_found_whatever_the_words_around_it_are() {
+        let id = Some("9239cb50-a838".to_owned());
+        for words in [&b"ok"[..], b"\xce\xde", b"\x81\x5c", b"a\nb\x00", br"\ud83d"] {
+            let parts = [
+                br#"{"resultCode":"0","resultDesc":""#,
+                words,
+                br#"","resultData":{"responseId":"9239cb50-a838"}}"#,
+            ];
+            assert_eq!(response_id(&parts.concat()), id, "{}", words.escape_ascii());
+        }
+        let marked: Vec<u8> = std::iter::once(0xfeff)
+            .chain(r#"{"resultData":{"responseId":"9239cb50-a838"}}"#.encode_utf16())
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        assert_eq!(response_id(&marked), id);
+        for none in ["{", "{}", r#"{"resultData":""}"#, r#"{"resultData":{"responseId":7}}"#] {
+            assert_eq!(response_id(none.as_bytes()), None, "{none}");
         }
     }
 

@@ -2,18 +2,16 @@
 //! is not sent to CC-FS: it is another's, and its headers are signed.
 
 use reqwest::{Error, Response};
+use url::Url;
 
-use super::PATH;
-use super::connect::Endpoint;
 use super::download::root_cause;
 use crate::failure::Failure;
 use crate::traces::{Kind, Span};
 
 /// From the connection to the head of the answer.
-pub(super) fn asking(endpoint: &Endpoint) -> Span {
-    let span = Span::child(Kind::Client, || format!("POST {PATH}").into());
+pub(super) fn asking(url: &Url) -> Span {
+    let span = Span::child(Kind::Client, || format!("POST {}", url.path()).into());
     span.tell(|record| {
-        let url = &endpoint.url;
         record.set("http.request.method", "POST").set("url.full", url.to_string());
         record.set("server.address", url.host_str().unwrap_or_default().to_owned());
         if let Some(port) = url.port_or_known_default() {

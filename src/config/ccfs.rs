@@ -16,6 +16,10 @@ use crate::failure::{Class, Reason};
 /// The longest wait for an answer: below it a job's deadline cuts in.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
+/// Where CC-FS may say that an index is there: the vendor wants an address, and RFC 6761 has a name
+/// that is nobody's.
+const NOBODY: &str = "https://callvault.invalid/";
+
 /// `[ccfs]`, and per tenant `[tenants.ccfs]` over it.
 #[derive(Clone)]
 pub struct Ccfs {
@@ -31,6 +35,8 @@ pub struct Ccfs {
     pub read_timeout: Duration,
     /// Bytes.
     pub max_size: u64,
+    /// Sent with requests for an index; what CC-FS says there, nobody needs to hear.
+    pub index_callback_url: Url,
     /// Extends the vendor's table: result code to class.
     pub result_codes: BTreeMap<String, Class>,
 }
@@ -52,6 +58,7 @@ impl fmt::Debug for Ccfs {
             .field("connect_timeout", &self.connect_timeout)
             .field("read_timeout", &self.read_timeout)
             .field("max_size", &self.max_size)
+            .field("index_callback_url", &self.index_callback_url.as_str())
             .field("result_codes", &self.result_codes)
             .finish_non_exhaustive()
     }
@@ -67,6 +74,8 @@ pub(super) fn read(s: &mut Section<'_, '_>) -> Option<Ccfs> {
     let read_timeout = s.duration("read_timeout", "30s", LONGEST_WAIT);
     // 5 TiB: S3's limit of an object.
     let max_size = s.size("max_size", "5GiB", 1..=5 << 40);
+    let index_callback_url =
+        s.text("index_callback_url", Some(NOBODY), |text| http_url(text, callback));
     let result_codes = s.table("result_codes", result_code);
 
     Some(Ccfs {
@@ -77,6 +86,7 @@ pub(super) fn read(s: &mut Section<'_, '_>) -> Option<Ccfs> {
         connect_timeout: connect_timeout?,
         read_timeout: read_timeout?,
         max_size: max_size?,
+        index_callback_url: index_callback_url?,
         result_codes: result_codes?,
     })
 }
@@ -87,6 +97,14 @@ fn endpoint(url: &Url) -> Result<(), Wrong> {
         return Err(Wrong::new("must not hold a path", "write it as https://host:port"));
     }
     Ok(())
+}
+
+/// It is shown, and sent to CC-FS.
+fn callback(url: &Url) -> Result<(), Wrong> {
+    if url.username().is_empty() && url.password().is_none() {
+        return Ok(());
+    }
+    Err(Wrong::new("must not hold a user or password", "give the URL without them"))
 }
 
 /// A Host header: a name or address, with or without a port.

@@ -87,12 +87,14 @@ async fn where_all_is_well_each_check_is_a_line_and_nothing_is_left() {
       ok      signature           accepted
       ok      clock               agrees with that of CC-FS
       ok      no data             ccfs.0300012: CC-FS answered: no data found
+      ok      index               queryBillData is answered
 
     ccfs: globex, 127.0.0.1:PORT
       ok      connection          127.0.0.1:PORT
       ok      signature           accepted
       ok      clock               agrees with that of CC-FS
       ok      no data             ccfs.0300012: CC-FS answered: no data found
+      ok      index               queryBillData is answered
 
     store: recordings, acme, globex
       ok      answer              the store answers, and knows the key
@@ -105,7 +107,7 @@ async fn where_all_is_well_each_check_is_a_line_and_nothing_is_left() {
       ok      conditional end     an upload over what is there is refused (412)
       ok      delete              the probe is gone
 
-    26 well, 0 notes, 0 failed, 0 skipped
+    28 well, 0 notes, 0 failed, 0 skipped
     ")
     });
     assert_eq!(world.store.s3().keys(&world.bucket, "").await, [""; 0]);

@@ -95,89 +95,90 @@ fn the_whole_of_what_config_prints() {
         + "[tenants.store]\nbucket = \"acme\"\n";
     let loaded = load(&text, &[("CALLVAULT__WORKER__CONCURRENCY", "8")]).unwrap();
     assert_snapshot!(crate::cli::config::run(&loaded), @r#"
-    tenants_dir = ""                                  # default
+    tenants_dir = ""                                   # default
 
     [broker]
-    url = "amqp://guest:***@127.0.0.1:5672/%2f"       # default
-    ca_file = ""                                      # default
-    client_cert_file = ""                             # default
-    client_key_file = ""                              # default
-    queue_prefix = "callvault"                        # default
-    calls_exchange = "calls"                          # default
-    events_exchange = "recordings"                    # default
-    declare = true                                    # default
-    delivery_limit = 20                               # default
-    heartbeat = "15s"                                 # default
-    events_mandatory = false                          # default
+    url = "amqp://guest:***@127.0.0.1:5672/%2f"        # default
+    ca_file = ""                                       # default
+    client_cert_file = ""                              # default
+    client_key_file = ""                               # default
+    queue_prefix = "callvault"                         # default
+    calls_exchange = "calls"                           # default
+    events_exchange = "recordings"                     # default
+    declare = true                                     # default
+    delivery_limit = 20                                # default
+    heartbeat = "15s"                                  # default
+    events_mandatory = false                           # default
 
     [worker]
-    concurrency = 8                                   # CALLVAULT__WORKER__CONCURRENCY, default 64
-    bulk_share = 0.5                                  # default
-    tenant_share = 0.75                               # default
-    memory = "256MiB"                                 # default
-    job_deadline = "15m"                              # default
-    drain_timeout = "25s"                             # default
+    concurrency = 8                                    # CALLVAULT__WORKER__CONCURRENCY, default 64
+    bulk_share = 0.5                                   # default
+    tenant_share = 0.75                                # default
+    memory = "256MiB"                                  # default
+    job_deadline = "15m"                               # default
+    drain_timeout = "25s"                              # default
 
     [ccfs]
-    endpoints = ["https://ccfs.example.com:28443"]    # callvault.toml:3
-    ca_file = ""                                      # default
-    proxy = ""                                        # default
-    host = ""                                         # default
-    connect_timeout = "5s"                            # default
-    read_timeout = "30s"                              # default
-    max_size = "5GiB"                                 # default
-    result_codes = {}                                 # default
+    endpoints = ["https://ccfs.example.com:28443"]     # callvault.toml:3
+    ca_file = ""                                       # default
+    proxy = ""                                         # default
+    host = ""                                          # default
+    connect_timeout = "5s"                             # default
+    read_timeout = "30s"                               # default
+    max_size = "5GiB"                                  # default
+    index_callback_url = "https://callvault.invalid/"  # default
+    result_codes = {}                                  # default
 
     [store]
-    # bucket                                          # set by each tenant
-    endpoint = ""                                     # default
-    region = "us-east-1"                              # default
-    path_style = false                                # default
-    access_key_id = ""                                # default
-    secret_access_key = ""                            # default
-    session_token = ""                                # default
-    ca_file = ""                                      # default
-    proxy = ""                                        # default
-    key = "{tenant}/{yyyy}/{mm}/{dd}/{name}.{ext}"    # default
-    part_size = "8MiB"                                # default
-    checksum = "none"                                 # default
-    conditional = "auto"                              # default
-    zip = "keep"                                      # default
-    storage_class = ""                                # default
-    sse = ""                                          # default
-    sse_kms_key_id = ""                               # default
-    tags = {}                                         # default
-    object_lock_days = 0                              # default
-    object_lock_mode = "GOVERNANCE"                   # default
-    connect_timeout = "5s"                            # default
-    read_timeout = "30s"                              # default
+    # bucket                                           # set by each tenant
+    endpoint = ""                                      # default
+    region = "us-east-1"                               # default
+    path_style = false                                 # default
+    access_key_id = ""                                 # default
+    secret_access_key = ""                             # default
+    session_token = ""                                 # default
+    ca_file = ""                                       # default
+    proxy = ""                                         # default
+    key = "{tenant}/{yyyy}/{mm}/{dd}/{name}.{ext}"     # default
+    part_size = "8MiB"                                 # default
+    checksum = "none"                                  # default
+    conditional = "auto"                               # default
+    zip = "keep"                                       # default
+    storage_class = ""                                 # default
+    sse = ""                                           # default
+    sse_kms_key_id = ""                                # default
+    tags = {}                                          # default
+    object_lock_days = 0                               # default
+    object_lock_mode = "GOVERNANCE"                    # default
+    connect_timeout = "5s"                             # default
+    read_timeout = "30s"                               # default
 
     [retry]
-    delays = ["5s", "30s", "2m", "10m", "30m", "2h"]  # default
-    max_attempts = 12                                 # default
-    max_age = "7d"                                    # default
-    not_ready_window = "1d"                           # default
-    breaker_failures = 5                              # default
-    breaker_window = "10s"                            # default
+    delays = ["5s", "30s", "2m", "10m", "30m", "2h"]   # default
+    max_attempts = 12                                  # default
+    max_age = "7d"                                     # default
+    not_ready_window = "1d"                            # default
+    breaker_failures = 5                               # default
+    breaker_window = "10s"                             # default
 
     [http]
-    listen = "127.0.0.1:9464"                         # default
+    listen = "127.0.0.1:9464"                          # default
 
     [log]
-    format = "text"                                   # default
-    level = "info"                                    # default
-    identifiers = "plain"                             # default
+    format = "text"                                    # default
+    level = "info"                                     # default
+    identifiers = "plain"                              # default
 
     [[tenants]]
-    id = "acme"                                       # callvault.toml:5
-    access_key = "AK"                                 # callvault.toml:6
-    secret_key = "***"                                # callvault.toml:7
-    cc_id = "1"                                       # default
-    time_zone = "UTC"                                 # default
-    max_concurrency = 0                               # default
-    paused = false                                    # default
+    id = "acme"                                        # callvault.toml:5
+    access_key = "AK"                                  # callvault.toml:6
+    secret_key = "***"                                 # callvault.toml:7
+    cc_id = "1"                                        # default
+    time_zone = "UTC"                                  # default
+    max_concurrency = 0                                # default
+    paused = false                                     # default
 
     [tenants.store]
-    bucket = "acme"                                   # callvault.toml:9
+    bucket = "acme"                                    # callvault.toml:9
     "#);
 }

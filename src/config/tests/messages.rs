@@ -22,6 +22,7 @@ job_deadline = "30m"
 [ccfs]
 endpoints = ["https://a:hunter2@ccfs"]
 connect_timeout = "0s"
+index_callback_url = "https://a:hunter2@hooks"
 [ccfs.result_codes]
 0300099 = "later"
 [store]
@@ -65,7 +66,7 @@ url = ""
     let told = mistakes(text, &variables);
     assert!(!told.contains("hunter2"), "{told}");
     assert_snapshot!(told, @r#"
-    the configuration has 33 mistakes:
+    the configuration has 34 mistakes:
       callvault.toml:3: broker.url: must begin with amqp:// or amqps://; write it as amqp://user:password@host:5672/%2f, or amqps:// for TLS
       callvault.toml:4: broker.heartbeat: must be whole seconds; round it, to "15s", say
       callvault.toml:6: worker.concurency: is not known; did you mean worker.concurrency?
@@ -75,23 +76,24 @@ url = ""
       callvault.toml:10: worker.job_deadline: must be below 30m, after which RabbitMQ takes its deliveries back; write "15m", say
       callvault.toml:12: ccfs.endpoints: must not hold a user or password; give the URL without them
       callvault.toml:13: ccfs.connect_timeout: must be above zero and at most 1h, is 0s; write a duration in that range
-      callvault.toml:15: ccfs.result_codes.0300099: "later" is no class; write failure, unavailable, throttled, not_ready, refused or permanent
-      callvault.toml:17: store.part_size: must be between 5MiB and 5GiB, is 1MiB; write a value in that range
-      callvault.toml:18: store.zip: "split" is not one of its values; write "keep" or "unpack"
-      callvault.toml:19: store.checksum: "crc32" is not one of its values; write "none" or "md5" or "crc64nvme"
-      callvault.toml:20: store.key: has the unknown placeholder {year} (known: {tenant} {yyyy} {mm} {dd} {hh} {call_id} {name} {cc_id} {ext}); the default is {tenant}/{yyyy}/{mm}/{dd}/{name}.{ext}
-      callvault.toml:23: retry.delays: must not be empty; name at least one
-      callvault.toml:24: retry.max_attempts: must be a whole number, is a string; write it without quotes
-      callvault.toml:26: http.listen: "localhost:9464" is no address and port; write it as 127.0.0.1:9464, or 0.0.0.0:9464 for all interfaces
-      callvault.toml:28: log.level: "inof" is no log filter; write a level (trace, debug, info, warn, error, off) or target=level, with commas
-      callvault.toml:32: tenants[acme].time_zone: "Europe/Moskow" is no IANA time zone; did you mean "Europe/Moscow"?
-      callvault.toml:34: tenants[acme].bucket: is not known; did you mean tenants[acme].store.bucket?
-      callvault.toml:36: tenants[#2].id: must match [A-Za-z0-9][A-Za-z0-9_-]{0,63}; choose another id
-      callvault.toml:37: tenants[#2].cc_id: must have 1 to 64 characters, has 0; write the call centre's id
-      callvault.toml:39: tenants[#2].secret_key_file: the file it names cannot be read: no such file; name a file that holds the secret
-      callvault.toml:41: tenants[#2].store.sse_kms_key_id: is used with sse = "aws:kms" only; set that, or remove it
-      callvault.toml:42: tenants[#2].store.bucket: "s3://b/c" is no name of a bucket; write the bare name, without s3:// and path
-      callvault.toml:43: brokers: is not known; did you mean broker?
+      callvault.toml:14: ccfs.index_callback_url: must not hold a user or password; give the URL without them
+      callvault.toml:16: ccfs.result_codes.0300099: "later" is no class; write failure, unavailable, throttled, not_ready, refused or permanent
+      callvault.toml:18: store.part_size: must be between 5MiB and 5GiB, is 1MiB; write a value in that range
+      callvault.toml:19: store.zip: "split" is not one of its values; write "keep" or "unpack"
+      callvault.toml:20: store.checksum: "crc32" is not one of its values; write "none" or "md5" or "crc64nvme"
+      callvault.toml:21: store.key: has the unknown placeholder {year} (known: {tenant} {yyyy} {mm} {dd} {hh} {call_id} {name} {cc_id} {ext}); the default is {tenant}/{yyyy}/{mm}/{dd}/{name}.{ext}
+      callvault.toml:24: retry.delays: must not be empty; name at least one
+      callvault.toml:25: retry.max_attempts: must be a whole number, is a string; write it without quotes
+      callvault.toml:27: http.listen: "localhost:9464" is no address and port; write it as 127.0.0.1:9464, or 0.0.0.0:9464 for all interfaces
+      callvault.toml:29: log.level: "inof" is no log filter; write a level (trace, debug, info, warn, error, off) or target=level, with commas
+      callvault.toml:33: tenants[acme].time_zone: "Europe/Moskow" is no IANA time zone; did you mean "Europe/Moscow"?
+      callvault.toml:35: tenants[acme].bucket: is not known; did you mean tenants[acme].store.bucket?
+      callvault.toml:37: tenants[#2].id: must match [A-Za-z0-9][A-Za-z0-9_-]{0,63}; choose another id
+      callvault.toml:38: tenants[#2].cc_id: must have 1 to 64 characters, has 0; write the call centre's id
+      callvault.toml:40: tenants[#2].secret_key_file: the file it names cannot be read: no such file; name a file that holds the secret
+      callvault.toml:42: tenants[#2].store.sse_kms_key_id: is used with sse = "aws:kms" only; set that, or remove it
+      callvault.toml:43: tenants[#2].store.bucket: "s3://b/c" is no name of a bucket; write the bare name, without s3:// and path
+      callvault.toml:44: brokers: is not known; did you mean broker?
       CALLVAULT__BROKER__DECLARE: broker.declare: must be true or false; write one of the two
       CALLVAULT__RETRY__MAX_AGE: retry.max_age: "1w" is no duration; write it as "30s", "2m" or "1h30m" (ms, s, m, h, d)
       CALLVAULT__STORE__BUKCET: is not known; did you mean CALLVAULT__STORE__BUCKET?

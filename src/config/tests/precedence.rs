@@ -110,39 +110,39 @@ bucket = "beta"
     let tenants = &shown[shown.find("[[tenants]]").unwrap()..];
     assert_snapshot!(tenants, @r#"
     [[tenants]]
-    id = "acme"                                       # callvault.toml:12
-    access_key = "AK"                                 # callvault.toml:13
-    secret_key = "***"                                # callvault.toml:14
-    cc_id = "1"                                       # default
-    time_zone = "UTC"                                 # default
-    max_concurrency = 0                               # default
-    paused = false                                    # default
+    id = "acme"                                        # callvault.toml:12
+    access_key = "AK"                                  # callvault.toml:13
+    secret_key = "***"                                 # callvault.toml:14
+    cc_id = "1"                                        # default
+    time_zone = "UTC"                                  # default
+    max_concurrency = 0                                # default
+    paused = false                                     # default
 
     [tenants.ccfs]
-    endpoints = ["https://acme:1"]                    # callvault.toml:16
-    result_codes.2 = "not_ready"                      # callvault.toml:18
+    endpoints = ["https://acme:1"]                     # callvault.toml:16
+    result_codes.2 = "not_ready"                       # callvault.toml:18
 
     [tenants.store]
-    bucket = "acme"                                   # callvault.toml:20
-    access_key_id = "***"                             # callvault.toml:21
-    secret_access_key = "***"                         # environment variable ACME_S3 (callvault.toml:22)
-    object_lock_days = 30                             # callvault.toml:23, default 0
+    bucket = "acme"                                    # callvault.toml:20
+    access_key_id = "***"                              # callvault.toml:21
+    secret_access_key = "***"                          # environment variable ACME_S3 (callvault.toml:22)
+    object_lock_days = 30                              # callvault.toml:23, default 0
 
     [[tenants]]
-    id = "beta"                                       # callvault.toml:25
-    access_key = "AK"                                 # callvault.toml:26
-    secret_key = "***"                                # callvault.toml:27
-    cc_id = "1"                                       # default
-    time_zone = "UTC"                                 # default
-    max_concurrency = 0                               # default
-    paused = false                                    # default
+    id = "beta"                                        # callvault.toml:25
+    access_key = "AK"                                  # callvault.toml:26
+    secret_key = "***"                                 # callvault.toml:27
+    cc_id = "1"                                        # default
+    time_zone = "UTC"                                  # default
+    max_concurrency = 0                                # default
+    paused = false                                     # default
 
     [tenants.ccfs]
-    endpoints = ["https://beta:1"]                    # callvault.toml:29
-    read_timeout = "20s"                              # callvault.toml:30, default "30s"
+    endpoints = ["https://beta:1"]                     # callvault.toml:29
+    read_timeout = "20s"                               # callvault.toml:30, default "30s"
 
     [tenants.store]
-    bucket = "beta"                                   # callvault.toml:32
+    bucket = "beta"                                    # callvault.toml:32
     "#);
 }
 

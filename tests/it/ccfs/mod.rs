@@ -1,6 +1,7 @@
 //! The CC-FS client against the simulator, over sockets.
 
 mod answers;
+mod index;
 mod network;
 mod settings;
 mod signature;
@@ -20,6 +21,9 @@ use crate::support::ccfs::{Content, Reply, Simulator};
 
 const CALL: &str = "1777093663-792075";
 const FILE: &str = r"X:\4\0\20260425\512\录音 (1)+%~.V3";
+
+/// What is sent with orders of an index.
+const CALLBACK: &str = "https://callvault.invalid/";
 
 /// Long enough for a loaded machine; tests that wait for a timeout set their own.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -44,6 +48,7 @@ fn settings(endpoints: &[&str]) -> config::Ccfs {
         connect_timeout: PATIENCE,
         read_timeout: PATIENCE,
         max_size: 1 << 30,
+        index_callback_url: CALLBACK.parse().expect("a URL"),
         result_codes: BTreeMap::new(),
     }
 }

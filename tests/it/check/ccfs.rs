@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 use jiff::SignedDuration;
 
 use super::{check, filters};
-use crate::support::ccfs::{Certificate, Reply, Simulator};
+use crate::support::ccfs::{Certificate, QUERY_BILL_DATA, Reply, Simulator};
 use crate::support::world::World;
 
 #[tokio::test]
@@ -57,6 +57,7 @@ async fn what_stands_before_ccfs_is_told_apart_from_ccfs() {
                                       → have the address of this machine let through by whoever runs the firewall; a smaller max_concurrency of the tenant asks more softly
           ok      clock               agrees with that of CC-FS
           skipped no data             without an answer of CC-FS
+          skipped index               without an answer of CC-FS
         ");
         assert_snapshot!(silent.part("ccfs: acme"), @r"
         ccfs: acme, 127.0.0.1:PORT
@@ -91,6 +92,7 @@ async fn a_refused_key_and_a_clock_that_is_off_are_told_apart() {
                                       → correct access_key and secret_key of the tenant; behind a load balancer also ccfs.host, which is signed; compare with `callvault sign --verbose`
           ok      clock               agrees with that of CC-FS
           skipped no data             without an answer of CC-FS
+          skipped index               without an answer of CC-FS
         ");
         assert_snapshot!(clock.part("ccfs: acme"), @r"
         ccfs: acme, 127.0.0.1:PORT
@@ -100,8 +102,57 @@ async fn a_refused_key_and_a_clock_that_is_off_are_told_apart() {
           FAILED  clock               the clock here is 7 min SS s behind CC-FS
                                       → set the clock of this machine (NTP): CC-FS refuses signatures whose time is off
           skipped no data             without an answer of CC-FS
+          skipped index               without an answer of CC-FS
         ");
     });
+}
+
+/// Archiving needs no index: whatever CC-FS says to that, nothing has failed.
+#[tokio::test]
+async fn an_account_that_may_have_no_index_is_told_and_nothing_fails() {
+    let world = World::new().await;
+    world.ccfs.default_reply(Reply::not_found());
+    let mut seen = Vec::new();
+    for reply in [
+        Reply::code("0399999"),
+        Reply::code("0300009"),
+        Reply::not_found(),
+        Reply::status(404),
+        Reply::status(401),
+        Reply::html(403),
+        Reply::close(),
+    ] {
+        world.ccfs.no_index("ak-acme", reply);
+        let checked = check(&world.config(&[]), &[]).await;
+        assert_eq!(checked.code, 0, "{}", checked.text);
+        let part = checked.part("ccfs: acme");
+        let (_, index) = part.split_once("no data found\n").expect("there is an answer");
+        seen.push(index.trim_end().to_owned());
+    }
+    assert_snapshot!(seen.join("\n"), @r"
+      note    index               queryBillData: ccfs.0399999: CC-FS answered a result code that is in no table; ccfs.result_codes can name it
+                                  → archiving does not need it; `index`, `audit` and --day do: have whoever runs CC-FS, or what stands before it, let this account ask for it
+      note    index               queryBillData: ccfs.0300009: CC-FS answered: the query flow-control threshold is reached
+                                  → CC-FS is busy; check again later
+      ok      index               queryBillData: ccfs.0300012: CC-FS answered: no data found
+      note    index               queryBillData: ccfs.http_404: CC-FS answered HTTP 404
+                                  → archiving does not need it; `index`, `audit` and --day do: have whoever runs CC-FS, or what stands before it, let this account ask for it
+      note    index               queryBillData: ccfs.unauthorized: CC-FS refused the access key or the signature; the clocks agree
+                                  → archiving does not need it; `index`, `audit` and --day do: have whoever runs CC-FS, or what stands before it, let this account ask for it
+      note    index               queryBillData: ccfs.firewall: a firewall in front of CC-FS answered (HTTP 403)
+                                  → archiving does not need it; `index`, `audit` and --day do: have whoever runs CC-FS, or what stands before it, let this account ask for it
+      note    index               queryBillData: ccfs.unreachable: the connection broke before an answer came
+                                  → archiving does not need it; `index`, `audit` and --day do: have whoever runs CC-FS, or what stands before it, let this account ask for it
+    ");
+    let asked = world.ccfs.requests().into_iter().filter(|seen| seen.raw.target == QUERY_BILL_DATA);
+    let bodies = asked.map(|seen| String::from_utf8(seen.raw.body).unwrap());
+    for body in bodies {
+        assert!(
+            body.contains(
+                "\"beginTime\":\"2000-01-01 00:00:00\",\"endTime\":\"2000-01-01 00:01:00\""
+            )
+        );
+    }
 }
 
 #[tokio::test]

@@ -88,9 +88,9 @@ proxy = "http://eight:hunter-8@proxy:3128"
         r#"["amqp://one:***@rabbit-1/%2f", "amqps://two:***@rabbit-2:5671/v"]"#,
         r#"proxy = "http://three:***@proxy:3128"#,
         r#"access_key_id = "***""#,
-        r#"secret_access_key = "***"                         # secret file s3-key (callvault.toml:9)"#,
-        r#"secret_key = "***"                                # environment variable ACME_SK"#,
-        r#"secret_key = "***"                                # callvault.toml:17"#,
+        r#"secret_access_key = "***"                          # secret file s3-key (callvault.toml:9)"#,
+        r#"secret_key = "***"                                 # environment variable ACME_SK"#,
+        r#"secret_key = "***"                                 # callvault.toml:17"#,
         r#"proxy = "http://eight:***@proxy:3128"#,
     ] {
         assert!(printed.contains(masked), "no {masked} in\n{printed}");
@@ -132,10 +132,10 @@ fn the_tenants_of_a_folder_are_shown_with_their_files_and_are_tenants_like_other
     let printed = desk.printed("config --config callvault.toml", &secret);
     assert!(!printed.contains("hunter"), "{printed}");
     for line in [
-        r#"id = "globex"                                     # tenants/globex.toml:1"#,
-        r#"secret_key = "***"                                # environment variable SK (tenants/globex.toml:4)"#,
-        r#"paused = true                                     # tenants/globex.toml:2, default false"#,
-        r#"bucket = "own"                                    # tenants/globex.toml:6"#,
+        r#"id = "globex"                                      # tenants/globex.toml:1"#,
+        r#"secret_key = "***"                                 # environment variable SK (tenants/globex.toml:4)"#,
+        r#"paused = true                                      # tenants/globex.toml:2, default false"#,
+        r#"bucket = "own"                                     # tenants/globex.toml:6"#,
     ] {
         assert!(printed.contains(line), "no {line} in\n{printed}");
     }

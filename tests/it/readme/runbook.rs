@@ -26,6 +26,7 @@ fn reasons() -> BTreeSet<String> {
         connect_timeout: Duration::ZERO,
         read_timeout: Duration::ZERO,
         max_size: 0,
+        index_callback_url: "https://callvault.invalid/".parse().expect("a URL"),
         result_codes: BTreeMap::new(),
     };
     let fixed = Reason::FIXED.iter().map(|reason| reason.as_str().to_owned());

@@ -11,14 +11,20 @@
 //!
 //! A name that no test has scripted is answered as it asks itself ([`by_name`]), else with the
 //! default, a WAV of 64 KiB.
+//!
+//! What it has in its index is another thing, and said apart ([`Simulator::knows`]): an index is made
+//! of it for whoever orders one, however many rows there are.
 #![allow(
     unused_imports,
     clippy::allow_attributes,
     reason = "shared by several crates, none uses all"
 )]
 
+mod index;
+mod package;
 mod recording;
 mod reply;
+mod row;
 mod state;
 pub mod tls;
 mod verify;
@@ -37,17 +43,26 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
+use index::Index;
+use package::Rows;
 use state::{Shared, State, lock};
 use tls::{Tls, tls};
 
+pub use index::{Fault, Order};
+pub use package::Packages;
 pub use recording::{Codec, Content, Recording, Sizes, ZipFault};
 pub use reply::{Framing, OCTETS, Reply, by_name};
+pub use row::IndexRow;
 pub use state::{Limit, Seen};
 pub use tls::Certificate;
-pub use verify::{Asked, Denied, Raw, sign};
+pub use verify::{Asked, Asks, Denied, Raw, read, sign};
 
-/// The one interface.
+/// Where recordings are had.
 pub const PATH: &str = "/CCFS/resource/ccfs/downloadRecord";
+
+/// Where an index is ordered, and had.
+pub const QUERY_BILL_DATA: &str = "/CCFS/resource/ccfs/queryBillData";
+pub const DOWNLOAD_BILL_FILE: &str = "/CCFS/resource/ccfs/downloadBillFile";
 
 /// The simulator; it stops when it is dropped.
 pub struct Simulator {
@@ -159,6 +174,57 @@ impl Simulator {
     /// What every name is answered that has no script and asks for nothing itself.
     pub fn default_reply(&self, reply: Reply) {
         self.state().default = reply;
+    }
+
+    /// The account's index has these rows, besides those that it has.
+    pub fn knows(&self, access_key: &str, rows: impl IntoIterator<Item = IndexRow>) {
+        let rows: Vec<_> = rows.into_iter().collect();
+        self.knows_many(access_key, rows.len() as u64, move |at| rows[at as usize].clone());
+    }
+
+    /// The same with rows that are made whenever one is asked for, and never held.
+    pub fn knows_many(
+        &self,
+        access_key: &str,
+        count: u64,
+        row: impl Fn(u64) -> IndexRow + Send + Sync + 'static,
+    ) {
+        let row = Arc::new(row);
+        self.index(access_key, |index| index.rows.push(Rows { count, row }));
+    }
+
+    /// The account's index is empty again.
+    pub fn forgets(&self, access_key: &str) {
+        self.index(access_key, |index| index.rows.clear());
+    }
+
+    /// How the account's packages are made and named that are ordered from now on.
+    pub fn packages(&self, access_key: &str, packages: Packages) {
+        self.index(access_key, |index| index.packages = packages);
+    }
+
+    /// What the account's next orders of an index are answered, one each; after them all is well.
+    pub fn orders(&self, access_key: &str, replies: impl IntoIterator<Item = Reply>) {
+        self.index(access_key, |index| index.orders.extend(replies));
+    }
+
+    /// What the account's next requests for a package are answered, one each; after them all is well.
+    pub fn fetches(&self, access_key: &str, faults: impl IntoIterator<Item = Fault>) {
+        self.index(access_key, |index| index.fetches.extend(faults));
+    }
+
+    /// What all of both are answered: to an account that may not, or by a release that knows neither.
+    pub fn no_index(&self, access_key: &str, reply: Reply) {
+        self.index(access_key, |index| index.none = Some(reply));
+    }
+
+    /// What the account has ordered with success, in its order.
+    pub fn ordered(&self, access_key: &str) -> Vec<Order> {
+        self.index(access_key, |index| index.ordered())
+    }
+
+    fn index<T>(&self, access_key: &str, change: impl FnOnce(&mut Index) -> T) -> T {
+        change(self.state().indexes.entry(access_key.to_owned()).or_default())
     }
 
     /// Limits an account.

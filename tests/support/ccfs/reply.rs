@@ -1,12 +1,14 @@
 //! What the simulator answers: any answer of CC-FS, of what stands in front of it, and of the
 //! networks between.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::package::{Package, rotten};
 use super::recording::{Content, Recording};
 
 /// The content type of a recording, letter for letter.
@@ -41,6 +43,8 @@ pub(super) enum End {
     Whole,
     /// After so many bytes: the connection is closed in order,
     Cut(u64),
+    /// or after half of it,
+    CutInTheMiddle,
     /// reset,
     Reset(u64),
     /// or stays open without a byte more, until the client goes.
@@ -51,6 +55,16 @@ pub(super) enum End {
 pub(super) enum Body {
     Bytes(Bytes),
     Recording(Recording),
+    Package(Arc<Package>, Option<Wrong>),
+}
+
+/// What is wrong with the bytes of a package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wrong {
+    /// The second half is missing.
+    Half,
+    /// One of them is another.
+    Rotten,
 }
 
 /// One answer; built up from a constructor, the ways it goes wrong added to it.
@@ -118,6 +132,22 @@ impl Reply {
             "response": { "version": "2.0", "resultCode": code, "resultMsg": "" },
         });
         Self { label: code.to_owned(), ..Self::json(body.to_string()) }
+    }
+
+    /// The success of queryBillData.
+    pub(super) fn ordered(response_id: &str) -> Self {
+        let body = json!({
+            "resultCode": "0",
+            "resultDesc": "success",
+            "resultData": { "responseId": response_id },
+            "response": { "version": "2.0", "resultCode": "0", "resultMsg": "success" },
+        });
+        Self { label: "ordered".to_owned(), ..Self::json(body.to_string()) }
+    }
+
+    /// The package of an index.
+    pub(super) fn package(package: &Arc<Package>, wrong: Option<Wrong>) -> Self {
+        Self::new(200, Some(OCTETS), Body::Package(Arc::clone(package), wrong), "package")
     }
 
     /// A result code in the inner `response` alone, as older releases send it.
@@ -260,6 +290,12 @@ impl Reply {
         Self { end: End::Cut(at), ..self }
     }
 
+    /// Closes after half of the body.
+    #[must_use]
+    pub(super) fn cut_in_the_middle(self) -> Self {
+        Self { end: End::CutInTheMiddle, ..self }
+    }
+
     /// Closes TCP without TLS's `close_notify`, as many appliances do.
     #[must_use]
     pub fn ragged(self) -> Self {
@@ -293,7 +329,24 @@ impl Reply {
         match &self.body {
             Body::Bytes(bytes) => bytes.clone().into(),
             Body::Recording(recording) => recording.content(key),
+            Body::Package(package, wrong) => {
+                let bytes = package.bytes();
+                match wrong {
+                    None => bytes.into(),
+                    Some(Wrong::Half) => bytes.slice(..bytes.len() / 2).into(),
+                    Some(Wrong::Rotten) => rotten(&bytes).into(),
+                }
+            }
         }
+    }
+
+    /// The same, beside what else is served: a package may take long to make.
+    pub(super) async fn made(&self, key: &str) -> Content {
+        if let Body::Package(package, _) = &self.body {
+            let package = Arc::clone(package);
+            let _ = tokio::task::spawn_blocking(move || package.bytes()).await;
+        }
+        self.content(key)
     }
 }
 

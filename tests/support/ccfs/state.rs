@@ -8,10 +8,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::recording::Content;
+use super::Simulator;
+use super::index::Index;
 use super::reply::{Reply, by_name};
-use super::verify::{self, Asked, Denied, Raw};
-use super::{PATH, Simulator};
+use super::verify::{self, Asked, Asks, Denied, Raw};
 
 /// A request that came, and what became of it.
 #[derive(Clone, Debug)]
@@ -19,11 +19,11 @@ pub struct Seen {
     pub at: Instant,
     /// Counts the connections; equal for requests that shared one.
     pub connection: u64,
-    /// Empty, unless the body could be read.
+    /// Empty, unless a recording was asked for, and the body could be read.
     pub asked: Asked,
     /// The account whose signature was right, or why it was not.
     pub verified: Result<String, String>,
-    /// `recording`, a result code, `http 403`, …: a word on the answer.
+    /// `recording`, `ordered`, `package`, a result code, `http 403`, …: a word on the answer.
     pub outcome: String,
     pub raw: Raw,
 }
@@ -53,6 +53,8 @@ pub(super) struct State {
     /// Name → the one access key that sees it.
     pub owners: HashMap<String, String>,
     pub default: Reply,
+    /// By access key.
+    pub indexes: HashMap<String, Index>,
     pub host: Option<String>,
     pub clock_offset: SignedDuration,
     pub remember: bool,
@@ -76,6 +78,7 @@ impl Default for State {
             scripts: HashMap::new(),
             owners: HashMap::new(),
             default: Reply::wav(64 << 10),
+            indexes: HashMap::new(),
             host: None,
             clock_offset: SignedDuration::ZERO,
             remember: true,
@@ -93,24 +96,27 @@ impl Shared {
         callvault::clock::now() + self.state().clock_offset
     }
 
-    /// What `raw` is answered; the guard counts a recording as under way.
+    /// What `raw` is answered, and the name that makes the bytes of a recording; the guard counts it
+    /// as under way.
     pub fn judge(
         self: &Arc<Self>,
         raw: Raw,
         connection: u64,
-    ) -> (Reply, Content, Option<Downloading>) {
+    ) -> (Reply, String, Option<Downloading>) {
         let now = self.now();
         let mut state = self.state();
-        let asked = verify::read(&raw.body);
-        let verified = verify::route(&raw, PATH, state.host.as_deref())
+        let asks = verify::read(&raw);
+        let verified = verify::route(&raw, state.host.as_deref())
             .and_then(|()| verify::authorize(&raw, &state.accounts, now));
-        let reply = match (&verified, &asked) {
+        let reply = match (&verified, &asks) {
             (Err(denied), _) | (Ok(_), Err(denied)) => denial(denied),
-            (Ok(account), Ok(asked)) => state.reply(account, asked),
+            (Ok(account), Ok(asks)) => state.reply(account, asks, now),
         };
-        let asked = asked.unwrap_or_default();
-        let key = asked.call_id.as_deref().or(asked.file_name.as_deref()).unwrap_or_default();
-        let content = reply.content(key);
+        let asked = match asks {
+            Ok(Asks::Recording(asked)) => asked,
+            _ => Asked::default(),
+        };
+        let key = asked.call_id.clone().or_else(|| asked.file_name.clone()).unwrap_or_default();
         let account = verified.as_ref().ok().cloned();
         let guard = account
             .filter(|_| reply.is_recording())
@@ -121,7 +127,7 @@ impl Shared {
             let at = Instant::now();
             state.seen.push(Seen { at, connection, asked, verified, outcome, raw });
         }
-        (reply, content, guard)
+        (reply, key, guard)
     }
 }
 
@@ -134,10 +140,19 @@ fn denial(denied: &Denied) -> Reply {
 }
 
 impl State {
-    fn reply(&mut self, account: &str, asked: &Asked) -> Reply {
-        if self.over_limit(account) {
-            return Reply::throttled();
+    fn reply(&mut self, account: &str, asks: &Asks, now: Timestamp) -> Reply {
+        let over = self.over_limit(account);
+        let index = self.indexes.entry(account.to_owned()).or_default();
+        match asks {
+            Asks::Recording(_) if over => Reply::throttled(),
+            Asks::Recording(asked) => self.recording(account, asked),
+            Asks::Order { .. } | Asks::Package { .. } if over => Reply::code("0300009"),
+            Asks::Order { begin, end } => index.order(*begin, *end, now),
+            Asks::Package { name } => index.fetch(name),
         }
+    }
+
+    fn recording(&mut self, account: &str, asked: &Asked) -> Reply {
         let names: Vec<&str> =
             [&asked.call_id, &asked.file_name].into_iter().flatten().map(String::as_str).collect();
         let foreign = |name: &&str| self.owners.get(*name).is_some_and(|owner| owner != account);

@@ -8,6 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::{DOWNLOAD_BILL_FILE, PATH, QUERY_BILL_DATA};
+
 /// A request as it came off the wire; header names in lower case.
 #[derive(Clone, Debug, Default)]
 pub struct Raw {
@@ -34,12 +36,27 @@ impl Raw {
     }
 }
 
-/// What a request asks for.
+/// Which recording a request asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
     pub call_id: Option<String>,
     pub file_name: Option<String>,
     pub cc_id: String,
+}
+
+/// What a request asks for, by its path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asks {
+    Recording(Asked),
+    /// To have an index made.
+    Order {
+        begin: DateTime,
+        end: DateTime,
+    },
+    /// An index that was made.
+    Package {
+        name: String,
+    },
 }
 
 /// Why a request is not answered with what it asks for.
@@ -156,10 +173,10 @@ fn hmac(key: &[u8], message: &[u8]) -> String {
 }
 
 /// What of a request can be refused before its signature is looked at.
-pub fn route(raw: &Raw, path: &str, host: Option<&str>) -> Result<(), Denied> {
+pub fn route(raw: &Raw, host: Option<&str>) -> Result<(), Denied> {
     let no = |status, why: &str| Err(Denied::Status(status, why.to_owned()));
-    if raw.path() != path {
-        return no(404, "the path is that of downloadRecord");
+    if ![PATH, QUERY_BILL_DATA, DOWNLOAD_BILL_FILE].contains(&raw.path()) {
+        return no(404, "the path is that of an interface");
     }
     if raw.method != "POST" {
         return no(405, "the method is POST");
@@ -181,12 +198,21 @@ pub fn route(raw: &Raw, path: &str, host: Option<&str>) -> Result<(), Denied> {
 }
 
 /// The body, field by field.
-pub fn read(body: &[u8]) -> Result<Asked, Denied> {
-    let no = |code, why: &str| Denied::Code(code, why.to_owned());
+pub fn read(raw: &Raw) -> Result<Asks, Denied> {
+    let fields = fields(&raw.body)?;
+    match raw.path() {
+        QUERY_BILL_DATA => order(&fields),
+        DOWNLOAD_BILL_FILE => package(&fields),
+        _ => recording(&fields),
+    }
+}
+
+/// What is in the envelope of all interfaces.
+fn fields(body: &[u8]) -> Result<Value, Denied> {
     if body.is_empty() {
         return Err(no("0300007", "there is a body"));
     }
-    let json: Value =
+    let mut json: Value =
         serde_json::from_slice(body).map_err(|_| no("0300028", "the body is JSON"))?;
     if !only(&json, &["request", "msgBody"]) || !only(&json["request"], &["version"]) {
         return Err(no("0300028", "the body has request and msgBody"));
@@ -194,11 +220,64 @@ pub fn read(body: &[u8]) -> Result<Asked, Denied> {
     if json["request"]["version"] != "2.0" {
         return Err(no("0300006", "the version is 2.0"));
     }
-    let fields = &json["msgBody"];
+    Ok(json["msgBody"].take())
+}
+
+fn recording(fields: &Value) -> Result<Asks, Denied> {
     if !only(fields, &["fileName", "callId", "ccId"]) {
         return Err(no("0300028", "msgBody has fileName, callId and ccId"));
     }
-    let field = |name: &str, most: usize| match &fields[name] {
+    let asked = Asked {
+        file_name: field(fields, "fileName", 225)?,
+        call_id: field(fields, "callId", 25)?,
+        cc_id: required(fields, "ccId", 64)?,
+    };
+    if asked.call_id.is_none() && asked.file_name.is_none() {
+        return Err(no("0300001", "there is a callId or a fileName"));
+    }
+    Ok(Asks::Recording(asked))
+}
+
+/// callvault asks for all of an account: it has no use for the fields that narrow it down.
+fn order(fields: &Value) -> Result<Asks, Denied> {
+    if !only(fields, &["beginTime", "endTime", "dataType", "callBackURL"]) {
+        return Err(no("0300028", "msgBody has beginTime, endTime, dataType and callBackURL"));
+    }
+    let time = |name: &str| {
+        let text = required(fields, name, 19)?;
+        let time = DateTime::strptime("%Y-%m-%d %H:%M:%S", &text).ok();
+        time.filter(|_| text.len() == 19).ok_or_else(|| no("0300004", "times are of the one form"))
+    };
+    let (begin, end) = (time("beginTime")?, time("endTime")?);
+    if required(fields, "dataType", 11)? != "record" {
+        return Err(no("0300028", "the dataType is that of the recording index"));
+    }
+    let callback = required(fields, "callBackURL", 500)?;
+    if !callback.starts_with("http://") && !callback.starts_with("https://") {
+        return Err(no("0300028", "the callBackURL is one"));
+    }
+    if begin > end {
+        return Err(no("0300013", "the begin is not after the end"));
+    }
+    if end.duration_since(begin) > SignedDuration::from_hours(72) {
+        return Err(no("0300004", "the span is at most three days"));
+    }
+    Ok(Asks::Order { begin, end })
+}
+
+fn package(fields: &Value) -> Result<Asks, Denied> {
+    if !only(fields, &["billFileName"]) {
+        return Err(no("0300028", "msgBody has billFileName"));
+    }
+    Ok(Asks::Package { name: required(fields, "billFileName", 49)? })
+}
+
+fn required(fields: &Value, name: &str, most: usize) -> Result<String, Denied> {
+    field(fields, name, most)?.ok_or_else(|| no("0300001", "no field is missing"))
+}
+
+fn field(fields: &Value, name: &str, most: usize) -> Result<Option<String>, Denied> {
+    match &fields[name] {
         Value::Null if fields.get(name).is_none() => Ok(None),
         Value::String(text) if text.is_empty() => Err(no("0300002", "no field is empty")),
         Value::String(text) if text.chars().count() > most => {
@@ -206,16 +285,11 @@ pub fn read(body: &[u8]) -> Result<Asked, Denied> {
         }
         Value::String(text) => Ok(Some(text.clone())),
         _ => Err(no("0300005", "every field is a string")),
-    };
-    let asked = Asked {
-        file_name: field("fileName", 225)?,
-        call_id: field("callId", 25)?,
-        cc_id: field("ccId", 64)?.ok_or_else(|| no("0300001", "there is a ccId"))?,
-    };
-    if asked.call_id.is_none() && asked.file_name.is_none() {
-        return Err(no("0300001", "there is a callId or a fileName"));
     }
-    Ok(asked)
+}
+
+fn no(code: &'static str, why: &str) -> Denied {
+    Denied::Code(code, why.to_owned())
 }
 
 fn only(json: &Value, names: &[&str]) -> bool {

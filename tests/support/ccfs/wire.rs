@@ -40,7 +40,8 @@ impl Stream for tokio_rustls::server::TlsStream<TcpStream> {
 pub(super) async fn serve(shared: Arc<Shared>, mut stream: Box<dyn Stream>, connection: u64) {
     let mut buffer = BytesMut::with_capacity(4096);
     while let Ok(Some(request)) = read(&mut stream, &mut buffer).await {
-        let (reply, content, guard) = shared.judge(request, connection);
+        let (reply, key, guard) = shared.judge(request, connection);
+        let content = reply.made(&key).await;
         let goes_on = respond(&mut stream, &reply, &content, shared.now()).await;
         drop(guard);
         if !matches!(goes_on, Ok(true)) {
@@ -122,15 +123,16 @@ async fn respond(
     let head = head(reply, content.length(), now);
     let end = match reply.end {
         End::Whole => content.length(),
+        End::CutInTheMiddle => content.length() / 2,
         End::Cut(at) | End::Reset(at) | End::Stall(at) => at.min(content.length()),
     };
     body(stream, reply, content, head, end).await?;
     match reply.end {
         End::Reset(_) => reset(stream),
         End::Stall(_) => gone(stream).await,
-        End::Whole | End::Cut(_) if reply.ragged => Ok(false),
+        End::Whole | End::Cut(_) | End::CutInTheMiddle if reply.ragged => Ok(false),
         End::Whole if reply.shows_its_end() => Ok(true),
-        End::Whole | End::Cut(_) => close(stream).await,
+        End::Whole | End::Cut(_) | End::CutInTheMiddle => close(stream).await,
     }
 }
 
