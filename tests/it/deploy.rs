@@ -1,10 +1,17 @@
 //! What `deploy/` says agrees with the program and with itself: grace periods are longer than the drain,
-//! and what is applied to an empty cluster finds what it needs. The rules: `rules`.
+//! what is applied to an empty cluster finds what it needs, and the nightly audit is the same everywhere.
+//! The rules: `rules`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use callvault::config::Config;
+
+/// The manifests that run the program: the workers, the check before them, the nightly audit.
+const PODS: [&str; 3] = ["deployment.yaml", "preflight/job.yaml", "audit/cronjob.yaml"];
+
+/// The file that both nightly audits write into, whatever the folder.
+const TEXTFILE: &str = "callvault_audit.prom";
 
 fn file(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -69,7 +76,7 @@ fn the_configurations_are_without_mistakes() {
         std::fs::write(folder.path().join(name), value).unwrap();
         assert!(file("deploy/kubernetes/secret.example.yaml").contains(&format!("  {name}: ")));
         let item = format!("key: {name}, path: secrets/{name} ");
-        for pod in ["deployment.yaml", "preflight/job.yaml"] {
+        for pod in PODS {
             assert!(file(&format!("deploy/kubernetes/{pod}")).contains(&item), "{pod}: no {item}");
         }
     }
@@ -94,7 +101,7 @@ fn the_configurations_are_without_mistakes() {
 /// What `deploy/kubernetes` holds, by its path there.
 fn manifests() -> BTreeMap<String, String> {
     let mut manifests = BTreeMap::new();
-    for folder in ["", "settings/", "preflight/"] {
+    for folder in ["", "settings/", "preflight/", "audit/"] {
         let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes").join(folder);
         for entry in std::fs::read_dir(here).expect("a folder of the repository") {
             let name = entry.expect("an entry of it").file_name().into_string().expect("UTF-8");
@@ -129,6 +136,7 @@ fn the_kustomizations_name_files_that_are_there_and_all_of_them() {
         ("", "kustomization.yaml"),
         ("settings/", "settings/kustomization.yaml"),
         ("preflight/", "preflight/kustomization.yaml"),
+        ("audit/", "audit/kustomization.yaml"),
     ] {
         let text = &manifests[kustomization];
         for resource in list(text, "resources") {
@@ -137,8 +145,8 @@ fn the_kustomizations_name_files_that_are_there_and_all_of_them() {
             named.insert(path);
         }
         for component in list(text, "components") {
-            let path =
-                format!("{folder}{component}/kustomization.yaml").replace("preflight/../", "");
+            let path = format!("{folder}{component}/kustomization.yaml");
+            let path = path.replace(&format!("{folder}../"), "");
             assert!(manifests.contains_key(&path), "{kustomization}: there is no {path}");
         }
     }
@@ -167,6 +175,7 @@ fn what_is_applied_to_an_empty_cluster_finds_what_it_needs() {
         "kubectl apply -k deploy/kubernetes/preflight",
         "kubectl apply -k deploy/kubernetes\n",
         "kubectl apply -f deploy/kubernetes/podmonitor.yaml",
+        "kubectl apply -k deploy/kubernetes/audit\n",
     ]
     .map(|step| steps.find(step).unwrap_or_else(|| panic!("no step {step}")));
     assert!(places.is_sorted(), "{places:?}");
@@ -177,49 +186,120 @@ fn what_is_applied_to_an_empty_cluster_finds_what_it_needs() {
 }
 
 #[test]
-fn the_check_before_a_rollout_sees_what_the_workers_see() {
+fn the_check_and_the_audit_see_what_the_workers_see() {
     let manifests = manifests();
-    let [workers, check] = ["deployment.yaml", "preflight/job.yaml"].map(|path| &manifests[path]);
+    // Of a CronJob all stands further to the right; it has temporary files, a file for its numbers, and a
+    // second container, which sees none of this.
+    let of_audit = ["- { name: tmp, ", "- { name: textfile, "];
     let part = |text: &str, from: &str, to: &str| -> Vec<String> {
         let (_, text) = text.split_once(from).unwrap_or_else(|| panic!("no {from}"));
-        let text = text.split(to).next().unwrap_or_default();
-        let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-        lines.map(str::to_owned).collect()
+        let lines = text.lines().skip(1).map(str::trim);
+        let lines = lines.take_while(|line| *line != to && !line.starts_with("- name: push"));
+        let meant = |line: &&str| {
+            !line.starts_with('#') && !of_audit.iter().any(|own| line.starts_with(own))
+        };
+        lines.filter(meant).map(str::to_owned).collect()
     };
-    for (from, to) in [
-        ("\n      volumes:\n", "\n---"),
-        ("\n          volumeMounts:\n", "\n      volumes:\n"),
-        ("\n      imagePullSecrets:\n", "\n      securityContext:\n"),
-        ("\n      securityContext:\n", "\n      containers:\n"),
-        ("\n          securityContext:\n", "\n          volumeMounts:\n"),
-    ] {
-        let [mut workers, check] = [workers, check].map(|text| part(text, from, to));
-        // Between its pod's context and its containers a Deployment says where pods go.
-        workers.truncate(check.len());
-        assert_eq!(workers, check, "{from}");
-    }
-    for (text, command) in [(workers, "run"), (check, "check")] {
-        assert_eq!(value(text, "args"), format!("[{command}]"));
+    for (pod, command) in PODS.into_iter().zip(["[run]", "[check]", "[audit, "]) {
+        let [workers, text] = ["deployment.yaml", pod].map(|path| manifests[path].as_str());
+        for (from, to) in [
+            (" volumes:", "---"),
+            (" volumeMounts:", "volumes:"),
+            (" imagePullSecrets:", "securityContext:"),
+            (" securityContext:", "containers:"),
+            (" allowPrivilegeEscalation: false", "volumeMounts:"),
+        ] {
+            let [mut of_workers, own] = [workers, text].map(|text| part(text, from, to));
+            // Between its pod's context and its containers a Deployment says where pods go.
+            of_workers.truncate(own.len());
+            assert!(!own.is_empty(), "{pod}: {from}");
+            assert_eq!(of_workers, own, "{pod}: {from}");
+        }
+        let containers = text.matches(" image: ").count();
+        for each in
+            ["allowPrivilegeEscalation: false", "readOnlyRootFilesystem: true", "drop: [ALL]"]
+        {
+            assert_eq!(text.matches(each).count(), containers, "{pod}: {each}");
+        }
+        assert!(value(text, "args").starts_with(command), "{pod}");
         assert_eq!(value(text, "image"), value(&manifests["settings/kustomization.yaml"], "name"));
     }
+}
+
+/// The words that the nightly audit is started with, there and there.
+pub fn nightly() -> [Vec<String>; 2] {
+    let words = |line: &str| line.split([' ', ',']).map(str::to_owned).collect::<Vec<_>>();
+    let unit = file("deploy/systemd/callvault-audit.service");
+    let unit =
+        unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/callvault "));
+    let pod = file("deploy/kubernetes/audit/cronjob.yaml");
+    let pod = value(&pod, "args").trim_matches(['[', ']']).replace(", ", " ");
+    [words(unit.expect("the unit starts it")), words(&pod)]
+}
+
+#[test]
+fn the_nightly_audit_is_the_same_everywhere() {
+    let [unit, pod] = nightly();
+    for words in [&unit, &pod] {
+        assert_eq!(words[..5], ["audit", "--since", "3d", "--enqueue", "--textfile"], "{words:?}");
+        assert_eq!(Path::new(&words[5]).file_name(), Some(TEXTFILE.as_ref()));
+    }
+    // The configuration is that of the worker beside it; in a container the image says where it is.
+    let of_worker = file("deploy/systemd/callvault.service");
+    assert!(of_worker.contains(&format!(" run {}\n", unit[6..].join(" "))), "{unit:?}");
+    assert_eq!(pod.len(), 6);
+    // Both have what one of some hours needs, and do not go on for ever.
+    let cron = file("deploy/kubernetes/audit/cronjob.yaml");
+    assert!(
+        cron.contains("activeDeadlineSeconds: 21600\n") && cron.contains("timeZone: Etc/UTC\n")
+    );
+    assert!(file("deploy/systemd/callvault-audit.service").contains("\nTimeoutStartSec=6h\n"));
+    // What is sent is what was written, from a place that both containers have.
+    assert!(cron.contains(&format!("--data-binary @{}", pod[5])));
+    let (_, sent) = cron.split_once("name: push\n").expect("a second container");
+    assert!(sent.contains("- { name: textfile, mountPath: /textfile, readOnly: true }"));
+    let (_, port) = cron.split_once("http://pushgateway.monitoring:").expect("a Pushgateway");
+    let port = port.split('/').next().expect("a split has a first part");
+    let policy = file("deploy/kubernetes/settings/networkpolicy.yaml");
+    assert!(policy.contains(&format!("port: {port} }} # a Pushgateway")));
+}
+
+#[test]
+fn the_audits_unit_may_no_more_than_the_workers_and_its_timer_starts_it() {
+    let [worker, audit, timer] =
+        ["callvault.service", "callvault-audit.service", "callvault-audit.timer"]
+            .map(|name| file(&format!("deploy/systemd/{name}")));
+    let confined = |text: &str| -> Vec<String> {
+        let (_, from) = text.split_once("\nPrivateTmp=yes\n").expect("it is confined");
+        from.lines().take_while(|line| !line.is_empty()).map(str::to_owned).collect()
+    };
+    assert_eq!(confined(&worker), confined(&audit));
+    assert!(audit.contains("\nType=oneshot\n") && audit.contains("\nUser=callvault\n"));
+    // A file is made beside the one that it replaces.
+    let textfile = Path::new(&nightly()[0][5]).parent().expect("a folder").display().to_string();
+    assert!(audit.contains(&format!("\nReadWritePaths={textfile}\n")));
+    // A unit without [Install] is not started with the machine: the timer of its name starts it.
+    assert!(!audit.contains("[Install]") && timer.contains("\nWantedBy=timers.target\n"));
+    assert!(timer.contains("\nOnCalendar=*-*-* ") && timer.contains("\nPersistent=true\n"));
 }
 
 #[test]
 fn what_chooses_pods_chooses_those_that_are_meant() {
     let manifests = manifests();
     let label = "app.kubernetes.io/name";
-    let [worker, check] = ["deployment.yaml", "preflight/job.yaml"].map(|path| {
-        let (_, pod) = manifests[path].split_once("\n  template:\n").expect("a pod's template");
+    let [worker, check, audit] = PODS.map(|path| {
+        let (_, pod) = manifests[path].split_once(" template:\n").expect("a pod's template");
         value(pod, label)
     });
-    assert_ne!(worker, check, "a budget or a scrape of workers is none of the check's");
+    let others = [check, audit];
+    assert!(!others.contains(&worker), "a budget or a scrape of workers is none of theirs");
     for path in ["deployment.yaml", "poddisruptionbudget.yaml", "podmonitor.yaml"] {
         let (_, selector) = manifests[path].split_once("\n  selector:\n").expect("a selector");
         assert_eq!(value(selector, label), worker, "{path}");
     }
     let policy = &manifests["settings/networkpolicy.yaml"];
     assert_eq!(value(policy, "key"), label);
-    assert_eq!(value(policy, "values"), format!("[{worker}, {check}]"));
+    assert_eq!(value(policy, "values"), format!("[{worker}, {check}, {audit}]"));
     // The ports of the configuration, of the Secret and of the container.
     let settings = file("deploy/kubernetes/settings/callvault.toml");
     assert!(settings.contains(":28443\"") && policy.contains("port: 28443 }"));
@@ -235,10 +315,11 @@ fn what_chooses_pods_chooses_those_that_are_meant() {
 fn the_ca_is_mounted_where_the_configuration_looks_for_it() {
     let settings = file("deploy/kubernetes/settings/callvault.toml");
     assert!(settings.contains("ca_file = \"/etc/callvault/ca/ca.crt\""));
-    for pod in ["deployment.yaml", "preflight/job.yaml"] {
+    for pod in PODS {
         let text = file(&format!("deploy/kubernetes/{pod}"));
         assert!(text.contains("mountPath: /etc/callvault, readOnly"), "{pod}");
-        let source = "                  name: callvault-ca\n                  optional: true\n";
-        assert!(text.contains(source) && text.contains("path: ca/ca.crt }"), "{pod}");
+        let (_, source) = text.split_once(" name: callvault-ca\n").expect("its ConfigMap");
+        let optional = source.trim_start().starts_with("optional: true\n");
+        assert!(optional && source.contains("path: ca/ca.crt }"), "{pod}");
     }
 }

@@ -1,5 +1,5 @@
-//! docs/METRICS.md against the code: what the series are is made from it, what a bad value means is
-//! written by hand. `UPDATE=1` writes the page anew.
+//! docs/METRICS.md against the code: what the series are is made from it (of the nightly audit, from what
+//! it writes), what a bad value means is written by hand. `UPDATE=1` writes the page anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -34,6 +34,9 @@ pub fn every_series() -> String {
     metrics.render()
 }
 
+/// What `callvault audit --textfile` writes; `complete` holds it against what was written.
+pub const OF_AUDIT: &str = include_str!("../fixtures/audit.prom");
+
 /// A family as the text format tells it.
 struct Told {
     kind: String,
@@ -42,7 +45,7 @@ struct Told {
 }
 
 fn told() -> BTreeMap<String, Told> {
-    let text = every_series();
+    let text = every_series() + OF_AUDIT;
     let comment = |word: &str, name: &str| {
         let start = format!("# {word} {name} ");
         let line = text.lines().find_map(|line| line.strip_prefix(&start));
@@ -73,7 +76,7 @@ fn unit(name: &str, help: &str) -> &'static str {
     match () {
         () if base.ends_with("_seconds") => "seconds",
         () if base.ends_with("_bytes") => "bytes",
-        () if help.starts_with("1 while") => "0 or 1",
+        () if help.starts_with("1 while") || help.starts_with("1 if") => "0 or 1",
         () if base.ends_with("_info") => "1",
         () => "count",
     }
@@ -161,6 +164,8 @@ fn the_values_of_each_label_are_those_of_the_code() {
     ] {
         assert_eq!(rows.get(label), Some(&values), "{label}");
     }
+    let states = OF_AUDIT.split("state=\"").skip(1).filter_map(|rest| rest.split('"').next());
+    assert_eq!(rows.get("`state`"), Some(&set(states.collect())));
     let described: BTreeSet<_> =
         rows.keys().filter_map(|label| spans(label).into_iter().next()).collect();
     let used = told().into_values().flat_map(|told| told.labels);

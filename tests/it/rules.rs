@@ -8,7 +8,7 @@ use callvault::failure::Reason;
 use callvault::metrics::{Configured, Metrics};
 use callvault::request::TenantId;
 
-use crate::metrics::every_series;
+use crate::metrics::{OF_AUDIT, every_series};
 
 /// What Prometheus itself says of a scrape.
 pub const OF_A_SCRAPE: [&str; 3] = ["up", "scrape_samples_scraped", "scrape_duration_seconds"];
@@ -29,7 +29,7 @@ fn recording() -> String {
 /// Every series name of the text format, `_bucket`, `_sum` and `_count` included, and what the rules
 /// make of them.
 pub fn known_series() -> BTreeSet<String> {
-    let text = every_series();
+    let text = every_series() + OF_AUDIT;
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let shown = lines.filter_map(|line| line.split(['{', ' ']).next()).map(str::to_owned);
     shown.chain(OF_A_SCRAPE.map(str::to_owned)).chain(recorded()).collect()

@@ -1,4 +1,5 @@
-//! A real Prometheus on a private port: Debian's, unpacked for the kit where the machine has none.
+//! A real Prometheus on a private port: Debian's, unpacked for the kit where the machine has none; and
+//! what it scrapes besides workers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -9,6 +10,8 @@ use std::time::Duration;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use super::child::GuardedChild;
 use super::{debian, eventually, free_port, kit_dir, unique};
@@ -38,7 +41,7 @@ pub struct Line {
 }
 
 impl Prometheus {
-    /// Scrapes the workers on `ports` of this machine, with these rules (name and text).
+    /// Scrapes the workers and exporters on `ports` of this machine, with these rules (name and text).
     ///
     /// # Panics
     /// It cannot be had, or does not start.
@@ -138,6 +141,45 @@ impl Prometheus {
         assert_eq!(status, 200, "{path}: {body}");
         let mut answer: Value = serde_json::from_str(&body).expect("JSON");
         answer["data"].take()
+    }
+}
+
+/// An exporter that tells every scrape the same; it stops when it is dropped.
+pub struct Exporter {
+    port: u16,
+    serving: JoinHandle<()>,
+}
+
+impl Exporter {
+    /// # Panics
+    /// Loopback has no free port.
+    pub async fn start(series: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port of loopback");
+        let port = listener.local_addr().expect("a bound listener has an address").port();
+        let kind = "text/plain; version=0.0.4";
+        let length = series.len();
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\
+             connection: close\r\n\r\n{series}"
+        );
+        let serving = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                // What is asked for does not matter, but closing before it was read would be a reset.
+                let _ = stream.read(&mut [0; 4096]).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        Self { port, serving }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        self.serving.abort();
     }
 }
 

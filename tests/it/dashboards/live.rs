@@ -6,11 +6,12 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{ALERTS, Panel, drawn, every_panel};
+use crate::metrics::OF_AUDIT;
 use crate::rules::{OF_A_SCRAPE, file, recorded, selected};
 use crate::support::ccfs::{Recording, Reply, Sizes};
 use crate::support::eventually;
 use crate::support::link::Link;
-use crate::support::prometheus::{Prometheus, Sample};
+use crate::support::prometheus::{Exporter, Prometheus, Sample};
 use crate::support::s3::{Fault, Op};
 use crate::support::worker::Worker;
 use crate::support::world::{SOON, World, call};
@@ -19,7 +20,9 @@ use crate::support::world::{SOON, World, call};
 const TOUCHY: &str = "delays = [\"100ms\", \"200ms\"]\nmax_attempts = 3\nbreaker_failures = 2\nbreaker_window = \"1ms\"";
 
 /// What the load provokes; all others are silent, and not even pending.
-const PROVOKED: [&str; 6] = [
+const PROVOKED: [&str; 8] = [
+    "CallvaultAuditFailed",
+    "CallvaultAuditMissing",
     "CallvaultBreakerOpen",
     "CallvaultDeadLetters",
     "CallvaultDeadQueue",
@@ -133,7 +136,11 @@ async fn every_panel_has_data_of_real_workers_and_only_what_is_wrong_alerts() {
     .await;
     // It asks at its start what waits in the queues, and then every 15 seconds.
     let second = world.worker(&keys).await;
-    let prometheus = Prometheus::start(&[first.port(), second.port()], &rules()).await;
+    // The numbers of an audit that has just ended, as a node exporter hands them on.
+    let (told, ended) = (OF_AUDIT, callvault::clock::now().as_second().to_string());
+    let audit = Exporter::start(told.replace(" 1777093663\n", &format!(" {ended}\n"))).await;
+    let ports = [first.port(), second.port(), audit.port()];
+    let prometheus = Prometheus::start(&ports, &rules()).await;
 
     let panels = every_panel();
     let asked = |panel: &Panel| {
@@ -197,7 +204,10 @@ async fn names_of_panels_are_on_the_workers_page(panels: &[Panel], worker: &Work
     let recorded = recorded();
     let names = panels.iter().flat_map(Panel::expressions).flat_map(selected);
     let made = |name: &String| {
-        recorded.contains(name) || OF_A_SCRAPE.contains(&name.as_str()) || name == ALERTS
+        recorded.contains(name)
+            || OF_A_SCRAPE.contains(&name.as_str())
+            || name == ALERTS
+            || name.starts_with("callvault_audit_")
     };
     for name in names.filter(|name| !made(name) && !name.starts_with('$')) {
         assert!(shown.contains(name.as_str()), "the worker does not show {name}");
