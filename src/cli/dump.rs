@@ -16,7 +16,8 @@ use crate::index::{BadRow, By};
 use crate::request::{BadName, CallId, FileName, RequestId, TenantId, Wanted};
 
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("what").args(["call_ids", "file_names", "index", "list"])
+#[command(group(ArgGroup::new("what")
+    .args(["call_ids", "file_names", "index", "list", "day", "from"])
     .required(true).multiple(true)))]
 pub struct Dump {
     /// Whose recordings; a tenant of the configuration.
@@ -86,11 +87,16 @@ impl Dump {
 /// The tenant or the index are none, or the broker cannot be worked with.
 pub async fn run(config: &Config, dump: Dump) -> Result<ExitCode, Error> {
     let keys = Keys::of(config, &dump.tenant)?;
-    let rows = dump.from.open(keys.zone())?;
+    let at_hand = dump.from.at_hand(keys.zone())?;
     let order = dump.order();
     let sink = match dump.dry_run {
         true => Sink::Show(BufWriter::new(io::stdout())),
         false => Sink::Ask(Box::new(Asker::connect(config, order).await?)),
+    };
+    // Only now: whoever has waited for CC-FS does not hear then that there is no broker.
+    let rows = match at_hand {
+        Some(rows) => Some(rows),
+        None => dump.from.asked_for(&keys).await?,
     };
     let progress = Progress::new("rows", rows.as_ref().and_then(Rows::size));
     let mut dealer = Dealer { keys, sink, progress, dealt: 0, bad: 0, read: Ok(()) };

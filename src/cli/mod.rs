@@ -8,6 +8,8 @@ mod dump;
 mod healthcheck;
 mod held;
 mod heap;
+mod index;
+pub mod indexes;
 mod keys;
 mod pages;
 mod peer;
@@ -23,6 +25,7 @@ mod status;
 mod terminal;
 mod topology;
 mod waiting;
+mod whole;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -46,6 +49,7 @@ use crate::index::IndexError;
   callvault check --config callvault.toml        what works, and what to do about what does not
   callvault run --config callvault.toml          archive until told to stop
   callvault dump --tenant acme --index package.zip
+  callvault index --tenant acme --day 2026-04-25 --out package.zip
   CALLVAULT__LOG__LEVEL=debug callvault run --config callvault.toml
   callvault dead list --config callvault.toml    what failed for good, and why
   callvault waiting list --config callvault.toml what waits for a retry, why, and until when
@@ -91,11 +95,14 @@ enum Command {
     ///
     /// Publishes requests of at most a thousand recordings, which workers archive behind live
     /// calls. An index may be of any size, in UTF-8 or GBK; its times are those of the tenant's
-    /// time zone. A row that cannot be used is reported on stderr with its line. A dump may be
-    /// repeated, also after it was killed: what is stored is not fetched again. Exit 0 when all was
-    /// asked for, 1 when not or when there is no row, 2 for wrong usage or configuration.
+    /// time zone. With --day, or --from and --to, it is asked from CC-FS itself, as callvault index
+    /// does; that such a day has no row is an answer. A row that cannot be used is reported on stderr
+    /// with its line. A dump may be repeated, also after it was killed: what is stored is not fetched
+    /// again. Exit 0 when all was asked for, 1 when not or when there is no row, 2 for wrong usage or
+    /// configuration.
     #[command(after_help = "Examples:
   callvault dump --tenant acme --call-id 1777093663-792075
+  callvault dump --tenant acme --day 2026-04-25
   callvault dump --tenant acme --index package.zip --dry-run
   callvault dump --tenant acme --index package.zip --request-id audit-2026
   callvault dump --tenant acme --call-ids missing.txt")]
@@ -103,16 +110,33 @@ enum Command {
     /// Compare an index or a list of calls with the bucket: what is missing, what is empty.
     ///
     /// Lists the days of the index instead of asking for each recording. One is present if any key
-    /// of its day is its own: by call id, by file name or by both, whatever the extension. Rows
-    /// that cannot be used are reported on stderr. With --enqueue what is missing is asked for; an
-    /// empty object is in the way of another, until callvault dump --force. Needs s3:ListBucket.
-    /// Exit 0 when all is there, 1 when not or when there is no row, 2 for wrong usage or
-    /// configuration.
+    /// of its day is its own: by call id, by file name or by both, whatever the extension. With
+    /// --day, or --from and --to, the index is asked from CC-FS itself, as callvault index does; that
+    /// such a day has no row is an answer. Rows that cannot be used are reported on stderr. With
+    /// --enqueue what is missing is asked for; an empty object is in the way of another, until
+    /// callvault dump --force. Needs s3:ListBucket. Exit 0 when all is there, 1 when not or when
+    /// there is no row, 2 for wrong usage or configuration.
     #[command(after_help = "Examples:
   callvault reconcile --tenant acme --index package.zip
-  callvault reconcile --tenant acme --index package.zip --enqueue
+  callvault reconcile --tenant acme --from 2026-04-01 --to 2026-04-30 --enqueue
   callvault reconcile --tenant acme --index package.zip --json | jq .missing")]
     Reconcile(reconcile::Reconcile),
+    /// Have CC-FS make the recording index of some days, and write it to a file.
+    ///
+    /// CC-FS makes at most three days at a time, which may take minutes: it is waited for, up to
+    /// --wait, and looked for every two seconds to every minute. What comes is read to its end before it
+    /// counts, and the file is there whole or not at all. Of three days or less it is the ZIP
+    /// package byte for byte as CC-FS made it; of more it is one ZIP that has the files of each
+    /// package in a folder named by its days. Either is what --index of dump and reconcile reads.
+    /// Rows that cannot be used are reported on stderr, and are in the file all the same. Whoever is
+    /// killed meanwhile and runs it again goes on where he was: what was asked for stands in
+    /// FILE.asked until all is there. Exit 0 when it is written, 1 when not or when rows of it
+    /// cannot be used, 2 for wrong usage or configuration.
+    #[command(after_help = "Examples:
+  callvault index --tenant acme --day 2026-04-25 --out 2026-04-25.zip
+  callvault index --tenant acme --from 2026-04-01 --to 2026-04-30 --out april.zip --wait 2h
+  callvault dump --tenant acme --index april.zip --dry-run")]
+    Index(index::Options),
     /// Ask a running worker whether it is ready; for images without a shell.
     ///
     /// Asks /readyz on http.listen of the same configuration. Exit 0 when ready, 1 when not, 2 when
@@ -206,6 +230,10 @@ pub enum Error {
         "{0}: has no row; name the right file, or say --allow-empty if there was nothing to archive"
     )]
     NoRows(String),
+    #[error(transparent)]
+    NoIndex(Box<indexes::NoIndex>),
+    #[error("{}: cannot be written: {error}; name a file where one can be, with room for it", path.display())]
+    Unwritten { path: PathBuf, error: io::Error },
     #[error("a temporary file: {0}; make room, or set TMPDIR to where there is")]
     Spool(io::Error),
     #[error("{0}; the report is not whole")]
@@ -232,8 +260,10 @@ impl Error {
             | Self::Pages { .. }
             | Self::Requests(_)
             | Self::Index(..)
+            | Self::NoIndex(_)
             | Self::NoRows(_)
             | Self::BadRows(_)
+            | Self::Unwritten { .. }
             | Self::Spool(_)
             | Self::Store(_)
             | Self::Run(_)
@@ -261,6 +291,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::Check(options) => return check::run(loaded()?, &options),
         Command::Dump(dump) => return work(dump::run(&loaded()?.config, dump)),
         Command::Reconcile(told) => return work(reconcile::run(&loaded()?.config, told)),
+        Command::Index(told) => return work(index::run(&loaded()?.config, told)),
         Command::Config => say(&config::run(&loaded()?))?,
         Command::Healthcheck => {
             say(&format!("{}\n", healthcheck::run(loaded()?.config.http.listen)?))?;

@@ -1,6 +1,7 @@
 //! How far a long command has come: a bar on a terminal, plain lines elsewhere; on stderr.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -67,13 +68,55 @@ impl Progress {
     }
 }
 
+/// What a command waits for: one line that changes on a terminal; lines elsewhere, not many.
+pub struct Waits {
+    /// Only on a terminal.
+    bar: Option<ProgressBar>,
+    told: Mutex<Instant>,
+}
+
+impl Waits {
+    pub fn new() -> Self {
+        let bar = io::stderr().is_terminal().then(|| bar(None)).filter(|bar| !bar.is_hidden());
+        if let Some(bar) = &bar {
+            // One line, however narrow the terminal.
+            bar.set_style(style("{spinner} {wide_msg}"));
+            bar.enable_steady_tick(DRAW_EVERY);
+        }
+        Self { bar, told: Mutex::new(Instant::now()) }
+    }
+
+    pub fn say(&self, line: &str) {
+        if let Some(bar) = &self.bar {
+            return bar.set_message(line.to_owned());
+        }
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.elapsed() >= WRITE_EVERY {
+            *told = Instant::now();
+            // Nobody is left to be told that stderr is closed.
+            let _ = writeln!(io::stderr().lock(), "{line}");
+        }
+    }
+
+    /// Takes the line away; as an error does, by dropping it.
+    pub fn end(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 fn bar(size: Option<u64>) -> ProgressBar {
-    let (bar, style) = match size {
+    let (bar, template) = match size {
         Some(size) => (ProgressBar::new(size), "{bar:30} {percent:>3} %  {msg}"),
         None => (ProgressBar::new_spinner(), "{spinner} {msg}"),
     };
     bar.set_draw_target(ProgressDrawTarget::stderr());
-    bar.with_style(ProgressStyle::with_template(style).expect("the template is a constant"))
+    bar.with_style(style(template))
+}
+
+fn style(template: &'static str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("the template is a constant")
 }
 
 /// Rate, and time left as far as the past tells it.

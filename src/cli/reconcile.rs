@@ -31,7 +31,7 @@ use report::{Counts, Report};
 const ROWS: usize = 20_000;
 
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("what").args(["index", "list"]).required(true)))]
+#[command(group(ArgGroup::new("what").args(["index", "list", "day", "from"]).required(true)))]
 pub struct Reconcile {
     /// Whose recordings; a tenant of the configuration.
     #[arg(long, value_name = "ID", value_parser = |text: &str| TenantId::new(text))]
@@ -62,7 +62,7 @@ pub async fn run(config: &Config, told: Reconcile) -> Result<ExitCode, Error> {
         true => Some(Asker::connect(config, order(&told)).await?),
         false => None,
     };
-    let rows = told.from.open(keys.zone())?.expect("clap wants the one or the other");
+    let rows = told.from.open(&keys).await?.expect("clap wants the one or the other");
 
     let (sorted, counts) = sort(rows, &keys).await?;
     let report = Report::begin(told.json, &told.tenant, store.bucket())?;

@@ -9,6 +9,7 @@ mod cell;
 mod encoding;
 mod error;
 mod list;
+mod package;
 mod row;
 mod source;
 mod table;
@@ -20,6 +21,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use error::IndexError;
+pub use package::{Proven, join, prove};
 pub use row::{By, Row};
 pub use source::Index;
 

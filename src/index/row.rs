@@ -22,7 +22,7 @@ const ORIGINAL_FILE_NAME: usize = 12;
 ///
 /// A release whose call ids are longer than CC-FS takes can still be asked by file name, so that
 /// one name that is unfit does not spoil the row.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Row {
     pub call_id: Result<CallId, BadName>,
     /// `original_file_name`.

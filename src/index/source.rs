@@ -91,6 +91,18 @@ impl Index {
         if head != ZIP {
             return Ok(Self { source: Source::Table(Box::new(source)), size: Some(size) });
         }
+        let index = Self::package(source)?;
+        match &index.source {
+            Source::Package(_, files) if files.is_empty() => Err(IndexError::NoRecords),
+            _ => Ok(index),
+        }
+    }
+
+    /// A package as CC-FS makes it: without a recording index it is that of days without recordings.
+    ///
+    /// # Errors
+    /// It is no ZIP, or one that contradicts itself.
+    pub fn package(source: impl Read + Seek + Send + 'static) -> Result<Self, IndexError> {
         let source: Box<dyn Seekable> = Box::new(source);
         let mut package = ZipArchive::new(source).map_err(IndexError::Package)?;
         // Off by default: that an entry is what the table of contents says.
@@ -102,9 +114,6 @@ impl Index {
                 files.push(at);
                 size += file.size();
             }
-        }
-        if files.is_empty() {
-            return Err(IndexError::NoRecords);
         }
         Ok(Self { source: Source::Package(package, files), size: Some(size) })
     }
@@ -151,7 +160,7 @@ fn open(path: &Path) -> Result<(File, Option<u64>), IndexError> {
 }
 
 /// `…_record_N.csv`; `…_call_N.csv` beside it is of calls.
-fn holds_recordings(path: &str) -> bool {
+pub(super) fn holds_recordings(path: &str) -> bool {
     let name = path.rsplit(['/', '\\']).next().unwrap_or_default().to_ascii_lowercase();
     let Some(stem) = name.strip_suffix(".csv") else { return false };
     let stem = stem.trim_end_matches(|c: char| c.is_ascii_digit());

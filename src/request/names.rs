@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 /// Why a name was refused; never quotes the name, which may be a phone number.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("{0}")]
 pub struct BadName(pub String);
 

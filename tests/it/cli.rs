@@ -4,6 +4,7 @@ mod backfill;
 mod config;
 mod dump;
 mod ends;
+mod index;
 mod lists;
 mod log;
 mod pages;

@@ -215,11 +215,11 @@ fn what_cannot_be_asked_for_is_said_with_what_to_do() {
     assert_snapshot!(told("dump --tenant acme --index calls.zip", 2), @"callvault: --index calls.zip: has no …_record_N.csv in it; give the package as CC-FS made it, or the CSV itself");
     assert_snapshot!(told("dump --tenant acme --index wide.csv --dry-run", 1), @"callvault: --index wide.csv: line 1: is UTF-16; save it as UTF-8");
     assert_snapshot!(told("dump --tenant acme --call-id 1777093663-1", 1), @"callvault: cannot work with the broker: connection refused by 127.0.0.1:1; check host and port of broker.url (5672, or 5671 with amqps://; 15672 is the management's), and that RabbitMQ runs there");
-    assert_snapshot!(told("dump --tenant acme", 2), @r"
+    assert_snapshot!(told("dump --tenant acme", 2), @"
     error: the following required arguments were not provided:
-      <--call-id <ID>...|--file-name <NAME>...|--index <FILE>|--call-ids <FILE>>
+      <--call-id <ID>...|--file-name <NAME>...|--index <FILE>|--call-ids <FILE>|--day <DAY>|--from <DAY>>
 
-    Usage: callvault dump --tenant <ID> --config <FILE> <--call-id <ID>...|--file-name <NAME>...|--index <FILE>|--call-ids <FILE>>
+    Usage: callvault dump --tenant <ID> --config <FILE> <--call-id <ID>...|--file-name <NAME>...|--index <FILE>|--call-ids <FILE>|--day <DAY>|--from <DAY>>
 
     For more information, try '--help'.
     ");

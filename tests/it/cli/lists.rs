@@ -52,22 +52,22 @@ fn what_cannot_be_a_list_is_refused() {
     assert_snapshot!(told("dump --tenant acme --call-ids - --index -", 2), @r"
     error: the argument '--call-ids <FILE>' cannot be used with '--index <FILE>'
 
-    Usage: callvault dump --tenant <ID> --config <FILE> <--call-id <ID>...|--file-name <NAME>...|--index <FILE>|--call-ids <FILE>>
+    Usage: callvault dump --tenant <ID> --config <FILE> <--call-id <ID>...|--file-name <NAME>...|--index <FILE>|--call-ids <FILE>|--day <DAY>|--from <DAY>>
 
     For more information, try '--help'.
     ");
     assert_snapshot!(told("dump --tenant acme --call-ids - --by file-name", 2), @r"
     error: the argument '--call-ids <FILE>' cannot be used with '--by <BY>'
 
-    Usage: callvault dump --tenant <ID> --config <FILE> <--call-id <ID>...|--file-name <NAME>...|--index <FILE>|--call-ids <FILE>>
+    Usage: callvault dump --tenant <ID> --config <FILE> <--call-id <ID>...|--file-name <NAME>...|--index <FILE>|--call-ids <FILE>|--day <DAY>|--from <DAY>>
 
     For more information, try '--help'.
     ");
     assert_snapshot!(told("reconcile --tenant acme", 2), @r"
     error: the following required arguments were not provided:
-      <--index <FILE>|--call-ids <FILE>>
+      <--index <FILE>|--call-ids <FILE>|--day <DAY>|--from <DAY>>
 
-    Usage: callvault reconcile --tenant <ID> --config <FILE> <--index <FILE>|--call-ids <FILE>>
+    Usage: callvault reconcile --tenant <ID> --config <FILE> <--index <FILE>|--call-ids <FILE>|--day <DAY>|--from <DAY>>
 
     For more information, try '--help'.
     ");

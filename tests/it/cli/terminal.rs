@@ -4,6 +4,7 @@ use std::process::Command;
 
 use super::{Desk, LEAST, row};
 use crate::dead::{bury_many, quiet};
+use crate::support::ccfs::{Packages, Simulator};
 use crate::support::worker::binary;
 
 /// What a command draws on a terminal of a hundred columns, stderr alone.
@@ -55,4 +56,17 @@ async fn redrive_shows_a_bar_and_then_what_it_did() {
     assert_bar(&drawn, " put back, ");
     let end = format!("\u{1b}[2K60 (60 to {}) put back\r\n", world.queue("jobs"));
     assert!(drawn.ends_with(&end), "{drawn:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn index_says_what_it_waits_for_and_takes_it_away() {
+    let ccfs = Simulator::start().await;
+    ccfs.account("AK", "SK");
+    ccfs.packages("AK", Packages::default().not_ready(1));
+    let desk = Desk::new(&LEAST.replace("https://ccfs.example.com:28443", &ccfs.url()));
+    let line = "index --tenant acme --day 2026-04-25 --out day.zip";
+    let drawn = drawn(&desk, line, &[("TERM", "xterm")]);
+    let waits = "2026-04-25: waits for CC-FS to make the index (ccfs.0300011); looks again";
+    assert!(drawn.contains(waits), "{drawn:?}");
+    assert!(drawn.ends_with("\r\u{1b}[2K"), "{drawn:?}");
 }

@@ -7,7 +7,7 @@ use super::{Desk, LEAST};
 #[test]
 fn help_says_what_there_is() {
     let desk = Desk::new(LEAST);
-    assert_snapshot!(desk.printed("--help", &[]), @r"
+    assert_snapshot!(desk.printed("--help", &[]), @"
     Archives call recordings: RabbitMQ messages in, recordings from Huawei CC-FS to S3, events out
 
     Usage: callvault [OPTIONS] <COMMAND>
@@ -18,6 +18,7 @@ fn help_says_what_there_is() {
       config       Print the effective configuration with its sources, secrets masked
       dump         Ask for recordings: by name, or all of a recording index
       reconcile    Compare an index or a list of calls with the bucket: what is missing, what is empty
+      index        Have CC-FS make the recording index of some days, and write it to a file
       healthcheck  Ask a running worker whether it is ready; for images without a shell
       status       Show what running workers do, how fast, and what troubles them
       topology     Print what makes the exchanges, queues and bindings that a worker needs
@@ -37,6 +38,7 @@ fn help_says_what_there_is() {
       callvault check --config callvault.toml        what works, and what to do about what does not
       callvault run --config callvault.toml          archive until told to stop
       callvault dump --tenant acme --index package.zip
+      callvault index --tenant acme --day 2026-04-25 --out package.zip
       CALLVAULT__LOG__LEVEL=debug callvault run --config callvault.toml
       callvault dead list --config callvault.toml    what failed for good, and why
       callvault waiting list --config callvault.toml what waits for a retry, why, and until when
@@ -85,16 +87,17 @@ fn help_says_what_there_is() {
     Example:
       callvault config --config callvault.toml
     ");
-    assert_snapshot!(desk.printed("dump --help", &[]), @r"
+    assert_snapshot!(desk.printed("dump --help", &[]), @"
     Ask for recordings: by name, or all of a recording index.
 
     Publishes requests of at most a thousand recordings, which workers archive behind live calls. An
-    index may be of any size, in UTF-8 or GBK; its times are those of the tenant's time zone. A row that
-    cannot be used is reported on stderr with its line. A dump may be repeated, also after it was
-    killed: what is stored is not fetched again. Exit 0 when all was asked for, 1 when not or when there
-    is no row, 2 for wrong usage or configuration.
+    index may be of any size, in UTF-8 or GBK; its times are those of the tenant's time zone. With
+    --day, or --from and --to, it is asked from CC-FS itself, as callvault index does; that such a day
+    has no row is an answer. A row that cannot be used is reported on stderr with its line. A dump may
+    be repeated, also after it was killed: what is stored is not fetched again. Exit 0 when all was
+    asked for, 1 when not or when there is no row, 2 for wrong usage or configuration.
 
-    Usage: callvault dump [OPTIONS] --tenant <ID> <--call-id <ID>...|--file-name <NAME>...|--index <FILE>|--call-ids <FILE>>
+    Usage: callvault dump [OPTIONS] --tenant <ID> <--call-id <ID>...|--file-name <NAME>...|--index <FILE>|--call-ids <FILE>|--day <DAY>|--from <DAY>>
 
     Options:
           --tenant <ID>
@@ -112,6 +115,20 @@ fn help_says_what_there_is() {
           --call-ids <FILE>
               A plain list of call ids, one a line, or - for one on standard input; the epoch seconds
               that an id begins with give the day
+
+          --day <DAY>
+              A day of the tenant's time zone, such as 2026-04-25: its index is asked from CC-FS
+
+          --from <DAY>
+              The first of several such days
+
+          --to <DAY>
+              The last of them
+
+          --wait <DURATION>
+              How long CC-FS may take to make an index; of more than three days, each of several
+
+              [default: 30m]
 
           --allow-empty
               Take an index or a list without a row for an answer: there was nothing to archive
@@ -142,20 +159,23 @@ fn help_says_what_there_is() {
 
     Examples:
       callvault dump --tenant acme --call-id 1777093663-792075
+      callvault dump --tenant acme --day 2026-04-25
       callvault dump --tenant acme --index package.zip --dry-run
       callvault dump --tenant acme --index package.zip --request-id audit-2026
       callvault dump --tenant acme --call-ids missing.txt
     ");
-    assert_snapshot!(desk.printed("reconcile --help", &[]), @r"
+    assert_snapshot!(desk.printed("reconcile --help", &[]), @"
     Compare an index or a list of calls with the bucket: what is missing, what is empty.
 
     Lists the days of the index instead of asking for each recording. One is present if any key of its
-    day is its own: by call id, by file name or by both, whatever the extension. Rows that cannot be
-    used are reported on stderr. With --enqueue what is missing is asked for; an empty object is in the
-    way of another, until callvault dump --force. Needs s3:ListBucket. Exit 0 when all is there, 1 when
-    not or when there is no row, 2 for wrong usage or configuration.
+    day is its own: by call id, by file name or by both, whatever the extension. With --day, or --from
+    and --to, the index is asked from CC-FS itself, as callvault index does; that such a day has no row
+    is an answer. Rows that cannot be used are reported on stderr. With --enqueue what is missing is
+    asked for; an empty object is in the way of another, until callvault dump --force. Needs
+    s3:ListBucket. Exit 0 when all is there, 1 when not or when there is no row, 2 for wrong usage or
+    configuration.
 
-    Usage: callvault reconcile [OPTIONS] --tenant <ID> <--index <FILE>|--call-ids <FILE>>
+    Usage: callvault reconcile [OPTIONS] --tenant <ID> <--index <FILE>|--call-ids <FILE>|--day <DAY>|--from <DAY>>
 
     Options:
           --tenant <ID>
@@ -167,6 +187,20 @@ fn help_says_what_there_is() {
           --call-ids <FILE>
               A plain list of call ids, one a line, or - for one on standard input; the epoch seconds
               that an id begins with give the day
+
+          --day <DAY>
+              A day of the tenant's time zone, such as 2026-04-25: its index is asked from CC-FS
+
+          --from <DAY>
+              The first of several such days
+
+          --to <DAY>
+              The last of them
+
+          --wait <DURATION>
+              How long CC-FS may take to make an index; of more than three days, each of several
+
+              [default: 30m]
 
           --allow-empty
               Take an index or a list without a row for an answer: there was nothing to archive
@@ -193,7 +227,7 @@ fn help_says_what_there_is() {
 
     Examples:
       callvault reconcile --tenant acme --index package.zip
-      callvault reconcile --tenant acme --index package.zip --enqueue
+      callvault reconcile --tenant acme --from 2026-04-01 --to 2026-04-30 --enqueue
       callvault reconcile --tenant acme --index package.zip --json | jq .missing
     ");
     assert_snapshot!(desk.printed("healthcheck --help", &[]), @r"

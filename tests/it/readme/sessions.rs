@@ -7,9 +7,9 @@ use jiff::SignedDuration;
 use super::{blocks, text};
 use crate::cli::{Desk, LEAST, package, row};
 use crate::dead::{Dead, quiet};
-use crate::support::ccfs::Reply;
+use crate::support::ccfs::{IndexRow, Reply};
 use crate::support::s3::{ALWAYS, Fault, Op};
-use crate::support::world::World;
+use crate::support::world::{World, access_key};
 use crate::waiting::{self, Waiting};
 
 /// The commands of a name that the page shows, each with what it shows them to print.
@@ -90,6 +90,12 @@ async fn a_backfill_and_the_dead_queue() {
     let key = |call: &str| format!("acme/2025/04/24/1745496000-{call}.wav");
     world.store.s3().put(&world.bucket, &key("1"), b"x", &[]).await;
     world.store.s3().put(&world.bucket, &key("4"), b"", &[]).await;
+    let known = ["1", "4", "5"].map(|call| {
+        let at = |minute| jiff::civil::date(2025, 4, 24).at(12, minute, 0, 0);
+        IndexRow::new(format!("1745496000-{call}"), at(0), at(5))
+    });
+    world.ccfs.knows(&access_key("acme"), known);
+    hold(&desk, "index", plain(&world));
     hold(&desk, "dump", plain(&world));
     hold(&desk, "reconcile", plain(&world));
 
