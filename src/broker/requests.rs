@@ -1,4 +1,4 @@
-//! Asking for dumps from a command: a connection that publishes and ends with it.
+//! What a command publishes: requests for dumps, and what it has found. A connection that ends with it.
 //!
 //! Unlike a worker, which tries for ever, it gives up and says why: somebody waits for it.
 
@@ -15,12 +15,13 @@ use super::confirm::{Answer, Message, Route, short};
 use super::connection::{Backoff, Fault, Link};
 use super::copy::PERSISTENT;
 use super::dial::Dialer;
-use super::publisher::Publisher;
+use super::publisher::{PublishError, Publisher};
 use super::refused::is_refusal;
 use super::status::{Board, Wish};
 use super::topology::{Plan, Topology};
 use super::{Lanes, SHUTDOWN_TIMEOUT, Shared, supervise_publishing};
 use crate::config;
+use crate::event::Event;
 use crate::request::{MessageType, TenantId};
 
 /// How long a request may wait for its confirm, through lost connections and memory alarms.
@@ -38,6 +39,8 @@ pub enum RequestError {
     Unroutable { exchange: String, key: String },
     #[error("the broker has confirmed nothing for {PATIENCE:?} ({0}); ask again when it is well")]
     Unconfirmed(String),
+    #[error("an event is not with the broker: {0}")]
+    Event(PublishError),
 }
 
 /// A connection to publish requests on.
@@ -102,6 +105,16 @@ impl Requests {
             let trouble = trouble.unwrap_or_else(|| self.shared.board.publishing());
             Err(RequestError::Unconfirmed(trouble))
         })
+    }
+
+    /// Publishes an event, as a worker does; returns when the broker has it.
+    ///
+    /// # Errors
+    /// [`RequestError`]; it may have been heard all the same.
+    pub async fn event(&self, event: &Event) -> Result<(), RequestError> {
+        let told = timeout(PATIENCE, self.publisher.event(event)).await;
+        let told = told.map_err(|_| RequestError::Unconfirmed(self.shared.board.publishing()))?;
+        told.map_err(RequestError::Event)
     }
 
     /// Tries until the broker has confirmed the message, unless trying again is of no use.

@@ -7,9 +7,11 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
+use super::spool::Waiting;
 use crate::broker::{RequestError, Requests};
 use crate::clock;
 use crate::config::Config;
+use crate::index::By;
 use crate::request::{DumpRequest, RequestId, TenantId, Wanted};
 
 /// Recordings in a request. The longest names make 1.4 MB of them, of 4 MiB that are read.
@@ -39,9 +41,9 @@ pub fn any_request_id(command: &str) -> RequestId {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Asked {
-    recordings: u64,
+    pub recordings: u64,
     requests: u64,
-    request_id: RequestId,
+    pub request_id: RequestId,
 }
 
 impl fmt::Display for Asked {
@@ -65,6 +67,8 @@ pub struct Asker {
     parts: u64,
     asked: u64,
     under_way: JoinSet<Result<(), RequestError>>,
+    /// The last row's recording; the other rows of its call come next.
+    last: Option<Wanted>,
 }
 
 impl Asker {
@@ -72,14 +76,13 @@ impl Asker {
     /// The broker cannot be worked with.
     pub async fn connect(config: &Config, order: Order) -> Result<Self, RequestError> {
         let requests = Requests::connect(&config.broker, &config.retry.delays).await?;
-        Ok(Self {
-            requests: Arc::new(requests),
-            order,
-            batch: Vec::new(),
-            parts: 0,
-            asked: 0,
-            under_way: JoinSet::new(),
-        })
+        Ok(Self::on(Arc::new(requests), order))
+    }
+
+    /// On a connection that others use, too.
+    pub fn on(requests: Arc<Requests>, order: Order) -> Self {
+        let (batch, under_way) = (Vec::new(), JoinSet::new());
+        Self { requests, order, batch, parts: 0, asked: 0, under_way, last: None }
     }
 
     /// Asks for a recording, together with others.
@@ -89,6 +92,20 @@ impl Asker {
     pub async fn ask(&mut self, wanted: Wanted) -> Result<(), RequestError> {
         self.batch.push(wanted);
         if self.batch.len() < RECORDINGS { Ok(()) } else { self.send().await }
+    }
+
+    /// Asks for the recording of a row, by one of its names. All rows of a call are one request: they
+    /// come one after the other.
+    ///
+    /// # Errors
+    /// A request is not with the broker.
+    pub async fn ask_for(&mut self, row: &Waiting, by: By) -> Result<(), RequestError> {
+        let wanted = row.named(by);
+        if self.last.as_ref() == Some(&wanted) {
+            return Ok(());
+        }
+        self.last = Some(wanted.clone());
+        self.ask(wanted).await
     }
 
     /// Waits for the confirms of all.

@@ -123,6 +123,12 @@ impl Lines {
         Self(SpooledTempFile::new(SHOWN_IN_MEMORY))
     }
 
+    /// Whether nothing was added.
+    pub fn is_empty(&mut self) -> bool {
+        // What is added goes to the end.
+        self.0.stream_position().is_ok_and(|end| end == 0)
+    }
+
     /// # Errors
     /// There is no room for them.
     pub fn add(&mut self, line: &str) -> Result<(), Error> {

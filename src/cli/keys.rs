@@ -1,5 +1,6 @@
 //! A tenant's recordings as the keys that its workers give them.
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::Error;
@@ -99,6 +100,15 @@ impl<'a> Keys<'a> {
             }
         }
         Ok(prefixes)
+    }
+
+    /// When its call ended, or the end of the day where no more than that is known.
+    ///
+    /// # Errors
+    /// As of [`Keys::day_prefixes`].
+    pub fn ended(&self, whole: &Wanted, call: Option<&Wanted>) -> Result<Timestamp, BadRow> {
+        let days = self.days(whole, call)?;
+        Ok(days.first().expect("there is one at least").known_at)
     }
 
     /// When it may have been: at the end of its call, which is the day that a message of the call

@@ -1,7 +1,9 @@
 //! The commands: the only places that build clients and see the configuration whole.
 
 mod ask;
+mod audit;
 mod check;
+mod compare;
 pub mod config;
 mod dead;
 mod dump;
@@ -50,6 +52,7 @@ use crate::index::IndexError;
   callvault run --config callvault.toml          archive until told to stop
   callvault dump --tenant acme --index package.zip
   callvault index --tenant acme --day 2026-04-25 --out package.zip
+  callvault audit --config callvault.toml        whether all that CC-FS knows of is in the bucket
   CALLVAULT__LOG__LEVEL=debug callvault run --config callvault.toml
   callvault dead list --config callvault.toml    what failed for good, and why
   callvault waiting list --config callvault.toml what waits for a retry, why, and until when
@@ -137,6 +140,21 @@ enum Command {
   callvault index --tenant acme --from 2026-04-01 --to 2026-04-30 --out april.zip --wait 2h
   callvault dump --tenant acme --index april.zip --dry-run")]
     Index(index::Options),
+    /// Hold what CC-FS knows of each day against the bucket, for every tenant.
+    ///
+    /// Has CC-FS make the recording index of each day, as callvault index does, and compares it as
+    /// callvault reconcile does. What is not there is 'on the way' until retry.not_ready_window after
+    /// its call. Of each tenant and day there is a line and an event, audit.completed; a day that
+    /// cannot be audited is a line with the reason. Meant for a nightly timer; may be repeated, also
+    /// after it was killed. Exit 0 when nothing is missing, 1 when something is or when the broker or
+    /// the store cannot be worked with, 2 for wrong usage or configuration, 3 when CC-FS gives no
+    /// index and nothing else is wrong.
+    #[command(after_help = "Examples:
+  callvault audit --config callvault.toml
+  callvault audit --since 3d --enqueue --textfile callvault_audit.prom
+  callvault audit --tenant acme --day 2026-04-25 --explain
+  callvault audit --json | jq '.days[] | select(.missing > 0)'")]
+    Audit(audit::Audit),
     /// Ask a running worker whether it is ready; for images without a shell.
     ///
     /// Asks /readyz on http.listen of the same configuration. Exit 0 when ready, 1 when not, 2 when
@@ -292,6 +310,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::Dump(dump) => return work(dump::run(&loaded()?.config, dump)),
         Command::Reconcile(told) => return work(reconcile::run(&loaded()?.config, told)),
         Command::Index(told) => return work(index::run(&loaded()?.config, told)),
+        Command::Audit(told) => return work(audit::run(&loaded()?.config, told)),
         Command::Config => say(&config::run(&loaded()?))?,
         Command::Healthcheck => {
             say(&format!("{}\n", healthcheck::run(loaded()?.config.http.listen)?))?;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::index::Position;
+use crate::index::{By, Position};
 use crate::request::{BadName, CallId, CcId, FileName, MAX_EXPECTED, Wanted};
 
 /// What is sorted in memory before it goes to the file, in bytes.
@@ -89,6 +89,16 @@ impl Waiting {
             expected: self.has_siblings().then_some(self.call.rows),
             ..Wanted::default()
         })
+    }
+
+    /// The recording by the one name, if it has that, else by the other.
+    pub fn named(&self, by: By) -> Wanted {
+        let whole = self.wanted();
+        match (by, self.call()) {
+            (By::CallId, Some(call)) => call,
+            (By::FileName, _) if whole.file_name.is_some() => Wanted { call_id: None, ..whole },
+            _ => whole,
+        }
     }
 
     /// Whether its call has other rows, too.

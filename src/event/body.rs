@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::ArchivedObject;
+use super::{ArchivedObject, Found};
 use crate::failure::Reason;
 use crate::recording::Audio;
 use crate::request::{CallId, CcId, Echo, FileName, RequestId, TenantId};
@@ -81,6 +81,11 @@ pub struct Data<'a> {
     pub reason: Option<Why<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<usize>,
+    /// Of an audit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub day: Option<String>,
+    #[serde(flatten)]
+    pub found: Option<Found>,
 }
 
 impl<'a> Data<'a> {

@@ -1,5 +1,7 @@
 //! The id of an event: derived from what it is about, so that a repeat can be recognised.
 
+use jiff::Timestamp;
+use jiff::civil::Date;
 use sha2::{Digest as _, Sha256};
 
 use crate::recording::Place;
@@ -15,6 +17,11 @@ pub enum Subject<'a> {
         request_id: Option<&'a RequestId>,
     },
     Dump(&'a RequestId),
+    /// What an audit has found of a day.
+    Audit {
+        day: Date,
+        began: Timestamp,
+    },
     /// A message that tells no recording: the SHA-256 of its body.
     Body(&'a [u8; 32]),
 }
@@ -45,6 +52,11 @@ pub fn derive(
         Subject::Dump(request_id) => {
             field(Some(b"dump"));
             field(Some(request_id.as_str().as_bytes()));
+        }
+        Subject::Audit { day, began } => {
+            field(Some(b"audit"));
+            field(Some(day.to_string().as_bytes()));
+            field(Some(began.to_string().as_bytes()));
         }
         Subject::Body(sha256) => {
             field(Some(b"body"));

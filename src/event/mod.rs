@@ -7,6 +7,8 @@ mod id;
 mod tests;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::Serialize;
 
 use crate::failure::Reason;
 use crate::recording::{Audio, ObjectKey, Place};
@@ -20,6 +22,7 @@ const ARCHIVED: &str = "recording.archived";
 const ABSENT: &str = "recording.absent";
 const FAILED: &str = "recording.failed";
 const EXPANDED: &str = "dump.expanded";
+const AUDITED: &str = "audit.completed";
 
 /// An event, ready to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +103,56 @@ pub struct Unarchived<'a> {
     pub trace: Option<&'a Context>,
 }
 
+/// A day of a tenant was held against the bucket.
+#[derive(Clone, Copy, Debug)]
+pub struct Audited<'a> {
+    pub tenant: &'a TenantId,
+    /// On the tenant's clocks.
+    pub day: Date,
+    pub found: Found,
+    /// When the audit began, which tells it from others of the same day.
+    pub began: Timestamp,
+    pub now: Timestamp,
+}
+
+/// Rows of a recording index, by what an audit has found of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Found {
+    pub rows: u64,
+    pub present: u64,
+    /// Of a call of several rows, with a single file in the bucket.
+    pub partial: u64,
+    pub missing: u64,
+    /// Objects of no bytes.
+    pub empty: u64,
+    /// Not there, and so young that they may still come.
+    pub pending: u64,
+    /// Which could not be used.
+    pub bad: u64,
+    /// Recordings that were asked for.
+    pub enqueued: u64,
+}
+
+impl Found {
+    /// Takes those of another day in.
+    pub fn add(&mut self, other: &Self) {
+        let Self { rows, present, partial, missing, empty, pending, bad, enqueued } = other;
+        self.rows += rows;
+        self.present += present;
+        self.partial += partial;
+        self.missing += missing;
+        self.empty += empty;
+        self.pending += pending;
+        self.bad += bad;
+        self.enqueued += enqueued;
+    }
+
+    /// Whether nothing is missing that is due.
+    pub fn all_there(&self) -> bool {
+        self.partial + self.missing + self.empty + self.bad == 0
+    }
+}
+
 /// `recording.archived`.
 pub fn archived(news: &Archived<'_>) -> Event {
     let tenant = Some(news.tenant);
@@ -167,6 +220,16 @@ pub fn expanded(
         ..Data::default()
     };
     event(EXPANDED, id, now, data, trace)
+}
+
+/// `audit.completed`.
+pub fn audited(news: &Audited<'_>) -> Event {
+    let tenant = Some(news.tenant);
+    let subject = Subject::Audit { day: news.day, began: news.began };
+    let id = id::derive(AUDITED, tenant, subject, None);
+    let (day, found) = (Some(news.day.to_string()), Some(news.found));
+    let data = Data { tenant, day, found, ..Data::default() };
+    event(AUDITED, id, news.now, data, None)
 }
 
 fn event(

@@ -142,6 +142,23 @@ fn a_dump_is_announced_with_its_count() {
     insta::assert_snapshot!(text(&event), @r#"{"specversion":"1.0","type":"dump.expanded","source":"callvault","id":"0352ea8d-dc7c-8a98-ad50-98ba8a879e9d","time":"2026-04-25T06:00:00Z","datacontenttype":"application/json","data":{"tenant":"acme","requestId":"audit","count":3}}"#);
 }
 
+fn with_audited<T>(use_it: impl FnOnce(Audited<'_>) -> T) -> T {
+    use_it(Audited {
+        tenant: &tenant(),
+        day: date(2026, 4, 25),
+        found: Found { rows: 9, present: 5, missing: 2, empty: 1, pending: 1, ..Found::default() },
+        began: time("2026-04-26T03:30:00.5Z"),
+        now: time("2026-04-26T03:31:12Z"),
+    })
+}
+
+#[test]
+fn an_audit_tells_all_that_it_has_found_zeros_too() {
+    let event = with_audited(|news| audited(&news));
+    assert_eq!(event.routing_key, "audit.completed.acme");
+    insta::assert_snapshot!(text(&event), @r#"{"specversion":"1.0","type":"audit.completed","source":"callvault","id":"db9551b8-d5f1-85b3-b7e4-82ad183fb1ad","time":"2026-04-26T03:31:12Z","datacontenttype":"application/json","data":{"tenant":"acme","day":"2026-04-25","rows":9,"present":5,"partial":0,"missing":2,"empty":1,"pending":1,"bad":0,"enqueued":0}}"#);
+}
+
 #[test]
 fn an_event_in_a_trace_says_where_it_is() {
     let place = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -188,6 +205,8 @@ fn a_repeat_has_the_id_of_the_first() {
     assert_eq!(first, again);
     let hour = Place { when: When { hour: 7, known_at: later, ..place().when }, ..place() };
     assert_eq!(first, with_archived(|news| archived(&Archived { place: &hour, ..news }).id));
+    let told = |now| with_audited(|news| audited(&Audited { now, ..news }).id);
+    assert_eq!(told(time("2026-04-26T04:00:00Z")), told(later));
     let shape: Vec<usize> = first.split('-').map(str::len).collect();
     assert_eq!(shape, [8, 4, 4, 4, 12]);
 }
@@ -219,6 +238,10 @@ fn what_differs_has_another_id() {
         of(&|news| failed(&Unarchived { place: None, redrive: Some("r1"), ..news })),
         expanded(&tenant(), &RequestId::new("r").unwrap(), 2, Timestamp::UNIX_EPOCH, None).id,
         expanded(&tenant(), &RequestId::new("s").unwrap(), 2, Timestamp::UNIX_EPOCH, None).id,
+        with_audited(|news| audited(&news).id),
+        with_audited(|news| audited(&Audited { day: date(2026, 4, 26), ..news }).id),
+        with_audited(|news| audited(&Audited { began: time("2026-04-27T03:30:00Z"), ..news }).id),
+        with_audited(|news| audited(&Audited { tenant: &other_tenant, ..news }).id),
     ];
     let different: std::collections::BTreeSet<&String> = ids.iter().collect();
     assert_eq!(different.len(), ids.len(), "{ids:#?}");

@@ -15,7 +15,21 @@ pub struct Listed {
 
 /// Where a listing goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NextPage(String);
+pub struct NextPage(Place);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    /// Where the store says.
+    Token(String),
+    After(String),
+}
+
+impl NextPage {
+    /// Behind this key, in the order of keys, whether it is there or not.
+    pub fn after(key: &str) -> Self {
+        Self(Place::After(key.to_owned()))
+    }
+}
 
 /// Where a listing that is not at its end goes on. One that says no place, or the one that it was
 /// asked to go on from, would never end, or end as if it were whole.
@@ -49,15 +63,19 @@ impl Store {
         prefix: &str,
         page: Option<NextPage>,
     ) -> Result<(Vec<Listed>, Option<NextPage>), Refusal> {
-        let from = page.map(|NextPage(token)| token);
+        let (from, after) = match page.map(|NextPage(place)| place) {
+            Some(Place::Token(token)) => (Some(token), None),
+            Some(Place::After(key)) => (None, Some(key)),
+            None => (None, None),
+        };
         let request = self.0.way.client.list_objects_v2().bucket(self.bucket()).prefix(prefix);
-        let request = request.set_continuation_token(from.clone());
+        let request = request.set_continuation_token(from.clone()).set_start_after(after);
         let list = self.ask(StoreOperation::List, request.send()).await?;
         let next = match list.is_truncated {
             Some(true) => moved_on(StoreOperation::List, &from, list.next_continuation_token)?,
             _ => None,
         };
-        let next = next.map(NextPage);
+        let next = next.map(|token| NextPage(Place::Token(token)));
         let listed = list.contents.unwrap_or_default().into_iter().filter_map(|object| {
             let size = u64::try_from(object.size.unwrap_or(0)).unwrap_or(0);
             Some(Listed { key: object.key?, size })

@@ -1,5 +1,6 @@
 //! The program as its users start it: what it prints where, and how it ends.
 
+mod audit;
 mod backfill;
 mod config;
 mod dump;

@@ -15,8 +15,13 @@ use serde_json::Value;
 /// The messages that come in.
 const IN: [&str; 2] = ["call.completed", "recording.dump-requested"];
 /// The events that go out.
-const OUT: [&str; 4] =
-    ["recording.archived", "recording.absent", "recording.failed", "dump.expanded"];
+const OUT: [&str; 5] = [
+    "recording.archived",
+    "recording.absent",
+    "recording.failed",
+    "dump.expanded",
+    "audit.completed",
+];
 
 fn text(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);

@@ -12,8 +12,8 @@ use crate::request::{CallId, Echo, FileName, Hints, RequestId, SEPARATOR, Tenant
 /// Whose message it is, as far as it can be read.
 pub struct Whose {
     pub tenant: Option<TenantId>,
-    call_id: Option<CallId>,
-    file_name: Option<FileName>,
+    pub call_id: Option<CallId>,
+    pub file_name: Option<FileName>,
     request_id: Option<RequestId>,
 }
 

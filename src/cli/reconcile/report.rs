@@ -4,8 +4,8 @@ use std::io::{self, BufWriter, Stdout, Write};
 
 use serde::Serialize;
 
-use super::day::State;
 use crate::cli::ask::Asked;
+use crate::cli::compare::State;
 use crate::index::Position;
 use crate::recording::KeyPattern;
 use crate::request::{TenantId, Wanted};
@@ -72,12 +72,7 @@ impl Report {
         key: &KeyPattern,
         state: State,
     ) -> io::Result<()> {
-        let state = match state {
-            State::Present => "present",
-            State::Missing => "missing",
-            State::Empty => "empty",
-            State::Partial => "partial",
-        };
+        let state = state.as_str();
         if self.json {
             let listed = Listed {
                 state,

@@ -1,9 +1,11 @@
 //! `callvault reconcile`: what it finds in the bucket, and what it says.
 
+use futures_util::{StreamExt as _, stream};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
 use super::{Desk, LEAST, row};
+use crate::support::s3::Op;
 use crate::support::world::World;
 
 const DAY: &str = "2026-04-25";
@@ -84,6 +86,29 @@ async fn any_key_of_a_recording_on_its_day_will_do() {
     let timeless = |row: String| row.replace(&format!("{DAY} 11:55:00,{DAY} 12:00:00"), ",");
     desk.file("record.csv", timeless(row("1-1", DAY, "X:/4/0/20260425/512/7.V3")));
     assert_eq!(desk.run(line).code, 0);
+}
+
+/// More rows than are held at once: each lot of them is looked for where its own keys are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_of_many_rows_is_not_listed_again_and_again() {
+    let world = World::new().await;
+    let desk = Desk::new(&world.config(&[]));
+    let call = |n: usize| format!("4-{n:05}");
+    let stored = (0..1_000).chain(19_500..20_001);
+    stream::iter(stored)
+        .for_each_concurrent(16, async |n| {
+            let key = format!("acme/2026/04/25/{}.wav", call(n));
+            world.store.s3().put(&world.bucket, &key, b"x", &[]).await;
+        })
+        .await;
+    desk.file("record.csv", (0..20_001).map(|n| row(&call(n), DAY, "")).collect::<String>());
+    let line = "reconcile --config callvault.toml --tenant acme --index record.csv";
+    let ended = desk.run(line);
+    let last = ended.stdout.lines().last().unwrap_or_default();
+    let due = "20001 rows: 1501 present, 0 partial, 18500 missing, 0 empty, 0 not usable";
+    assert_eq!((ended.code, last), (1, due));
+    // The objects of the first lot are two pages, with a gap between; that of the second is one.
+    assert_eq!(world.store.seen_of(Op::List).len(), 3);
 }
 
 /// The second rows of calls come after the first rows of all.

@@ -19,6 +19,7 @@ fn help_says_what_there_is() {
       dump         Ask for recordings: by name, or all of a recording index
       reconcile    Compare an index or a list of calls with the bucket: what is missing, what is empty
       index        Have CC-FS make the recording index of some days, and write it to a file
+      audit        Hold what CC-FS knows of each day against the bucket, for every tenant
       healthcheck  Ask a running worker whether it is ready; for images without a shell
       status       Show what running workers do, how fast, and what troubles them
       topology     Print what makes the exchanges, queues and bindings that a worker needs
@@ -39,6 +40,7 @@ fn help_says_what_there_is() {
       callvault run --config callvault.toml          archive until told to stop
       callvault dump --tenant acme --index package.zip
       callvault index --tenant acme --day 2026-04-25 --out package.zip
+      callvault audit --config callvault.toml        whether all that CC-FS knows of is in the bucket
       CALLVAULT__LOG__LEVEL=debug callvault run --config callvault.toml
       callvault dead list --config callvault.toml    what failed for good, and why
       callvault waiting list --config callvault.toml what waits for a retry, why, and until when

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use callvault::event::{self, Archived, ArchivedObject, Event, Unarchived};
+use callvault::event::{self, Archived, ArchivedObject, Audited, Event, Found, Unarchived};
 use callvault::failure::Reason;
 use callvault::recording::{Audio, ObjectKey, Place, locate};
 use callvault::request::{CallId, CcId, Echo, FileName, RequestId, TenantId, Wanted};
@@ -64,6 +64,12 @@ impl News {
                 now: self.now,
                 trace: self.trace.as_ref(),
             }));
+        }
+        if let (Some(tenant), Some(place)) = (&self.echo.tenant, &self.place) {
+            let many = u64::from(self.attempts);
+            let found = Found { rows: many, missing: many, ..Found::default() };
+            let (day, began, now) = (place.when.date, self.now, self.now);
+            events.push(event::audited(&Audited { tenant, day, found, began, now }));
         }
         if let (Some(tenant), Some(request_id)) = (&self.echo.tenant, &self.echo.request_id) {
             let count = usize::try_from(self.attempts).expect("not many") + 2;

@@ -176,15 +176,16 @@ fn routing_keys_and_bindings_are_those_of_the_code() {
         let found = keys.iter().filter(fits);
         found.map(|key| key.strip_suffix(".acme").unwrap_or(key)).collect()
     };
-    let [archived, absent, failed, expanded] = OUT;
+    let [archived, absent, failed, expanded, audited] = OUT;
     let nobody = "recording.failed.unknown";
-    let expected: [(&str, &[&str]); 7] = [
-        ("all events", &[archived, absent, failed, expanded, nobody]),
-        ("all events of a tenant", &[archived, absent, failed, expanded]),
+    let expected: [(&str, &[&str]); 8] = [
+        ("all events", &[archived, absent, failed, expanded, audited, nobody]),
+        ("all events of a tenant", &[archived, absent, failed, expanded, audited]),
         ("what is in the bucket", &[archived]),
         ("what came of each recording", &[archived, absent, failed, nobody]),
         ("what did not get there", &[absent, failed, nobody]),
         ("what was taken apart", &[expanded]),
+        ("what an audit has found", &[audited]),
         ("messages of nobody", &[nobody]),
     ];
     for (wanted, events) in expected {
