@@ -1,6 +1,6 @@
 //! Messages that are moved to one queue of ours at the same time, published together.
 //!
-//! A broker that gets 64 messages on one channel does half the work of one that gets them on as
+//! A broker that gets a hundred messages on one channel does half the work of one that gets them on as
 //! many, and so do we. Nobody waits for others to come: whoever finds fewer than [`UNDER_WAY`]
 //! batches on their way publishes at once what has gathered, its own message among it, and tells
 //! the others what became of theirs.
@@ -15,7 +15,7 @@ use super::confirm::{Answer, Message, Route, send};
 use super::lanes::{LARGE, Lane, Lanes, Line};
 
 /// Messages of one batch at most.
-const MOST: usize = 64;
+const MOST: usize = 128;
 /// Batches to one queue at once: while one is being confirmed, the next is written. More would take
 /// channels from others where a queue does not confirm.
 const UNDER_WAY: usize = 2;

@@ -18,6 +18,7 @@ mod epoch;
 pub mod guard;
 mod headers;
 mod held;
+mod incoming;
 mod kit;
 mod lanes;
 mod moment;
@@ -29,6 +30,7 @@ mod settle;
 mod state;
 mod status;
 mod supervisor;
+mod tap;
 mod topology;
 mod trace;
 mod watchdog;
@@ -49,9 +51,9 @@ use supervisor::Supervisor;
 use topology::{Plan, Topology};
 
 pub use check::check;
-pub use consumer::Deliveries;
 pub use depths::Depths;
 pub use held::{BadRecord, HeldError, HeldMessage, Intake, Record, Shelf, Turn, Walk};
+pub use incoming::Deliveries;
 pub use publisher::{PublishError, Publisher, Unconfirmed};
 pub use requests::{RequestError, Requests};
 pub use settle::{Delivery, Disposition, Settled};
@@ -127,6 +129,8 @@ struct Shared {
     topology: Topology,
     board: Board,
     wish: watch::Sender<Wish>,
+    /// Whether more of the live queue is to be seen than the window shows.
+    further: watch::Sender<bool>,
     lanes: Lanes,
     batches: Batches,
     depths: watch::Sender<Depths>,
@@ -180,6 +184,7 @@ impl Broker {
             topology: Topology::new(plan, settings.declare),
             board: Board::new(),
             wish: watch::Sender::new(Wish::Consume),
+            further: watch::Sender::default(),
             lanes: Lanes::default(),
             batches: Batches::default(),
             depths: watch::Sender::default(),
@@ -188,7 +193,7 @@ impl Broker {
             on_unsettled,
             started: Instant::now(),
         });
-        let (intake, deliveries) = consumer::intake(&shared, prefetch);
+        let (intake, deliveries) = incoming::intake(&shared, prefetch);
         let consume = Dialer::new(settings, "callvault consume").bounded(prefetch.bodies);
         let publish = Dialer::new(settings, "callvault publish");
         let supervisors = [
@@ -225,6 +230,12 @@ impl Broker {
         self.shared.change_wish(Wish::Taste);
     }
 
+    /// Whether to have more of the live queue in hand for a moment, three windows at most, so that what
+    /// stands behind a full window is seen.
+    pub fn look_further(&self, further: bool) {
+        self.shared.further.send_if_modified(|now| std::mem::replace(now, further) != further);
+    }
+
     /// Consumes again after [`Broker::pause`] or [`Broker::taste`].
     pub fn resume(&self) {
         self.shared.change_wish(Wish::Consume);
@@ -249,7 +260,7 @@ impl Broker {
     }
 }
 
-async fn supervise_consuming(shared: Arc<Shared>, dialer: Dialer, intake: consumer::Intake) {
+async fn supervise_consuming(shared: Arc<Shared>, dialer: Dialer, intake: incoming::Intake) {
     // Once stopped, a lost connection is not opened again: what was unsettled is lost with it.
     let mut supervisor = Supervisor::new(dialer, &shared, Side::Consume, Wish::Stop);
     let mut patience = consumer::Patience::default();

@@ -64,6 +64,7 @@ impl Requests {
             started: Instant::now(),
             board: Board::new(),
             wish: watch::Sender::new(Wish::Consume),
+            further: watch::Sender::default(),
             lanes: Lanes::default(),
             batches: Batches::default(),
             depths: watch::Sender::default(),

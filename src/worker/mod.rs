@@ -166,6 +166,7 @@ impl Worker {
             while let Some(in_the_way) = waiting.make_way(now) {
                 self.park(in_the_way, &mut jobs, &stop);
             }
+            broker.look_further(waiting.looks_further(now));
             self.show_limits(&mut waiting);
         }
         self.drain(broker, deliveries, (waiting, dumps), jobs, stop).await;

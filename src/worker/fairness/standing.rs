@@ -69,6 +69,11 @@ impl Standing {
         self.until(if self.heard.is_none() { FIRST_GRACE } else { GRACE })
     }
 
+    /// It was asked a moment ago for the first time: the first answer may be under way.
+    pub fn begins(&self, now: Instant) -> bool {
+        self.heard.is_none() && self.asked.is_some() && self.gets_on(now)
+    }
+
     /// Nothing was heard of it yet, which says little.
     pub fn has_just_begun(&self, now: Instant) -> bool {
         self.heard.is_none() && self.until(GRACE).is_none_or(|until| now < until)

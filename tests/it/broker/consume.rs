@@ -38,6 +38,39 @@ async fn no_more_than_the_prefetch_is_in_hand() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn looking_further_shows_three_windows_more_for_as_long_as_it_lasts() {
+    let node = node().await;
+    let client = node.client().await;
+    let mut rig = Rig::on(node).await;
+    let jobs = rig.queue("jobs");
+    for n in 0..20 {
+        client.send(&jobs, n.to_string()).await;
+    }
+    client.until_ready(&jobs, 20 - 4).await;
+    rig.broker.look_further(true);
+    client.until_ready(&jobs, 20 - 4 * 4).await;
+    let mut held = Vec::new();
+    for _ in 0..4 * 4 {
+        held.push(rig.next().await);
+    }
+    assert!(rig.nothing_buffered().await, "more than four windows were handed out");
+    // Nobody else's place is taken: each of the others is still heard.
+    client.send(&rig.queue("bulk"), "bulk").await;
+    client.send(&rig.queue("suspect"), "suspect").await;
+    held.extend([rig.next().await, rig.next().await]);
+    rig.broker.look_further(false);
+    for delivery in held {
+        assert_eq!(delivery.settle(Disposition::Ack).await, Settled::Acked);
+    }
+    // Those that were behind, to the last.
+    for _ in 0..4 {
+        assert_eq!(rig.next().await.settle(Disposition::Ack).await, Settled::Acked);
+    }
+    client.until_ready(&jobs, 0).await;
+    rig.broker.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_message_delivered_too_often_becomes_a_suspect_and_keeps_its_origin() {
     let node = node().await;
     let client = node.client().await;

@@ -48,6 +48,19 @@ impl<T> Waiting<T> {
         Some(self.send_away(most, lane, entry, now))
     }
 
+    /// Whether to have more of the live lane in hand than its window: to look behind those of tenants
+    /// that may be answered at any moment, and may never be, before anything makes way; and while
+    /// what is in the way is long.
+    pub fn looks_further(&self, now: Instant) -> bool {
+        if !self.are_several() || self.places_are_taken() {
+            return false;
+        }
+        let hand = &self.live;
+        let begins = |slot: &usize| self.tenants[*slot].standing.begins(now);
+        let doubts = hand.in_hand() >= self.window && hand.turns.iter().any(begins);
+        doubts || hand.search.is_at_speed(now)
+    }
+
     /// When to look again although nothing happens until then: a tenant that rests may go on, or one
     /// whose deliveries fill the window may turn out not to get on.
     pub fn look_again(&self, now: Instant) -> Option<Instant> {

@@ -20,7 +20,7 @@
 use tokio::time::{Duration, Instant};
 
 /// Parked at once: two batches of those that are published together.
-const AT_ONCE: usize = 128;
+const AT_ONCE: usize = 256;
 
 /// As many in a row that are not followed by anything of another tenant are enough.
 const ENOUGH: usize = 150_000;
@@ -92,6 +92,12 @@ impl Search {
         }
         let rested = self.rests_until.is_none_or(|until| now >= until);
         rested && self.vain < terms.enough && leaving < self.at_once
+    }
+
+    /// Whether it goes as fast as it may, which takes more than a window to be in hand.
+    pub fn is_at_speed(&self, now: Instant) -> bool {
+        let goes_on = self.last.is_some_and(|last| now.duration_since(last) < OVER);
+        goes_on && self.at_once == AT_ONCE
     }
 
     /// One more is being parked.

@@ -336,6 +336,39 @@ async fn one_that_may_turn_out_not_to_get_on_or_rests_is_looked_at_in_time() {
     assert_eq!(refused.look_again(now), Some(now + Duration::from_secs(1)), "it rests");
 }
 
+#[tokio::test(start_paused = true)]
+async fn behind_one_that_has_just_begun_it_is_looked_further_until_it_is_heard_or_makes_way() {
+    let looks = |waiting: &Waiting<u32>| waiting.looks_further(Instant::now());
+    let full = |tenants: &[usize]| {
+        let mut waiting = fresh(16, tenants);
+        arrive(&mut waiting, A, Lane::Live, &[0; 19]);
+        assert_eq!(admitted(&mut waiting).len(), 4);
+        assert!(!looks(&waiting), "the broker would send more");
+        arrive(&mut waiting, A, Lane::Live, &[0]);
+        waiting
+    };
+    assert!(!looks(&full(&[0])), "a single tenant is in nobody's way");
+    let mut heard = full(&[0, 0]);
+    assert!(looks(&heard));
+    answers(&mut heard, A, 1);
+    assert!(!looks(&heard), "it is on its way up");
+    let silent = full(&[0, 0]);
+    time::advance(Duration::from_millis(250)).await;
+    assert!(!looks(&silent), "it makes way");
+}
+
+#[tokio::test(start_paused = true)]
+async fn past_a_long_backlog_more_is_in_hand() {
+    let mut waiting = waiting(16, &[1, 0]);
+    arrive(&mut waiting, A, Lane::Live, &[0; 20]);
+    assert_eq!(admitted(&mut waiting).len(), 1);
+    assert!(!waiting.looks_further(Instant::now()), "it begins gently");
+    assert_eq!(pass_by(&mut waiting, 1000), 1000);
+    assert!(waiting.looks_further(Instant::now()));
+    time::advance(Duration::from_secs(1)).await;
+    assert!(!waiting.looks_further(Instant::now()), "nothing is in the way any more");
+}
+
 /// How many of A's make way, of so many that stand behind the window.
 fn pass_by(waiting: &mut Waiting<u32>, behind: usize) -> usize {
     let mut passed = 0;
