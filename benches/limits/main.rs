@@ -2,7 +2,8 @@
 //! (docs/BENCHMARKS.md). Exit 1 if one is exceeded.
 //!
 //! The worker is the real release binary as a child process, and its own memory, descriptors and
-//! threads alone are measured: simulator and store are this process, the broker is another.
+//! threads alone are measured (those of the audit in its part): simulator and store are this process,
+//! the broker is another.
 
 #[path = "../../tests/support/mod.rs"]
 mod support;
@@ -11,6 +12,7 @@ mod support;
 #[expect(dead_code, reason = "the day of the model is the example's")]
 mod model;
 
+mod audit;
 mod dumps;
 mod faults;
 mod files;
@@ -28,11 +30,21 @@ use std::process::ExitCode;
 use limit::Limit;
 
 const USAGE: &str = "usage: make limits ARGS='[memory] [faults] [isolation] [many] [neighbours] [dumps] [files] \
-                     [scale] [page] [--long 1g] [--jobs 200000] [--seconds 40] [--rounds 3] \
+                     [scale] [page] [audit] [--long 1g] [--jobs 200000] [--seconds 40] [--rounds 3] \
                      [--backlog 5000] [--behind 100000]'";
 
-const PARTS: [&str; 9] =
-    ["memory", "faults", "isolation", "many", "neighbours", "dumps", "files", "scale", "page"];
+const PARTS: [&str; 10] = [
+    "memory",
+    "faults",
+    "isolation",
+    "many",
+    "neighbours",
+    "dumps",
+    "files",
+    "scale",
+    "page",
+    "audit",
+];
 
 /// What the command line asks for.
 struct Options {
@@ -112,6 +124,9 @@ async fn measure(options: &Options) -> Vec<Limit> {
     }
     if options.wants("page") {
         limits.extend(page::measure().await);
+    }
+    if options.wants("audit") {
+        limits.extend(audit::measure().await);
     }
     limits
 }

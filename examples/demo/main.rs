@@ -2,14 +2,17 @@
 //!
 //! A real RabbitMQ, a real S3 server, a simulator of CC-FS and a real worker with two tenants play
 //! an afternoon of calls in half a minute. What comes of it is held against what was asked; the
-//! demo fails where the sum does not add up. With `KEEP=1` it stays up until Ctrl-C.
+//! demo fails where the sum does not add up. At the end `callvault audit` finds the one call for which no
+//! message was sent. With `KEEP=1` it stays up until Ctrl-C.
 //!
 //! In the order of the play: `script` (what happens), `parts` (who plays), `watch` (what is seen
-//! meanwhile), `screen` (how it is shown), `outcome` (what came of it), `report` (the end), `keep` and `traffic`.
+//! meanwhile), `screen` (how it is shown), `outcome` (what came of it), `audit` (the last act), `report`
+//! (the end), `keep` and `traffic`.
 
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
+mod audit;
 mod keep;
 mod outcome;
 mod parts;
@@ -73,12 +76,15 @@ async fn play(screen: &Screen) -> Result<(Parts, ExitCode), Interrupted> {
     screen.title();
     let mut parts = Parts::start(screen).await;
     let afternoon = script::afternoon(callvault::clock::now());
+    audit::prepare(&parts, &afternoon);
     let seen = watch::play(screen, &mut parts, &afternoon).await;
     screen.close();
     println!("{}", screen.paint(Tone::Dim, "  reading every object back…"));
-    let outcome = Outcome::gather(&parts, &afternoon, seen).await;
+    let mut outcome = Outcome::gather(&parts, &afternoon, seen).await;
     outcome.save(&parts.folder);
-    report::show(screen, &parts, &outcome);
+    report::show(screen, &outcome);
+    outcome.mistakes.extend(audit::play(screen, &mut parts, &afternoon).await);
+    report::close(screen, &parts, &outcome);
     let code = if outcome.mistakes.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     Ok((parts, code))
 }

@@ -24,6 +24,8 @@ pub const EVENTS_EXCHANGE: &str = "recordings";
 /// The demo's own queue, which gets every event.
 pub const EVENTS: &str = "demo.events";
 pub const PREFIX: &str = "callvault";
+/// Where a tenant's clocks are, in the order of [`TENANTS`].
+pub const ZONES: [&str; 2] = ["Europe/Berlin", "America/New_York"];
 /// The retry queues, in the order of the ladder.
 pub const DELAYS: [&str; 3] = ["1s", "2s", "4s"];
 
@@ -175,7 +177,7 @@ fn config(node: &Node, ccfs: &Simulator, s3: &S3) -> String {
          [log]\n\
          format = \"json\"\n"
     );
-    for (tenant, zone) in TENANTS.iter().zip(["Europe/Berlin", "America/New_York"]) {
+    for (tenant, zone) in TENANTS.iter().zip(ZONES) {
         let (access, secret) = (access_key(tenant), secret_key(tenant));
         text += &format!(
             "\n[[tenants]]\nid = \"{tenant}\"\naccess_key = \"{access}\"\n\

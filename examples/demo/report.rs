@@ -13,11 +13,16 @@ use crate::watch::Event;
 /// Ordinary objects that are listed of each tenant, besides those with a story.
 const ORDINARY: usize = 5;
 
-pub fn show(screen: &Screen, parts: &Parts, outcome: &Outcome) {
+/// What came of the afternoon.
+pub fn show(screen: &Screen, outcome: &Outcome) {
     bucket(screen, outcome);
     events(screen, outcome);
     dead_letters(screen, outcome);
     totals(screen, outcome);
+}
+
+/// When all has been seen.
+pub fn close(screen: &Screen, parts: &Parts, outcome: &Outcome) {
     whereabouts(screen, parts);
     verdict(screen, outcome);
 }
@@ -142,7 +147,10 @@ fn whereabouts(screen: &Screen, parts: &Parts) {
 fn verdict(screen: &Screen, outcome: &Outcome) {
     let asked: usize = outcome.sums.values().map(|sum| sum.asked).sum();
     if outcome.mistakes.is_empty() {
-        let text = format!("All {asked} are accounted for; every object is what CC-FS has sent.");
+        let text = format!(
+            "All {asked} are accounted for; every object is what CC-FS has sent, and all that it lists is \
+             in the bucket."
+        );
         println!("\n{} {text}", screen.paint(Tone::Good, "✓"));
         return;
     }

@@ -54,11 +54,22 @@ pub struct Act {
     pub chapter: Option<&'static str>,
 }
 
+/// A recording that CC-FS has, as its index lists it.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    pub tenant: &'static str,
+    pub call: String,
+    pub began: Timestamp,
+    pub ended: Timestamp,
+}
+
 /// Everything that happens, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Afternoon {
     pub acts: Vec<Act>,
     pub asked: Vec<Asked>,
+    /// What CC-FS knows of this afternoon; the first is the call for which no message is sent.
+    pub listed: Vec<Listed>,
     /// How many events have to come.
     pub events: usize,
 }
@@ -67,12 +78,17 @@ impl Afternoon {
     pub fn asked_of(&self, tenant: &str) -> usize {
         self.asked.iter().filter(|asked| asked.tenant == tenant).count()
     }
+
+    pub fn unsent(&self) -> &Listed {
+        self.listed.first().expect("the script has one")
+    }
 }
 
 /// The afternoon that begins at `now`; always the same but for the date.
 pub fn afternoon(now: Timestamp) -> Afternoon {
     let now = Timestamp::from_second(now.as_second()).expect("a second of a timestamp is one");
     let mut play = Play { now, rng: Rng::with_seed(7), clock: 0.0, all: Afternoon::default() };
+    play.unsent("acme");
     play.chapter("Calls end at both tenants.", |play| play.ordinary(22));
     play.chapter("Some recordings are not in CC-FS yet.", |play| {
         for (count, tenant) in [(3, "acme"), (2, "globex")] {
@@ -96,6 +112,7 @@ pub fn afternoon(now: Timestamp) -> Afternoon {
         play.special("acme", "26 minutes, in parts", [long]);
         let zip = Reply::zip([31, 44, 12].map(|seconds| seconds * BYTES_PER_SECOND));
         play.special("globex", "a ZIP of three", [paced(zip)]);
+        play.of_three();
         play.twice("globex");
         play.ordinary(10);
     });
@@ -166,7 +183,24 @@ impl Play {
             "callBegin": began.to_string(), "callEnd": ended.to_string(),
             "metadata": { "agentId": agent } });
         self.publish(message, 1);
+        if end == End::Archived {
+            self.all.listed.push(Listed { tenant, call: id.clone(), began, ended });
+        }
         self.ask(tenant, Some(id), end, note, replies);
+    }
+
+    /// CC-FS has three recordings of the last call.
+    fn of_three(&mut self) {
+        let row = self.all.listed.last().expect("a call was just played").clone();
+        self.all.listed.extend([row.clone(), row]);
+    }
+
+    /// A call that ended a while ago, of which the producer, down at that time, has sent no message.
+    fn unsent(&mut self, tenant: &'static str) {
+        let ended = self.now - SignedDuration::from_mins(10);
+        let began = ended - SignedDuration::from_secs(45);
+        let call = format!("{}-unsent", began.as_second());
+        self.all.listed.push(Listed { tenant, call, began, ended });
     }
 
     fn twice(&mut self, tenant: &'static str) {

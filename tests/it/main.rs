@@ -15,6 +15,7 @@ mod cli;
 mod cluster;
 mod dead;
 mod crash;
+mod complete;
 mod confirms;
 mod consumer;
 mod dashboards;

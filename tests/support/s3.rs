@@ -4,6 +4,7 @@
 pub mod local;
 pub mod odd;
 pub mod seaweed;
+pub mod shelf;
 pub mod sink;
 pub mod tls;
 

@@ -20,6 +20,12 @@ pub fn peak_rss(pid: u32) -> u64 {
     status(pid, "VmHWM") * 1024
 }
 
+/// The same of one that may have ended by now, and tells nothing any more.
+pub fn peak_rss_unless_ended(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    Some(number(&status, "VmHWM")? * 1024)
+}
+
 /// The memory that it has resident now, in bytes.
 pub fn rss(pid: u32) -> u64 {
     status(pid, "VmRSS") * 1024
@@ -37,7 +43,10 @@ pub fn descriptors(pid: u32) -> u64 {
 /// A number of `/proc/PID/status`; sizes are in kB.
 fn status(pid: u32, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
-    let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let number = value.and_then(|value| value.split_whitespace().next()?.parse().ok());
-    number.unwrap_or_else(|| panic!("{name} is a number"))
+    number(&status, name).unwrap_or_else(|| panic!("{name} is a number"))
+}
+
+fn number(status: &str, name: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    value.split_whitespace().next()?.parse().ok()
 }

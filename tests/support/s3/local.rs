@@ -171,6 +171,16 @@ impl LocalS3 {
         &self.s3
     }
 
+    /// Has an object as if it had been there before; nobody asked for that, and nothing is written down.
+    ///
+    /// # Panics
+    /// The folder cannot be written.
+    pub fn shelve(&self, bucket: &str, key: &str, body: &[u8]) {
+        let path = self.inner.root.path().join(bucket).join(key);
+        std::fs::create_dir_all(path.parent().expect("a bucket")).expect("the folder is ours");
+        std::fs::write(path, body).expect("the folder is ours");
+    }
+
     /// The next `times` requests of `op` fail so; faults of an operation take their turns.
     pub fn fault(&self, op: Op, times: u32, fault: Fault) {
         self.inner.script.lock().expect(UNBROKEN).push(Rule { op, left: times, fault });
