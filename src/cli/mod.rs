@@ -11,7 +11,7 @@ mod healthcheck;
 mod held;
 mod heap;
 mod index;
-pub mod indexes;
+mod indexes;
 mod keys;
 mod pages;
 mod peer;
