@@ -91,8 +91,9 @@ pub async fn measure() -> Vec<Limit> {
         world.ccfs.knows_many(&key, DAYS * ROWS, move |number| since.row(number));
     }
     let shelf = Shelf::start(since).await;
-    // Nothing of yesterday is on its way any more.
-    let keys = [("retry", "not_ready_window = \"1m\"")];
+    // Nothing of yesterday is on its way any more; and ten packages are made at once, on the cores that
+    // there are.
+    let keys = [("retry", "not_ready_window = \"1m\""), ("ccfs", "read_timeout = \"2m\"")];
     let config =
         world.config_at(&world.amqp, &world.ccfs.url(), shelf.endpoint(), &keys) + &tenants;
     // It makes the queues.
