@@ -2,6 +2,10 @@
 //!
 //! It must not know what is published, nor what becomes of what was not confirmed.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -146,13 +150,31 @@ pub(super) async fn confirmed(
     let Route { exchange, routing_key, mandatory, ours, .. } = message.route;
     let options = BasicPublishOptions { mandatory, immediate: false };
     let properties = message.properties.clone();
-    let confirm = channel
-        .basic_publish(short(exchange), short(routing_key), options, message.body, properties)
-        .await?;
+    let (exchange, routing_key) = (short(exchange), short(routing_key));
+    let publish = channel.basic_publish(exchange, routing_key, options, message.body, properties);
+    let confirm = in_turn(publish).await?;
     if !ours {
         crash::point(Point::EventSent);
     }
     confirm.await
+}
+
+/// Lets no other publish in between when one is polled first.
+///
+/// That is when lapin numbers it, and then queues its frames. Between the two another thread may come
+/// with the same channel (lapin 4.12, `Channel::basic_publish`): its frames would go first, and the
+/// broker's word on the one be taken for that on the other, which it may not have yet.
+async fn in_turn<T>(publish: impl Future<Output = T>) -> T {
+    static TURN: Mutex<()> = Mutex::new(());
+    let mut publish = pin!(publish);
+    let first = poll_fn(|context| {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        Poll::Ready(publish.as_mut().poll(context))
+    });
+    match first.await {
+        Poll::Ready(done) => done,
+        Poll::Pending => publish.await,
+    }
 }
 
 /// AMQP's short strings end at 255 bytes; lapin panics on longer ones.
@@ -162,7 +184,27 @@ pub(super) fn short(text: &str) -> ShortString {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+
+    /// As lapin does it: numbered, and then queued.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+    async fn what_is_numbered_first_is_queued_first() {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        static QUEUE: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+        let publish = || async {
+            let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+            (0..1000).for_each(|_| std::hint::spin_loop());
+            QUEUE.lock().expect("nobody panics").push(number);
+            tokio::task::yield_now().await;
+        };
+        let publishing = (0..10_000).map(|_| tokio::spawn(in_turn(publish())));
+        for published in publishing.collect::<Vec<_>>() {
+            published.await.expect("it does not panic");
+        }
+        assert!(QUEUE.lock().expect("nobody panics").is_sorted());
+    }
 
     const TAKEN: Option<Word> = Some(Word { taken: true, came_back: false });
     const REFUSED: Option<Word> = Some(Word { taken: false, came_back: false });
