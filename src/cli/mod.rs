@@ -295,7 +295,7 @@ impl Error {
 /// # Errors
 /// [`Error`], a text for people and an exit code.
 pub fn run(cli: Cli) -> Result<ExitCode, Error> {
-    if matches!(cli.command, Command::Run) {
+    if matches!(cli.command, Command::Run | Command::Audit(_)) {
         heap::share();
     }
     let file = cli.config.filter(|file| !file.as_os_str().is_empty());
