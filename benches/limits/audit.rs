@@ -133,7 +133,7 @@ pub async fn measure() -> Vec<Limit> {
             peak as f64 / MEBIBYTE,
             " MiB",
         ),
-        Limit::at_most("the same: from start to end", 60.0, seconds, " s"),
-        Limit::at_most("the same: requests to the store", 2100.0, asked as f64, ""),
+        Limit::at_most("the same: from start to end", 90.0, seconds, " s"),
+        Limit::at_most("the same: requests to the store", 1100.0, asked as f64, ""),
     ]
 }

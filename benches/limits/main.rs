@@ -24,16 +24,17 @@ mod memory;
 mod neighbours;
 mod page;
 mod scale;
+mod watching;
 
 use std::process::ExitCode;
 
 use limit::Limit;
 
 const USAGE: &str = "usage: make limits ARGS='[memory] [faults] [isolation] [many] [neighbours] [dumps] [files] \
-                     [scale] [page] [audit] [--long 1g] [--jobs 200000] [--seconds 40] [--rounds 3] \
+                     [scale] [page] [watching] [audit] [--long 1g] [--jobs 200000] [--seconds 40] [--rounds 3] \
                      [--backlog 5000] [--behind 100000]'";
 
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 11] = [
     "memory",
     "faults",
     "isolation",
@@ -43,6 +44,7 @@ const PARTS: [&str; 10] = [
     "files",
     "scale",
     "page",
+    "watching",
     "audit",
 ];
 
@@ -124,6 +126,9 @@ async fn measure(options: &Options) -> Vec<Limit> {
     }
     if options.wants("page") {
         limits.extend(page::measure().await);
+    }
+    if options.wants("watching") {
+        limits.push(watching::measure().await);
     }
     if options.wants("audit") {
         limits.extend(audit::measure().await);

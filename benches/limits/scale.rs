@@ -20,6 +20,9 @@ const DISTANCE: Duration = Duration::from_millis(200);
 /// As by default.
 const PLACES: usize = 64;
 
+/// Recordings without latency, right before each row.
+const ALONE: usize = 6000;
+
 /// Of the recordings of a run the first part, which fills the places, counts for nothing.
 const WARM_UP: usize = 4;
 
@@ -27,16 +30,13 @@ const WARM_UP: usize = 4;
 const OFF: f64 = 0.15;
 
 pub async fn measure() -> Vec<Limit> {
-    // What the machine does without any wait: all that takes part in a recording shares it.
-    let machine = run(1, PLACES, Duration::ZERO, 8000).await.rate;
-    println!(
-        "scale: {machine:.0} recordings/s without latency: {:.2} ms of the machine each",
-        1e3 / machine
-    );
     let mut limits = Vec::new();
     let mut twice: f64 = 0.0;
     for (workers, places) in [(1, PLACES), (2, PLACES), (4, PLACES), (1, 256), (1, 1024), (1, 2048)]
     {
+        // What the machine does without any wait: all that takes part in a recording shares it. Anew for
+        // each, since that drifts from minute to minute by more than the model may be off.
+        let machine = run(1, PLACES, Duration::ZERO, ALONE).await.rate;
         let recording = Recording { waits: DISTANCE.as_secs_f64(), cpu: 1.0 / machine };
         let expected = throughput(workers * places, recording, 1.0);
         let count = (expected * 12.0) as usize;
@@ -44,7 +44,8 @@ pub async fn measure() -> Vec<Limit> {
         let ideal = (workers * places) as f64 / DISTANCE.as_secs_f64();
         println!(
             "scale: {workers} × {places} in flight: {rate:.0} recordings/s; ideal {ideal:.0}, model \
-             {expected:.0}; {repeated} done twice"
+             {expected:.0}; {repeated} done twice; without latency {machine:.0}: {:.2} ms of the machine each",
+            1e3 / machine
         );
         twice = twice.max(repeated as f64 / count as f64);
         let what = format!("scale: model over measured, {workers} × {places} in flight, off by");

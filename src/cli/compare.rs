@@ -6,6 +6,7 @@
 //! than are held at once, each lot of them is looked for among the keys that are near its own.
 
 mod day;
+mod listed;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -22,6 +23,7 @@ use crate::store::{NextPage, Store};
 use day::{Ahead, Day, Sought};
 
 pub use day::State;
+pub use listed::Listed;
 
 /// Rows of a day that are in memory at once.
 const ROWS: usize = 20_000;

@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 
 use crate::broker::{HeldMessage, Shelf};
 use crate::cli::Error;
+use crate::cli::compare::Listed;
 use crate::cli::held::{Desk, Filter, Lines, Selection, Whose};
 use crate::cli::spool::Waiting;
 use crate::cli::terminal::harmless;
@@ -194,36 +195,21 @@ impl Note<'_> {
     }
 
     fn json(&self, known: bool, is_first: bool) -> String {
-        /// Left out: nobody could be asked; null: there is none.
         #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Listed<'a> {
+        struct Told<'a> {
             tenant: &'a TenantId,
             day: String,
-            state: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            file: Option<&'a str>,
-            line: u64,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            call_id: Option<&'a CallId>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            file_name: Option<&'a FileName>,
-            key: &'a str,
+            #[serde(flatten)]
+            listed: Listed<'a>,
+            /// Left out: nobody could be asked; null: there is none.
             #[serde(skip_serializing_if = "Option::is_none")]
             message: Option<&'a Option<Message>>,
         }
-        let listed = Listed {
-            tenant: self.tenant,
-            day: self.day.to_string(),
-            state: self.state,
-            file: self.at.file.as_deref(),
-            line: self.at.line,
-            call_id: self.wanted.call_id.as_ref(),
-            file_name: self.wanted.file_name.as_ref(),
-            key: self.key.as_str(),
-            message: Some(&self.message).filter(|message| known || message.is_some()),
-        };
-        let listed = serde_json::to_string(&listed).expect("strings and numbers always serialise");
-        format!("{}\n  {listed}", if is_first { "" } else { "," })
+        let Self { tenant, day, state, at, wanted, key, message } = self;
+        let listed = Listed::new(state, at, wanted, key);
+        let message = Some(message).filter(|message| known || message.is_some());
+        let told = Told { tenant, day: day.to_string(), listed, message };
+        let told = serde_json::to_string(&told).expect("strings and numbers always serialise");
+        format!("{}\n  {told}", if is_first { "" } else { "," })
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Stdout, Write};
 use serde::Serialize;
 
 use crate::cli::ask::Asked;
-use crate::cli::compare::State;
+use crate::cli::compare::{Listed, State};
 use crate::index::Position;
 use crate::recording::KeyPattern;
 use crate::request::{TenantId, Wanted};
@@ -37,21 +37,6 @@ pub struct Report {
     listed: u64,
 }
 
-/// A recording that is not there as it should.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Listed<'a> {
-    state: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    file: Option<&'a str>,
-    line: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    call_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    file_name: Option<&'a str>,
-    key: &'a str,
-}
-
 impl Report {
     /// # Errors
     /// stdout cannot be written; here and below.
@@ -74,14 +59,7 @@ impl Report {
     ) -> io::Result<()> {
         let state = state.as_str();
         if self.json {
-            let listed = Listed {
-                state,
-                file: at.file.as_deref(),
-                line: at.line,
-                call_id: wanted.call_id.as_ref().map(|id| id.as_str()),
-                file_name: wanted.file_name.as_ref().map(|name| name.as_str()),
-                key: key.as_str(),
-            };
+            let listed = Listed::new(state, at, wanted, key);
             let comma = if self.listed == 0 { "" } else { "," };
             write!(self.out, "{comma}\n  {}", serde_json::to_string(&listed)?)?;
         } else {

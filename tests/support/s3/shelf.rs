@@ -82,8 +82,12 @@ fn answer(keys: &impl Keys, request: &Request<Incoming>) -> Response<Full<Bytes>
     }
     let prefix = of("prefix").unwrap_or_default();
     let all = keys.under(&prefix);
-    let from = of("continuation-token").and_then(|token| token.parse().ok());
-    let from: u64 = from.unwrap_or(all.start);
+    let behind = |after: String| {
+        let is_behind = |number: &u64| keys.key(&prefix, *number).is_some_and(|key| key > after);
+        all.clone().find(is_behind).unwrap_or(all.end)
+    };
+    let token = of("continuation-token").and_then(|token| token.parse().ok());
+    let from: u64 = token.or_else(|| of("start-after").map(behind)).unwrap_or(all.start);
     let until = all.end.min(from + PAGE);
     let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?><ListBucketResult>");
     for key in (from..until).filter_map(|number| keys.key(&prefix, number)) {
