@@ -6,6 +6,7 @@ CARGO ?= cargo
 KEEP ?=
 TIME ?= 15
 ARGS ?=
+RABBITMQ ?=
 URL ?= http://127.0.0.1:9464/
 # Tests wait more than they work: for brokers, deadlines and processes that end.
 RUST_TEST_THREADS ?= $(shell expr 2 '*' $$(nproc))
@@ -50,7 +51,9 @@ sabotage: ## break one promise at a time: the tests must notice; ARGS=name for o
 	@.ci/compiler
 	@tests/sabotage/run $(ARGS)
 
-bench: ## recordings/s, CPU and memory on this machine
+bench: ## the worker beside a bare loop; ARGS='2MiB --rounds 5', RABBITMQ=4 on that version
+	@.ci/compiler
+	@$(if $(filter 4,$(RABBITMQ)),root=$$(.ci/debian-root sid); export CALLVAULT_TEST_RABBITMQ=$$root;) set -x; \
 	$(CARGO) bench --locked --bench throughput -- $(ARGS)
 
 limits: ## memory, leaks, isolation, scale against their bounds; ARGS='many dumps' names parts

@@ -1,94 +1,133 @@
 //! What was measured, for people and for machines.
 
-use std::fmt::Write as _;
+use std::fmt;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::case::Case;
-use crate::floor::Took;
+use crate::figure::{Figure, Measured};
+use crate::options::Options;
+use crate::stage::Stage;
 
-const MEBIBYTE: f64 = 1_048_576.0;
-const GIGABYTE: f64 = 1e9;
-
-/// One case, by the worker and by the bare loop right after it.
-pub struct Measured {
-    pub case: Case,
-    /// Of all recordings.
-    pub bytes: u64,
-    pub worker: Took,
-    pub floor: Took,
+/// All rounds of all cases.
+pub struct Report {
+    /// Of RabbitMQ.
+    version: String,
+    tls: bool,
+    rounds: usize,
+    all: Vec<Measured>,
 }
 
-impl Measured {
-    /// The worker's CPU time over the bare loop's.
-    fn ratio(&self) -> f64 {
-        self.worker.cpu_seconds / self.floor.cpu_seconds
+impl Report {
+    pub fn of(stage: &Stage, options: &Options) -> Self {
+        let version = stage.version.clone();
+        Self { version, tls: options.tls, rounds: options.rounds, all: Vec::new() }
     }
 
-    fn rate(&self, took: &Took) -> f64 {
-        self.case.count as f64 / took.wall.as_secs_f64()
+    /// Takes what a case has come to, and prints it for machines.
+    pub fn add(&mut self, round: usize, measured: Measured) {
+        let of = |figure: fn(&Figure) -> Option<f64>| -> Map<String, Value> {
+            let named = |one: &Figure| Some((one.key.to_owned(), json!(rounded(figure(one)?))));
+            measured.figures.iter().filter_map(named).collect()
+        };
+        let line = json!({
+            "case": measured.case,
+            "round": round,
+            "rabbitmq": self.version,
+            "tls": self.tls,
+            "recordings": measured.recordings,
+            "bytes": measured.bytes,
+            "worker": of(|figure| Some(figure.worker)),
+            "bare_loop": of(|figure| figure.floor),
+            "ratio": of(|figure| figure.ratio),
+        });
+        println!("{line}");
+        self.all.push(measured);
     }
 
-    fn per_thousand(&self, took: &Took) -> f64 {
-        took.cpu_seconds * 1000.0 / self.case.count as f64
+    /// Whether all is as it is wanted.
+    pub fn holds(&self) -> bool {
+        self.rows().iter().all(|(_, figure)| figure.holds() != Some(false))
     }
 
-    fn per_gigabyte(&self, took: &Took) -> f64 {
-        took.cpu_seconds * GIGABYTE / self.bytes as f64
+    /// Each figure of each case, with the medians of the rounds.
+    fn rows(&self) -> Vec<(String, Figure)> {
+        let first = self.all.iter().enumerate().filter(|(at, measured)| {
+            !self.all[..*at].iter().any(|before| before.case == measured.case)
+        });
+        let of_case = |measured: &Measured| {
+            let case = match measured.recordings {
+                0 => measured.case.to_owned(),
+                count => format!("{} × {count}", measured.case),
+            };
+            let figures = measured.figures.iter();
+            figures.map(|figure| (case.clone(), self.median(measured.case, figure))).collect()
+        };
+        first.flat_map(|(_, measured)| -> Vec<_> { of_case(measured) }).collect()
     }
 
-    fn figures(&self, took: &Took) -> Value {
-        json!({
-            "recordings_per_second": round(self.rate(took), 1),
-            "cpu_seconds_per_1000": round(self.per_thousand(took), 3),
-            "cpu_seconds_per_gb": round(self.per_gigabyte(took), 3),
-            "peak_rss_mib": round(took.peak_rss as f64 / MEBIBYTE, 1),
-        })
-    }
-
-    /// A line for machines.
-    pub fn json(&self, round_number: usize) -> Value {
-        json!({
-            "case": self.case.name,
-            "round": round_number,
-            "recordings": self.case.count,
-            "bytes": self.bytes,
-            "worker": self.figures(&self.worker),
-            "bare_loop": self.figures(&self.floor),
-            "cpu_ratio": round(self.ratio(), 3),
-        })
-    }
-
-    fn row(&self, who: &str, took: &Took, ratio: &str) -> String {
-        let case = format!("{} × {}", self.case.name, self.case.count);
-        format!(
-            "{case:<14} {who:<9} {:>8.1} {:>12.3} {:>10.3} {:>9.1} {ratio:>6}\n",
-            self.rate(took),
-            self.per_thousand(took),
-            self.per_gigabyte(took),
-            took.peak_rss as f64 / MEBIBYTE,
-        )
+    fn median(&self, case: &str, figure: &Figure) -> Figure {
+        let rounds = self.all.iter().filter(|measured| measured.case == case);
+        let same: Vec<_> = rounds
+            .flat_map(|measured| &measured.figures)
+            .filter(|other| other.key == figure.key)
+            .collect();
+        let median = |value: fn(&Figure) -> Option<f64>| {
+            let mut values: Vec<_> = same.iter().filter_map(|figure| value(figure)).collect();
+            values.sort_by(f64::total_cmp);
+            values.get(values.len() / 2).copied()
+        };
+        Figure {
+            worker: median(|figure| Some(figure.worker)).unwrap_or(f64::NAN),
+            floor: median(|figure| figure.floor),
+            ratio: median(|figure| figure.ratio),
+            ..*figure
+        }
     }
 }
 
-/// A table for people: of every case the round with the median ratio.
-pub fn table(all: &[Measured], cases: &[Case]) -> String {
-    let mut table = format!(
-        "{:<14} {:<9} {:>8} {:>12} {:>10} {:>9} {:>6}\n",
-        "recordings", "by", "rec/s", "CPU s/1,000", "CPU s/GB", "RSS MiB", "ratio"
-    );
-    for case in cases {
-        let mut rounds: Vec<_> = all.iter().filter(|one| one.case.name == case.name).collect();
-        rounds.sort_by(|a, b| a.ratio().total_cmp(&b.ratio()));
-        let Some(median) = rounds.get(rounds.len() / 2) else { continue };
-        table += &median.row("worker", &median.worker, &format!("{:.2}", median.ratio()));
-        table += &median.row("bare loop", &median.floor, "1.00");
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tls = if self.tls { "HTTPS on both sides" } else { "plain HTTP on both sides" };
+        let cores = std::thread::available_parallelism().map_or(0, usize::from);
+        writeln!(f, "RabbitMQ {}, {tls}, {cores} cores", self.version)?;
+        let [floor, worker, ratio, wanted] = ["bare loop", "callvault", "ratio", "wanted"];
+        writeln!(f, "{:36} {floor:>10} {worker:>10} {ratio:>7}  {wanted}", "")?;
+        let mut last = String::new();
+        for (case, figure) in self.rows() {
+            let shown = if case == last { "" } else { &*case };
+            let number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), short);
+            let ratio = figure.ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));
+            let wanted = figure.wanted.map_or_else(|| "–".to_owned(), |bound| bound.to_string());
+            let verdict = match figure.holds() {
+                None => "",
+                Some(true) => "pass",
+                Some(false) => "FAIL",
+            };
+            let (floor, worker) = (number(figure.floor), number(Some(figure.worker)));
+            let line = format!(
+                "{shown:14} {:21} {floor:>10} {worker:>10} {ratio:>7}  {wanted:<9} {verdict}",
+                figure.label
+            );
+            writeln!(f, "{}", line.trim_end())?;
+            last = case;
+        }
+        write!(f, "×: of the bare loop's.")?;
+        if self.rounds > 1 {
+            write!(f, " Each figure is the median of {} rounds, the ratio too.", self.rounds)?;
+        }
+        Ok(())
     }
-    let _ = write!(table, "Of several rounds, the one with the median ratio of CPU time.");
-    table
 }
 
-fn round(value: f64, digits: i32) -> f64 {
-    let scale = 10f64.powi(digits);
-    (value * scale).round() / scale
+/// With as many digits as say something.
+fn short(value: f64) -> String {
+    match value.abs() {
+        large if large >= 100.0 => format!("{value:.0}"),
+        large if large >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
 }

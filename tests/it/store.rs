@@ -8,6 +8,7 @@ mod failures;
 mod multipart;
 mod odd;
 mod put;
+mod sink;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! What a process has used, as the kernel counts it.
 
 use std::fs;
+use std::time::Duration;
 
 /// Ticks of `/proc/PID/stat` a second: `USER_HZ`, 100 on every Linux that Rust runs on.
 const TICKS: f64 = 100.0;
@@ -13,6 +14,17 @@ pub fn cpu_seconds(pid: u32) -> f64 {
     // From the state on: utime and stime are the 12th and the 13th.
     let ticks = fields.split(' ').skip(11).take(2).map(|n| n.parse::<f64>().expect("a number"));
     ticks.sum::<f64>() / TICKS
+}
+
+/// What the threads that it has now have been on a CPU so far, to the nanosecond: for one that does
+/// little, and ends no thread meanwhile.
+pub fn on_cpu(pid: u32) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives");
+    let on_cpu = threads.flatten().filter_map(|thread| {
+        let stat = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        stat.split(' ').next()?.parse().ok()
+    });
+    on_cpu.map(Duration::from_nanos).sum()
 }
 
 /// The most memory that a process has had resident, in bytes.

@@ -1,7 +1,10 @@
 //! The simulator itself: what other tests rely on.
 
+use std::time::Duration;
+
 use callvault::ccfs::Client;
 use callvault::config::Secret;
+use tokio::time::Instant;
 
 use super::{AT_ONCE, CALL, PATIENCE, ask, client, drain, fetch, said, same, settings};
 use crate::support::ccfs::{Codec, Limit, Recording, Reply, Simulator, Sizes, by_name};
@@ -42,6 +45,9 @@ async fn a_name_can_ask_for_its_answers() {
     assert_eq!(said(get("1777093663-cut").await).0, "ccfs.truncated/Failure");
     assert_eq!(said(get("1777093663-h500").await).0, "ccfs.http_500/Unavailable");
     assert_eq!(get(CALL).await.unwrap(), 64 << 10);
+    let asked = Instant::now();
+    assert_eq!(get("1777093663-d50w1k").await.unwrap(), 1024);
+    assert!(asked.elapsed() >= Duration::from_millis(50));
     assert!(by_name("1777093663-792075").is_none());
 }
 

@@ -356,8 +356,9 @@ impl Reply {
 /// letter: steps joined with dots, the last one repeats. `w64k` a WAV of 64 KiB (`k`, `m`, `g`, or
 /// bytes), `z3x8k` a ZIP of three, `b1k` bytes of no format, `c0300004` a result code, `nf`
 /// 0300012, `th` 0300008, `h500` a bare status, `html403`, `empty`, `hang`, `rst`, `cut` (a WAV of
-/// 64 KiB cut in half), `stall` (one that falls silent there). `1777093663-nf.nf.w64k`: twice not
-/// found, then a WAV.
+/// 64 KiB cut in half), `stall` (one that falls silent there); `d200` before any of them: after so
+/// many milliseconds. `1777093663-nf.nf.w64k`: twice not found, then a WAV; `1777093663-d200w2m`: a
+/// WAV of 2 MiB, the first byte after 200 ms.
 pub fn by_name(name: &str) -> Option<Vec<Reply>> {
     let file = name.rsplit(['/', '\\']).next().unwrap_or(name);
     let stem = file.strip_suffix(".V3").or_else(|| file.strip_suffix(".wav")).unwrap_or(file);
@@ -376,6 +377,9 @@ fn step(word: &str) -> Option<Reply> {
         "stall" => return Some(Reply::wav(64 << 10).stall_at(32 << 10)),
         _ => {}
     }
+    if let Some((wait, word)) = word.strip_prefix('d').and_then(number_before) {
+        return Some(step(word)?.after(Duration::from_millis(wait)));
+    }
     if let Some(status) = word.strip_prefix("html") {
         return Some(Reply::html(status.parse().ok()?));
     }
@@ -392,6 +396,12 @@ fn step(word: &str) -> Option<Reply> {
         "h" => Some(Reply::status(rest.parse().ok()?)),
         _ => None,
     }
+}
+
+/// The digits at the head, and the rest.
+fn number_before(text: &str) -> Option<(u64, &str)> {
+    let (digits, rest) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    Some((digits.parse().ok()?, rest))
 }
 
 fn size(text: &str) -> Option<u64> {

@@ -2,27 +2,37 @@
 //!
 //! A real server would be what is measured: it writes to the disk, and takes more of the cores that
 //! it shares with the worker than the worker does. To the worker's side of the connection there is
-//! no difference: the same requests, signed and sent in the same way, answered in the same form.
+//! no difference: the same requests, signed and sent in the same way, answered in the same form, and
+//! what they say of their bodies is held against these ([`body`]).
 
-use std::collections::HashMap;
+mod body;
+mod stock;
+
 use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_LENGTH, ETAG, IF_NONE_MATCH};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use sha2::{Digest, Sha256};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use crate::support::ccfs::tls::{Certificate, Tls, tls};
+use body::Body;
+use stock::{Part, Stock};
 
 /// A running sink.
 pub struct Sink {
     endpoint: String,
     taken: Arc<Taken>,
+    tls: Option<Tls>,
 }
 
 /// How a PUT goes wrong; nothing is stored then.
@@ -39,10 +49,7 @@ pub enum Refusal {
 }
 
 struct Taken {
-    /// Path → bytes.
-    objects: Mutex<HashMap<String, u64>>,
-    /// Path → bytes of the parts of an upload that is not complete: nobody sees them yet.
-    uploads: Mutex<HashMap<String, u64>>,
+    stock: Stock,
     verify: bool,
     /// Of every hundred PUTs each refuses one.
     refusals: &'static [Refusal],
@@ -52,44 +59,66 @@ struct Taken {
 impl Sink {
     /// `verify`: whether every body is hashed and held against `x-amz-content-sha256`.
     pub async fn start(verify: bool) -> Self {
-        Self::start_with(verify, &[]).await
+        Self::start_with(verify, &[], None).await
+    }
+
+    /// The same over TLS, under a CA of its own ([`Self::ca_file`]).
+    pub async fn start_tls(verify: bool) -> Self {
+        Self::start_with(verify, &[], Some(tls(Certificate::UnderCa))).await
     }
 
     /// One that refuses, by each of `refusals`, one PUT in a hundred.
     pub async fn start_refusing(refusals: &'static [Refusal]) -> Self {
-        Self::start_with(false, refusals).await
+        Self::start_with(false, refusals, None).await
     }
 
-    async fn start_with(verify: bool, refusals: &'static [Refusal]) -> Self {
+    async fn start_with(verify: bool, refusals: &'static [Refusal], tls: Option<Tls>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
-        let (objects, uploads, puts) = (Mutex::default(), Mutex::default(), AtomicUsize::default());
-        let taken = Arc::new(Taken { objects, uploads, verify, refusals, puts });
-        tokio::spawn(accept(listener, Arc::clone(&taken)));
-        Self { endpoint: format!("http://{address}"), taken }
+        let (stock, puts) = (Stock::default(), AtomicUsize::default());
+        let taken = Arc::new(Taken { stock, verify, refusals, puts });
+        let acceptor = tls.as_ref().map(|tls| tls.acceptor.clone());
+        tokio::spawn(accept(listener, acceptor, Arc::clone(&taken)));
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        Self { endpoint: format!("{scheme}://{address}"), taken, tls }
     }
 
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
+    /// The CA in PEM form, while the sink lives; with TLS only.
+    pub fn ca_file(&self) -> PathBuf {
+        self.tls.as_ref().expect("the sink has TLS").folder.path().join("ca.pem")
+    }
+
     /// How many objects there are, and their bytes; forgets them.
     pub fn take(&self) -> (usize, u64) {
-        let objects = std::mem::take(&mut *held(&self.taken.objects));
-        (objects.len(), objects.values().sum())
+        self.taken.stock.take()
     }
 }
 
-async fn accept(listener: TcpListener, taken: Arc<Taken>) {
+async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, taken: Arc<Taken>) {
     loop {
         if let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(connection(stream, Arc::clone(&taken)));
+            tokio::spawn(connection(stream, acceptor.clone(), Arc::clone(&taken)));
         }
     }
 }
 
-async fn connection(stream: TcpStream, taken: Arc<Taken>) {
+async fn connection(stream: TcpStream, acceptor: Option<TlsAcceptor>, taken: Arc<Taken>) {
     let _ = stream.set_nodelay(true);
+    match acceptor {
+        None => serve(stream, taken).await,
+        Some(acceptor) => {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                serve(stream, taken).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, taken: Arc<Taken>) {
     let service = service_fn(|request| {
         let taken = Arc::clone(&taken);
         async move { taken.answer(request).await }
@@ -106,38 +135,49 @@ impl Taken {
         let query = request.uri().query().unwrap_or_default().to_owned();
         let method = request.method().clone();
         let conditional = request.headers().contains_key(IF_NONE_MATCH);
-        let bytes = self.drain(request).await?;
+        let whole = body::claimed(request.headers());
+        let Body { length, crc, wrong } = Body::read(request, self.verify).await?;
         let refusal = if method == Method::PUT { self.refusal() } else { None };
         match refusal {
             None => {}
-            Some(Refusal::Answer { status, code }) => {
-                let text = format!("<Error><Code>{code}</Code></Error>");
-                return Ok(done(response().status(status), text));
-            }
+            Some(Refusal::Answer { status, code }) => return Ok(refused(status, code)),
             Some(Refusal::Close) => return Err(io::ErrorKind::ConnectionReset.into()),
             Some(Refusal::Hang) => std::future::pending().await,
         }
+        if let Some(code) = wrong {
+            return Ok(refused(400, code));
+        }
         Ok(match method {
-            Method::PUT if query.contains("partNumber=") => {
-                *held(&self.uploads).entry(path).or_default() += bytes;
-                done(response().header(ETAG, "\"sink\""), "")
-            }
-            Method::PUT => self.create(path, bytes, conditional, ""),
+            Method::PUT => match part_number(&query) {
+                Some(number) => {
+                    self.stock.add(path, number, Part { length, crc });
+                    done(response().header(ETAG, "\"sink\""), "")
+                }
+                None => self.create(path, length, conditional, ""),
+            },
             Method::POST if query.contains("uploadId=") => {
-                let bytes = held(&self.uploads).remove(&path).unwrap_or_default();
+                let Part { length, crc } = self.stock.complete(&path);
+                if let (Some(claimed), Some(crc)) = (whole, crc)
+                    && claimed != body::written(crc)
+                {
+                    return Ok(refused(400, body::BAD_DIGEST));
+                }
                 self.create(
                     path,
-                    bytes,
+                    length,
                     conditional,
                     "<CompleteMultipartUploadResult><ETag>\"sink\"</ETag></CompleteMultipartUploadResult>",
                 )
             }
-            Method::POST => done(
-                response(),
-                "<InitiateMultipartUploadResult><UploadId>sink</UploadId></InitiateMultipartUploadResult>",
-            ),
-            Method::HEAD => match held(&self.objects).get(&path) {
-                Some(size) => done(response().header(CONTENT_LENGTH, *size), ""),
+            Method::POST => {
+                self.stock.begin(path);
+                done(
+                    response(),
+                    "<InitiateMultipartUploadResult><UploadId>sink</UploadId></InitiateMultipartUploadResult>",
+                )
+            }
+            Method::HEAD => match self.stock.size(&path) {
+                Some(size) => done(response().header(CONTENT_LENGTH, size), ""),
                 None => done(response().status(StatusCode::NOT_FOUND), ""),
             },
             _ => done(response().status(StatusCode::NOT_IMPLEMENTED), ""),
@@ -148,53 +188,34 @@ impl Taken {
     fn create(
         &self,
         path: String,
-        bytes: u64,
+        length: u64,
         conditional: bool,
         answer: &'static str,
     ) -> Response<Full<Bytes>> {
-        let mut objects = held(&self.objects);
-        if conditional && objects.contains_key(&path) {
-            let refusal = "<Error><Code>PreconditionFailed</Code></Error>";
-            return done(response().status(StatusCode::PRECONDITION_FAILED), refusal);
+        if self.stock.create(path, length, conditional) {
+            done(response().header(ETAG, "\"sink\""), answer)
+        } else {
+            refused(412, "PreconditionFailed")
         }
-        objects.insert(path, bytes);
-        done(response().header(ETAG, "\"sink\""), answer)
     }
 
     fn refusal(&self) -> Option<Refusal> {
         let put = self.puts.fetch_add(1, Ordering::Relaxed) % 100;
         self.refusals.get(put).copied()
     }
-
-    /// Reads a body to its end.
-    async fn drain(&self, request: Request<Incoming>) -> io::Result<u64> {
-        let signed = request.headers().get("x-amz-content-sha256").cloned();
-        let mut body = request.into_body();
-        let mut bytes = 0;
-        let mut hash = self.verify.then(Sha256::new);
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(io::Error::other)?;
-            let data = frame.data_ref().map(Bytes::as_ref).unwrap_or_default();
-            bytes += data.len() as u64;
-            if let Some(hash) = &mut hash {
-                hash.update(data);
-            }
-        }
-        if let (Some(hash), Some(signed)) = (hash, signed.filter(|_| bytes > 0)) {
-            let hash = hex::encode(hash.finalize());
-            // The floor's bodies are unsigned.
-            assert!(signed == hash.as_str() || signed == "UNSIGNED-PAYLOAD", "the signed hash");
-        }
-        Ok(bytes)
-    }
 }
 
-fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
-    lock.lock().unwrap_or_else(PoisonError::into_inner)
+/// Of a part; an object has none.
+fn part_number(query: &str) -> Option<u32> {
+    query.split('&').find_map(|pair| pair.strip_prefix("partNumber=")?.parse().ok())
 }
 
 fn response() -> hyper::http::response::Builder {
     Response::builder()
+}
+
+fn refused(status: u16, code: &str) -> Response<Full<Bytes>> {
+    done(response().status(status), format!("<Error><Code>{code}</Code></Error>"))
 }
 
 fn done(builder: hyper::http::response::Builder, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
