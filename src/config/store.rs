@@ -80,9 +80,11 @@ pub struct StoreCredentials {
     pub session_token: Option<Secret>,
 }
 
-/// The store's own checksum, sent besides the signed hash of the body.
+/// The store's own checksum of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Checksum {
+    /// CRC64NVME where the store proves to verify it, over TLS; else none.
+    Auto,
     None,
     Md5,
     Crc64Nvme,
@@ -116,7 +118,7 @@ pub enum Sse {
     },
 }
 
-/// Object-lock retention; needs a [`Checksum`].
+/// Object-lock retention; needs a [`Checksum`], whichever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ObjectLock {
     pub days: u32,
@@ -141,9 +143,13 @@ pub(super) fn read(s: &mut Section<'_, '_>) -> Option<Store> {
         check_key_template(text).map(|()| text.to_owned())
     });
     let part_size = s.size("part_size", "8MiB", SMALLEST_PART..=LARGEST_PART);
-    let checksums =
-        [("none", Checksum::None), ("md5", Checksum::Md5), ("crc64nvme", Checksum::Crc64Nvme)];
-    let checksum = s.choice("checksum", "none", &checksums);
+    let checksums = [
+        ("auto", Checksum::Auto),
+        ("none", Checksum::None),
+        ("md5", Checksum::Md5),
+        ("crc64nvme", Checksum::Crc64Nvme),
+    ];
+    let checksum = s.choice("checksum", "auto", &checksums);
     let conditionals = [
         ("auto", Conditional::Auto),
         ("always", Conditional::Always),
@@ -256,7 +262,8 @@ fn object_lock(s: &mut Section<'_, '_>, checksum: Option<Checksum>) -> Option<Op
     let (days, mode) = (days?, mode?);
     if days > 0 && checksum == Some(Checksum::None) {
         let what = "needs a checksum, which S3 demands of locked objects";
-        s.refuse("object_lock_days", Wrong::new(what, "set checksum to \"md5\" or \"crc64nvme\""));
+        let fix = "set checksum to \"auto\", \"md5\" or \"crc64nvme\"";
+        s.refuse("object_lock_days", Wrong::new(what, fix));
     }
     Some((days > 0).then_some(ObjectLock { days, mode }))
 }

@@ -10,11 +10,12 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::advice;
-use super::checksum::Proof;
 use super::error::Refusal;
-use super::signed_body::SignedBody;
+use super::payload::Payload;
+use super::proof::Proof;
 use super::trouble::plainly;
-use super::{Guard, Sha256Digest, Store, attributes};
+use super::verified::Verifies;
+use super::{Guard, Store, attributes};
 use crate::config::{Checksum, Conditional, ZipMode, goes_plain, host_and_port};
 use crate::dialect;
 use crate::finding::{Finding, Verdict};
@@ -35,6 +36,9 @@ const SWEEP: &str = "sweep";
 const DELETE: &str = "delete";
 
 const BODY: &[u8] = b"callvault check";
+
+const TAKES_ANY: &str = "the store takes a body that does not fit it";
+const CHOOSE: &str = "choose the other of \"md5\" and \"crc64nvme\", or \"none\"";
 
 /// Whether the answer to a put had an ETag.
 type HasEtag = bool;
@@ -116,20 +120,26 @@ impl Store {
         advice::advice(refusal, &self.0.settings)
     }
 
-    /// As recordings are put: with the hash, the configured checksum, class, tags, encryption.
+    /// As recordings are put: with what proves them, the class, tags, encryption.
     pub(super) async fn put_probe(&self, key: &str, guard: Guard) -> Result<HasEtag, Refusal> {
-        self.put_claiming(key, guard, Sha256::digest(BODY).into(), BODY).await
+        let (puts, signed, payload) = (&self.0.verifying.puts, self.signed_proof(), probe());
+        let send = |proof| self.put_claiming(key, guard, &payload, proof);
+        self.prove(puts, signed, self.try_wrong(key), send).await
     }
 
-    /// Sends the probe with the checksums of `claimed`, and `sha256` as what is signed.
+    /// The probe, unsigned, with a wrong checksum.
+    pub(super) async fn try_wrong(&self, key: &str) -> Result<(), Refusal> {
+        self.put_claiming(key, Guard::None, &probe(), Proof::WRONG).await.map(drop)
+    }
+
+    /// Sends the probe with the sums of `claimed`.
     async fn put_claiming(
         &self,
         key: &str,
         guard: Guard,
-        sha256: Sha256Digest,
-        claimed: &'static [u8],
+        claimed: &Payload,
+        proof: Proof,
     ) -> Result<HasEtag, Refusal> {
-        let proof = Proof::of(&Bytes::from_static(claimed), self.0.settings.checksum);
         let request = self
             .0
             .way
@@ -139,12 +149,12 @@ impl Store {
             .key(key)
             .content_type("application/octet-stream")
             .set_if_none_match(guard.if_none_match())
-            .set_content_md5(proof.md5)
-            .set_checksum_crc64_nvme(proof.crc64nvme)
+            .set_content_md5(proof.content_md5(claimed))
+            .set_checksum_crc64_nvme(proof.crc64nvme(claimed))
             .body(ByteStream::from_static(BODY));
         let request = attributes::on_put(request, &self.0.settings)
             .customize()
-            .interceptor(SignedBody(sha256));
+            .interceptor(proof.signature(claimed));
         let put = self.ask(StoreOperation::Put, request.send()).await?;
         Ok(put.e_tag.is_some_and(|etag| !etag.is_empty()))
     }
@@ -295,13 +305,13 @@ impl Store {
 
     /// A body that is not what was signed: whether the store looks.
     async fn try_wrong_hash(&self, key: &str) -> Finding {
-        let other = Sha256::digest(b"another body").into();
-        match self.put_claiming(key, Guard::None, other, BODY).await {
+        let claimed = probe().hashed(Sha256::digest(b"another body").into());
+        match self.put_claiming(key, Guard::None, &claimed, self.signed_proof()).await {
             Err(refusal) if refusal.status().is_some_and(|status| status < 500) => {
                 Finding::well(HASH, "a body that is not what was signed is refused")
             }
             Err(refusal) => Finding::failed(HASH, refusal.to_string(), self.advice(&refusal)),
-            Ok(_) if self.0.settings.checksum == Checksum::None => Finding::note(
+            Ok(_) if self.proof_of_put() == Proof::SIGNED => Finding::note(
                 HASH,
                 "the store takes a body that is not what was signed",
                 "set checksum = \"md5\" or \"crc64nvme\", and check again",
@@ -310,23 +320,48 @@ impl Store {
         }
     }
 
-    /// The configured checksum, of another body.
+    /// What the store does with a checksum: found out by the probe's put, or by one of another body.
     async fn try_checksum(&self, key: &str) -> Option<Finding> {
-        if self.0.settings.checksum == Checksum::None {
+        if self.may_go_unsigned() {
+            return Some(self.what_is_verified());
+        }
+        let proof = self.signed_proof();
+        if proof == Proof::SIGNED {
             return None;
         }
-        let sha256 = Sha256::digest(BODY).into();
-        Some(match self.put_claiming(key, Guard::None, sha256, b"another body").await {
+        let claimed = Payload::new(Bytes::from_static(b"another body"));
+        let claimed = claimed.hashed(Sha256::digest(BODY).into());
+        Some(match self.put_claiming(key, Guard::None, &claimed, proof).await {
             Err(refusal) if refusal.status().is_some_and(|status| status < 500) => {
                 Finding::well(CHECKSUM, "a body that does not fit it is refused")
             }
             Err(refusal) => Finding::failed(CHECKSUM, refusal.to_string(), self.advice(&refusal)),
-            Ok(_) => Finding::failed(
-                CHECKSUM,
-                "the store takes a body that does not fit it",
-                "choose the other of \"md5\" and \"crc64nvme\", or \"none\"",
-            ),
+            Ok(_) => Finding::failed(CHECKSUM, TAKES_ANY, CHOOSE),
         })
+    }
+
+    /// What the put of the probe has found out of the store.
+    fn what_is_verified(&self) -> Finding {
+        let asked = self.0.settings.checksum == Checksum::Crc64Nvme;
+        match self.0.verifying.puts.verifies() {
+            Some(Verifies::Yes) => Finding::well(
+                CHECKSUM,
+                "verified by the store (crc64nvme): bodies are not signed as well",
+            ),
+            Some(Verifies::No) if asked => Finding::failed(CHECKSUM, TAKES_ANY, CHOOSE),
+            Some(Verifies::No) => Finding::well(
+                CHECKSUM,
+                "not verified, the store takes a wrong one: bodies are signed",
+            ),
+            Some(Verifies::Refuses) => {
+                Finding::well(CHECKSUM, "the store takes none alone: bodies are signed")
+            }
+            None => Finding::note(
+                CHECKSUM,
+                "whether the store verifies one was not found out: bodies are signed",
+                "check again; a worker tries again, too",
+            ),
+        }
     }
 
     /// The right to find the entries of a ZIP again.
@@ -361,6 +396,10 @@ impl Store {
             ),
         }
     }
+}
+
+fn probe() -> Payload {
+    Payload::new(Bytes::from_static(BODY))
 }
 
 /// Nothing that is asked of it will be answered.

@@ -12,6 +12,8 @@ pub(super) enum Topic {
     Condition,
     /// The bucket takes no object without a checksum, as those with a default retention do.
     Checksum,
+    /// The checksum of this request: it does not fit, or is not known.
+    Digest,
     /// Retention in a bucket that has no object lock.
     Lock,
 }
@@ -29,6 +31,8 @@ impl Topic {
             Some("MissingContentMD5") => Some(Self::Checksum),
             _ if wants && checksum => Some(Self::Checksum),
             _ if wants && text.contains("object lock") => Some(Self::Lock),
+            Some(code) if differs(code) => Some(Self::Digest),
+            _ if text.contains("checksum") || text.contains("crc64nvme") => Some(Self::Digest),
             _ => None,
         }
     }
@@ -156,6 +160,17 @@ pub(super) fn is_of_the_account(code: &str) -> bool {
     WORDS.iter().any(|word| code.contains(word))
 }
 
+/// What was sent is not what came: another try would bring it whole.
+pub(super) fn is_of_the_way(code: &str) -> bool {
+    differs(code) || matches!(code, "IncompleteBody" | "RequestTimeout")
+}
+
+/// Codes for a body that does not fit its checksum: BadDigest, InvalidDigest (Garage),
+/// XAmzContentChecksumMismatch (MinIO).
+fn differs(code: &str) -> bool {
+    code.contains("Digest") || code.contains("Checksum")
+}
+
 /// What no other try would change: the key, the size, the metadata.
 fn is_of_this_object(code: &str) -> bool {
     matches!(code, "KeyTooLong" | "KeyTooLongError" | "EntityTooLarge" | "MetadataTooLarge")
@@ -251,7 +266,15 @@ mod tests {
             ),
             (400, Some("InvalidArgument"), "if-none-match is unknown", Some(Topic::Condition)),
             // A checksum that does not fit is about this request.
-            (400, Some("BadDigest"), "The Content-MD5 you specified did not match", None),
+            (
+                400,
+                Some("BadDigest"),
+                "The Content-MD5 you specified did not match",
+                Some(Topic::Digest),
+            ),
+            (400, Some("XAmzContentChecksumMismatch"), "", Some(Topic::Digest)),
+            (400, Some("InvalidArgument"), "unknown checksum algorithm", Some(Topic::Digest)),
+            (400, Some("XAmzContentSHA256Mismatch"), "x-amz-content-sha256 differs", None),
             (400, Some("InvalidRequest"), "The request is odd", None),
             (412, Some("PreconditionFailed"), "If-None-Match", None),
         ];
@@ -261,6 +284,8 @@ mod tests {
         for about in [Topic::Checksum, Topic::Lock] {
             assert_eq!(class_of(400, Some("InvalidRequest"), Some(about)), Class::Refused);
         }
-        assert_eq!(class_of(400, Some("X"), Some(Topic::Condition)), Class::Failure);
+        for about in [Topic::Condition, Topic::Digest] {
+            assert_eq!(class_of(400, Some("X"), Some(about)), Class::Failure);
+        }
     }
 }

@@ -201,7 +201,7 @@ impl Store {
 }
 
 /// In the folder of the tenant, since a key may be allowed there alone; at the top where it has none.
-fn beside_recordings(new: &NewObject) -> Result<ObjectKey, Failure> {
+pub(super) fn beside_recordings(new: &NewObject) -> Result<ObjectKey, Failure> {
     let (key, tenant) = (new.key.as_str(), new.identity.tenant.as_str());
     let mut folders = key.match_indices('/').map(|(at, _)| &key[..at]);
     let own = folders.find(|folder| folder.rsplit('/').next() == Some(tenant));

@@ -5,7 +5,7 @@ use std::fmt;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
-use super::codes::{Topic, class_of, is_of_the_account, is_of_the_key, mend};
+use super::codes::{Topic, class_of, is_of_the_account, is_of_the_key, is_of_the_way, mend};
 use super::trouble::{NO_CREDENTIALS, NOT_SENT, Trouble, root_cause, told};
 use crate::failure::{Class, Failure};
 use crate::metrics::StoreOperation;
@@ -188,6 +188,43 @@ impl Refusal {
         }
     }
 
+    /// It names a checksum: one that does not fit, is not known, or is missing.
+    pub(super) fn is_about_a_checksum(&self) -> bool {
+        let about = match &self.trouble {
+            Trouble::Answer { about, .. } => *about,
+            _ => None,
+        };
+        matches!(about, Some(Topic::Checksum | Topic::Digest))
+    }
+
+    /// The store does not know the checksum here, or reckons otherwise.
+    pub(super) fn refuses_checksum(&self) -> bool {
+        self.status() == Some(501) || self.is_about_a_checksum()
+    }
+
+    /// Another proof of the same body might have been taken: the checksum may not be known, or a body
+    /// that is not signed not allowed, as policies of buckets have it. A body that does not fit its
+    /// checksum has been damaged on its way; that is about the way.
+    pub(super) fn may_be_about_the_proof(&self) -> bool {
+        match &self.trouble {
+            Trouble::Answer { status: 501, .. } => true,
+            Trouble::Answer { status: 403, code, .. } => {
+                code.as_deref().is_none_or(|code| code == "AccessDenied")
+            }
+            Trouble::Answer { status: 400, code: Some(code), about, .. } => {
+                let ours = self.is_about_a_checksum()
+                    || (about.is_none() && self.class() == Class::Failure);
+                ours && !is_of_the_way(code)
+            }
+            _ => false,
+        }
+    }
+
+    /// It says nothing of what was sent, as in an outage.
+    pub(super) fn may_be_chance(&self) -> bool {
+        !self.exists() && matches!(self.class(), Class::Unavailable | Class::Failure)
+    }
+
     /// The table of contract 5.
     pub(super) fn class(&self) -> Class {
         match &self.trouble {
@@ -324,6 +361,34 @@ mod tests {
             assert_eq!(part.class, Class::Failure, "{status}");
         }
         assert_eq!(with(StoreOperation::Put, mute(418)).class, Class::Failure);
+    }
+
+    #[test]
+    fn what_may_be_about_the_proof_of_a_body_is_told_from_the_rest() {
+        let table = [
+            // Unknown, or not allowed without a signature.
+            (501, Some("NotImplemented"), None, true),
+            (403, Some("AccessDenied"), None, true),
+            (403, None, None, true),
+            (400, Some("InvalidRequest"), Some(Topic::Checksum), true),
+            (400, Some("InvalidArgument"), Some(Topic::Digest), true),
+            (400, Some("XAmzContentSHA256Mismatch"), None, true),
+            // Damaged on the way; the key, the account, the condition; an outage.
+            (400, Some("BadDigest"), Some(Topic::Digest), false),
+            (400, Some("RequestTimeout"), None, false),
+            (403, Some("InvalidAccessKeyId"), None, false),
+            (400, Some("ExpiredToken"), None, false),
+            (400, Some("InvalidArgument"), Some(Topic::Condition), false),
+            (412, Some("PreconditionFailed"), None, false),
+            (503, Some("SlowDown"), None, false),
+        ];
+        for (status, code, about, expected) in table {
+            let refusal = answer(status, code, about);
+            assert_eq!(refusal.may_be_about_the_proof(), expected, "{status} {code:?}");
+        }
+        let unheard = Refusal::of(StoreOperation::Put, Trouble::Unreachable);
+        assert!(!unheard.may_be_about_the_proof() && unheard.may_be_chance());
+        assert!(!answer(412, Some("PreconditionFailed"), None).may_be_chance());
     }
 
     #[test]

@@ -6,7 +6,6 @@
 mod advice;
 mod attributes;
 mod check;
-mod checksum;
 mod client;
 mod codes;
 mod condition;
@@ -17,7 +16,9 @@ mod list;
 mod look;
 mod metadata;
 mod multipart;
+mod payload;
 mod prefixes;
+mod proof;
 mod put;
 mod read;
 mod signed_body;
@@ -25,6 +26,7 @@ mod sweep;
 mod traced;
 mod trouble;
 mod unpacked;
+mod verified;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -46,11 +48,13 @@ use condition::{Guard, Learnt};
 use error::Refusal;
 use http::HttpError;
 use sweep::Leftovers;
+use verified::Verifying;
 
 pub use crate::config::MAX_PARTS;
 pub use codes::stops_everything;
 pub use list::{Listed, NextPage};
 pub use multipart::{Part, Upload};
+pub use payload::{Payload, Summing, Sums};
 pub use prefixes::Prefixes;
 
 /// A SHA-256, as bytes.
@@ -133,6 +137,7 @@ struct Inner {
     settings: config::Store,
     part_size: usize,
     learnt: Learnt,
+    verifying: Verifying,
     leftovers: Leftovers,
     /// Aborts under way.
     aborts: TaskTracker,
@@ -160,6 +165,7 @@ impl Stores {
                 settings: settings.clone(),
                 part_size,
                 learnt: Learnt::default(),
+                verifying: Verifying::default(),
                 leftovers: Leftovers::default(),
                 aborts: self.aborts.clone(),
                 metrics: Arc::clone(&self.metrics),

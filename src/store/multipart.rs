@@ -7,14 +7,12 @@ use std::time::Duration;
 use aws_sdk_s3::operation::complete_multipart_upload::CompleteMultipartUploadOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
-use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::checksum::Proof;
 use super::error::Refusal;
-use super::signed_body::SignedBody;
+use super::payload::{Payload, Sums};
+use super::proof::{Crc, Proof};
 use super::{Guard, NewObject, Sha256Digest, Store, StoredObject, attributes, client, metadata};
-use crate::config::Checksum;
 use crate::crash::{self, Point};
 use crate::failure::Failure;
 use crate::metrics::StoreOperation;
@@ -30,6 +28,8 @@ const COMPLETING: Duration = Duration::from_secs(120);
 pub struct Upload {
     store: Store,
     new: NewObject,
+    /// Its parts carry their CRC64NVME: that is said when an upload is opened.
+    crc: bool,
     /// `None` once the upload is complete or an abort has been started.
     id: Option<String>,
 }
@@ -39,7 +39,8 @@ pub struct Upload {
 pub struct Part {
     number: u32,
     etag: Option<String>,
-    proof: Proof,
+    /// As it was sent with it.
+    crc: Option<Crc>,
 }
 
 impl Part {
@@ -66,7 +67,25 @@ impl Store {
     }
 
     async fn open(&self, new: NewObject) -> Result<Upload, Failure> {
-        let crc = self.0.settings.checksum == Checksum::Crc64Nvme;
+        let crc = self.parts_carry_crc();
+        let (created, crc) = match self.create(&new, crc).await {
+            Err(refusal) if self.may_open_without_crc(crc, &refusal) => {
+                let created = self.create(&new, false).await;
+                if created.is_ok() {
+                    self.parts_carry_no_crc();
+                }
+                (created, false)
+            }
+            created => (created, crc),
+        };
+        let id = created.map_err(|refusal| self.failure(refusal))?;
+        let upload = Upload { store: self.clone(), new, crc, id: Some(id.clone()) };
+        self.look_for_leftovers(&upload.new.key, &id).await;
+        Ok(upload)
+    }
+
+    /// CreateMultipartUpload; the upload's id.
+    async fn create(&self, new: &NewObject, crc: bool) -> Result<String, Refusal> {
         let request = self
             .0
             .way
@@ -75,18 +94,13 @@ impl Store {
             .bucket(self.bucket())
             .key(new.key.as_str())
             .content_type(new.content_type)
-            .set_metadata(Some(metadata::write(&new, None)))
+            .set_metadata(Some(metadata::write(new, None)))
             .set_checksum_algorithm(crc.then_some(ChecksumAlgorithm::Crc64Nvme))
             .set_checksum_type(crc.then_some(ChecksumType::FullObject));
         let request = attributes::on_create(request, &self.0.settings);
-        let answer = self.ask(StoreOperation::CreateMultipart, request.send()).await;
-        let id = answer.map_err(|refusal| self.failure(refusal))?.upload_id;
-        let Some(id) = id.filter(|id| !id.is_empty()) else {
-            return Err(self.failure(Refusal::not_s3(StoreOperation::CreateMultipart)));
-        };
-        let upload = Upload { store: self.clone(), new, id: Some(id.clone()) };
-        self.look_for_leftovers(&upload.new.key, &id).await;
-        Ok(upload)
+        let created = self.ask(StoreOperation::CreateMultipart, request.send()).await?;
+        let id = created.upload_id.filter(|id| !id.is_empty());
+        id.ok_or_else(|| Refusal::not_s3(StoreOperation::CreateMultipart))
     }
 
     /// Gives the parts of an upload back; its own failure is only logged.
@@ -105,19 +119,37 @@ impl Store {
 }
 
 impl Upload {
-    /// Sends part `number` (from 1, at most [`super::MAX_PARTS`]), `sha256` being its hash. Parts
-    /// may go up side by side; one that failed may be sent again.
+    /// The sums that a part of it takes.
+    pub fn sums(&self) -> Sums {
+        self.store.proof(&self.store.0.verifying.parts, self.unsure()).sums()
+    }
+
+    /// What proves a part until it is known what the store verifies.
+    fn unsure(&self) -> Proof {
+        if self.crc { Proof::SIGNED_CRC } else { self.store.signed_proof() }
+    }
+
+    /// Sends part `number` (from 1, at most [`super::MAX_PARTS`]). Parts may go up side by side; one
+    /// that failed may be sent again.
     ///
     /// # Errors
     /// What the store said.
-    pub async fn part(
+    pub async fn part(&self, number: u32, payload: &Payload) -> Result<Part, Failure> {
+        let store = &self.store;
+        let send = |proof| self.send_part(number, payload, proof);
+        // It is sent again, whatever comes of it.
+        let wrong = async { send(Proof::WRONG).await.map(drop) };
+        let sent = store.prove(&store.0.verifying.parts, self.unsure(), wrong, send).await;
+        sent.map_err(|refusal| store.failure(refusal))
+    }
+
+    async fn send_part(
         &self,
         number: u32,
-        body: Bytes,
-        sha256: Sha256Digest,
-    ) -> Result<Part, Failure> {
-        let store = &self.store;
-        let proof = Proof::of(&body, store.0.settings.checksum);
+        payload: &Payload,
+        proof: Proof,
+    ) -> Result<Part, Refusal> {
+        let (store, body) = (&self.store, payload.body());
         let own = client::own(&store.0.settings, client::sending(body.len()));
         let request = store
             .0
@@ -128,15 +160,14 @@ impl Upload {
             .key(self.new.key.as_str())
             .set_upload_id(self.id.clone())
             .part_number(wire_number(number))
-            .set_content_md5(proof.md5.clone())
-            .set_checksum_crc64_nvme(proof.crc64nvme.clone())
-            .body(ByteStream::from(body))
+            .set_content_md5(proof.content_md5(payload))
+            .set_checksum_crc64_nvme(proof.crc64nvme(payload))
+            .body(ByteStream::from(body.clone()))
             .customize()
             .config_override(own)
-            .interceptor(SignedBody(sha256));
-        let answer = store.ask(StoreOperation::UploadPart, request.send()).await;
-        let etag = answer.map_err(|refusal| store.failure(refusal))?.e_tag;
-        Ok(Part { number, etag, proof })
+            .interceptor(proof.signature(payload));
+        let etag = store.ask(StoreOperation::UploadPart, request.send()).await?.e_tag;
+        Ok(Part { number, etag, crc: proof.is_crc().then(|| Crc::of(payload)) })
     }
 
     /// The same, with what it lists if it is a ZIP: that is known at its end.
@@ -214,6 +245,10 @@ impl Upload {
         size: u64,
         sha256: &Sha256Digest,
     ) -> Result<StoredObject, Failure> {
+        if self.crc && refusal.refuses_checksum() {
+            // The next try does without.
+            self.store.parts_carry_no_crc();
+        }
         let open = refusal.unheard() || refusal.upload_gone();
         if !refusal.exists() && (!open || self.new.force) {
             return Err(self.store.failure(refusal));
@@ -226,12 +261,13 @@ impl Upload {
         parts: &[Part],
         guard: Guard,
     ) -> Result<CompleteMultipartUploadOutput, Refusal> {
-        let whole = Proof::whole(parts.iter().map(|part| &part.proof));
+        // All of them, or none.
+        let whole = Crc::whole(parts.iter().map(|part| part.crc));
         let parts = parts.iter().map(|part| {
             CompletedPart::builder()
                 .part_number(wire_number(part.number))
                 .set_e_tag(part.etag.clone())
-                .set_checksum_crc64_nvme(part.proof.crc64nvme.clone())
+                .set_checksum_crc64_nvme(whole.and(part.crc).map(Crc::header))
                 .build()
         });
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build();
@@ -246,8 +282,8 @@ impl Upload {
             .key(self.new.key.as_str())
             .set_upload_id(self.id.clone())
             .set_if_none_match(guard.if_none_match())
-            .set_checksum_type(whole.crc64nvme.is_some().then_some(ChecksumType::FullObject))
-            .set_checksum_crc64_nvme(whole.crc64nvme)
+            .set_checksum_type(whole.is_some().then_some(ChecksumType::FullObject))
+            .set_checksum_crc64_nvme(whole.map(Crc::header))
             .multipart_upload(parts)
             .customize()
             .config_override(own);

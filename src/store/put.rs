@@ -2,36 +2,28 @@
 
 use aws_sdk_s3::operation::put_object::PutObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
-use bytes::Bytes;
 
-use super::checksum::Proof;
+use super::condition::beside_recordings;
 use super::error::Refusal;
-use super::signed_body::SignedBody;
-use super::{Guard, NewObject, Sha256Digest, Store, StoredObject, attributes, client, metadata};
+use super::payload::Payload;
+use super::proof::Proof;
+use super::{Guard, NewObject, Store, StoredObject, attributes, client, metadata};
 use crate::failure::Failure;
 use crate::metrics::StoreOperation;
 
 /// An object with its content.
 struct Whole<'a> {
     new: &'a NewObject,
-    body: Bytes,
-    sha256: Sha256Digest,
-    proof: Proof,
+    payload: &'a Payload,
 }
 
 impl Store {
-    /// Stores `body` in one request; `sha256` is its hash.
+    /// Stores `payload` in one request.
     ///
     /// # Errors
     /// `store.conflict` if another recording is under the key; else what the store said.
-    pub async fn put(
-        &self,
-        new: &NewObject,
-        body: Bytes,
-        sha256: Sha256Digest,
-    ) -> Result<StoredObject, Failure> {
-        let proof = Proof::of(&body, self.0.settings.checksum);
-        let whole = Whole { new, body, sha256, proof };
+    pub async fn put(&self, new: &NewObject, payload: &Payload) -> Result<StoredObject, Failure> {
+        let whole = Whole { new, payload };
         let guard = self.guard_of_put(new);
         if guard.asks() {
             match self.ask_before(&whole).await {
@@ -42,7 +34,7 @@ impl Store {
                 Err(failure) => return Err(failure),
             }
         }
-        match self.send_put(&whole, guard).await {
+        match self.put_proven(&whole, guard).await {
             Ok(put) => self.created(&whole, put, guard).await,
             Err(refusal) if self.may_ask_instead(guard, &refusal) => {
                 self.put_without_condition(&whole).await
@@ -55,7 +47,7 @@ impl Store {
         if let Some(there) = self.ask_before(whole).await? {
             return Ok(there);
         }
-        match self.send_put(whole, Guard::Ask).await {
+        match self.put_proven(whole, Guard::Ask).await {
             Ok(put) => {
                 // Where one with it had been refused.
                 self.keeps_no_condition("it refuses it");
@@ -66,7 +58,7 @@ impl Store {
     }
 
     async fn ask_before(&self, whole: &Whole<'_>) -> Result<Option<StoredObject>, Failure> {
-        self.look_before(whole.new, whole.body.len() as u64, &whole.sha256).await
+        self.look_before(whole.new, whole.payload.size(), whole.payload.sha256()).await
     }
 
     /// The store has said yes: that proves nothing without an ETag, and nothing of the condition.
@@ -78,11 +70,12 @@ impl Store {
     ) -> Result<StoredObject, Failure> {
         let new = whole.new;
         if put.e_tag.as_ref().is_none_or(String::is_empty) {
-            put.e_tag = self.look_at_new(StoreOperation::Put, new, whole.body.len() as u64).await?;
+            put.e_tag = self.look_at_new(StoreOperation::Put, new, whole.payload.size()).await?;
         }
         self.remember(&new.key);
         if guard == Guard::Both {
-            put = self.find_out(put, self.send_put(whole, Guard::Condition)).await;
+            let again = self.send_put(whole, Guard::Condition, self.proof_of_put());
+            put = self.find_out(put, again).await;
         }
         Ok(self.stored(whole, put))
     }
@@ -102,12 +95,37 @@ impl Store {
         if refusal.exists() {
             self.keeps_the_condition();
         }
-        let size = whole.body.len() as u64;
-        self.look_after(refusal, whole.new, size, &whole.sha256).await
+        let payload = whole.payload;
+        self.look_after(refusal, whole.new, payload.size(), payload.sha256()).await
     }
 
-    async fn send_put(&self, whole: &Whole<'_>, guard: Guard) -> Result<PutObjectOutput, Refusal> {
-        let Whole { new, body, sha256, proof } = whole;
+    async fn put_proven(
+        &self,
+        whole: &Whole<'_>,
+        guard: Guard,
+    ) -> Result<PutObjectOutput, Refusal> {
+        let (puts, signed) = (&self.0.verifying.puts, self.signed_proof());
+        let send = |proof| self.send_put(whole, guard, proof);
+        self.prove(puts, signed, self.try_wrong_beside(whole.new), send).await
+    }
+
+    /// With a few bytes of our own: a recording that were taken so would not be proven.
+    async fn try_wrong_beside(&self, new: &NewObject) -> Result<(), Refusal> {
+        match beside_recordings(new) {
+            Ok(key) => self.try_wrong(key.as_str()).await,
+            // What cannot be tried is not believed.
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn send_put(
+        &self,
+        whole: &Whole<'_>,
+        guard: Guard,
+        proof: Proof,
+    ) -> Result<PutObjectOutput, Refusal> {
+        let Whole { new, payload } = whole;
+        let body = payload.body();
         let own = client::own(&self.0.settings, client::sending(body.len()));
         let request = self
             .0
@@ -117,15 +135,15 @@ impl Store {
             .bucket(self.bucket())
             .key(new.key.as_str())
             .content_type(new.content_type)
-            .set_metadata(Some(metadata::write(new, Some(sha256))))
+            .set_metadata(Some(metadata::write(new, Some(payload.sha256()))))
             .set_if_none_match(guard.if_none_match())
-            .set_content_md5(proof.md5.clone())
-            .set_checksum_crc64_nvme(proof.crc64nvme.clone())
+            .set_content_md5(proof.content_md5(payload))
+            .set_checksum_crc64_nvme(proof.crc64nvme(payload))
             .body(ByteStream::from(body.clone()));
         let request = attributes::on_put(request, &self.0.settings)
             .customize()
             .config_override(own)
-            .interceptor(SignedBody(*sha256));
+            .interceptor(proof.signature(payload));
         self.ask(StoreOperation::Put, request.send()).await
     }
 
@@ -133,8 +151,8 @@ impl Store {
         StoredObject {
             bucket: self.bucket().to_owned(),
             key: whole.new.key.clone(),
-            size: whole.body.len() as u64,
-            sha256: Some(hex::encode(whole.sha256)),
+            size: whole.payload.size(),
+            sha256: Some(hex::encode(whole.payload.sha256())),
             etag: put.e_tag,
             version_id: put.version_id,
             content_type: Some(whole.new.content_type.to_owned()),

@@ -1,4 +1,4 @@
-//! The hash of a body, computed once while it was downloaded, as what the request signs.
+//! What a request signs of its body: the hash, computed once while it was downloaded, or nothing.
 //!
 //! Left alone the SDK hashes a body in memory again for every attempt. It must never know more
 //! than the hash: what it is the hash of is the caller's promise, and the store checks it.
@@ -13,9 +13,13 @@ use aws_smithy_runtime_api::client::interceptors::context::{
 use super::Sha256Digest;
 use crate::crash::{self, Point};
 
-/// Makes `x-amz-content-sha256` this hash.
-#[derive(Debug)]
-pub(super) struct SignedBody(pub(super) Sha256Digest);
+/// What `x-amz-content-sha256` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SignedBody {
+    Hash(Sha256Digest),
+    /// `UNSIGNED-PAYLOAD`: a checksum proves the body (`proof`).
+    Unsigned,
+}
 
 impl Intercept for SignedBody {
     fn name(&self) -> &'static str {
@@ -28,8 +32,11 @@ impl Intercept for SignedBody {
         _: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let hash = PayloadSigningOverride::Precomputed(hex::encode(self.0));
-        cfg.interceptor_state().store_put(hash);
+        let signed = match self {
+            Self::Hash(hash) => PayloadSigningOverride::Precomputed(hex::encode(hash)),
+            Self::Unsigned => PayloadSigningOverride::UnsignedPayload,
+        };
+        cfg.interceptor_state().store_put(signed);
         Ok(())
     }
 

@@ -150,7 +150,7 @@ impl fmt::Display for Trouble {
                 match about {
                     Some(Topic::Checksum) => f.write_str(WANTS_CHECKSUM),
                     Some(Topic::Lock) => f.write_str(HAS_NO_LOCK),
-                    Some(Topic::Condition) | None => Ok(()),
+                    Some(Topic::Condition | Topic::Digest) | None => Ok(()),
                 }
             }
             Self::Garbled { status } => write!(f, "status {status} with a broken answer"),

@@ -1,6 +1,7 @@
 //! The store against S3 servers, over sockets: one with scripted faults, and SeaweedFS.
 
 mod access;
+mod checksum;
 mod compare;
 mod condition;
 mod extras;
@@ -20,7 +21,7 @@ use callvault::metrics::Metrics;
 use callvault::recording::ObjectKey;
 use callvault::request::{CallId, FileName, TenantId};
 use callvault::store::{
-    Identity, NewObject, Part, Prefixes, Sha256Digest, Store, StoredObject, Upload,
+    Identity, NewObject, Part, Payload, Prefixes, Sha256Digest, Store, StoredObject, Upload,
 };
 use sha2::{Digest, Sha256};
 
@@ -120,15 +121,19 @@ fn sha256(body: &[u8]) -> Sha256Digest {
     Sha256::digest(body).into()
 }
 
+fn payload(body: &Bytes) -> Payload {
+    Payload::new(body.clone())
+}
+
 async fn put(store: &Store, new: &NewObject, body: &Bytes) -> Result<StoredObject, Failure> {
-    store.put(new, body.clone(), sha256(body)).await
+    store.put(new, &payload(body)).await
 }
 
 /// Sends `body` in parts, side by side.
 async fn parts(upload: &Upload, body: &Bytes) -> Vec<Part> {
     let parts = body.chunks(PART).zip(1..).map(|(part, number)| {
         let part = body.slice_ref(part);
-        async move { upload.part(number, part.clone(), sha256(&part)).await.unwrap() }
+        async move { upload.part(number, &payload(&part)).await.unwrap() }
     });
     let mut parts = futures_util::future::join_all(parts).await;
     // The order in which they went up is none.
@@ -149,9 +154,14 @@ fn reason<T: std::fmt::Debug>(result: Result<T, Failure>) -> (Class, String) {
 
 /// The request is signed with the hash of its body and carries nothing that stores refuse.
 fn signed_plainly(seen: &Seen) -> bool {
+    seen.hash_matches && sent_plainly(seen)
+}
+
+/// It carries nothing that stores refuse: neither chunks nor trailers.
+fn sent_plainly(seen: &Seen) -> bool {
     let plain = ["content-encoding", "x-amz-trailer", "x-amz-decoded-content-length"]
         .iter()
         .all(|name| seen.header(name).is_none());
     let length = seen.header("content-length") == Some(&seen.body.len().to_string());
-    seen.hash_matches && plain && length && seen.header("transfer-encoding").is_none()
+    plain && length && seen.header("transfer-encoding").is_none()
 }

@@ -20,7 +20,7 @@ use bytes::Bytes;
 
 use super::{eventually, unique};
 
-pub use local::{ALWAYS, Fault, LocalS3, Op, Seen, Write};
+pub use local::{ALWAYS, Fault, LocalS3, Op, Seen, Write, crc64nvme};
 pub use seaweed::seaweed;
 
 pub const ACCESS_KEY: &str = "kit-access-key";

@@ -141,7 +141,7 @@ fn the_whole_of_what_config_prints() {
     proxy = ""                                         # default
     key = "{tenant}/{yyyy}/{mm}/{dd}/{name}.{ext}"     # default
     part_size = "8MiB"                                 # default
-    checksum = "none"                                  # default
+    checksum = "auto"                                  # default
     conditional = "auto"                               # default
     zip = "keep"                                       # default
     storage_class = ""                                 # default

@@ -80,7 +80,7 @@ url = ""
       callvault.toml:16: ccfs.result_codes.0300099: "later" is no class; write failure, unavailable, throttled, not_ready, refused or permanent
       callvault.toml:18: store.part_size: must be between 5MiB and 5GiB, is 1MiB; write a value in that range
       callvault.toml:19: store.zip: "split" is not one of its values; write "keep" or "unpack"
-      callvault.toml:20: store.checksum: "crc32" is not one of its values; write "none" or "md5" or "crc64nvme"
+      callvault.toml:20: store.checksum: "crc32" is not one of its values; write "auto" or "none" or "md5" or "crc64nvme"
       callvault.toml:21: store.key: has the unknown placeholder {year} (known: {tenant} {yyyy} {mm} {dd} {hh} {call_id} {name} {cc_id} {ext}); the default is {tenant}/{yyyy}/{mm}/{dd}/{name}.{ext}
       callvault.toml:24: retry.delays: must not be empty; name at least one
       callvault.toml:25: retry.max_attempts: must be a whole number, is a string; write it without quotes

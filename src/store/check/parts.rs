@@ -2,16 +2,11 @@
 
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
-use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
-use super::{BODY, COMPLETE, Guard, MULTIPART, SWEEP};
-use crate::config::Checksum;
+use super::{BODY, COMPLETE, Guard, MULTIPART, SWEEP, probe};
 use crate::finding::Finding;
 use crate::metrics::StoreOperation;
-use crate::store::checksum::Proof;
 use crate::store::error::Refusal;
-use crate::store::signed_body::SignedBody;
 use crate::store::{Store, attributes};
 
 /// An upload of the probe, of one part.
@@ -120,7 +115,7 @@ impl Store {
     }
 
     async fn open_probe(&self, key: &str) -> Result<String, Refusal> {
-        let crc = self.0.settings.checksum == Checksum::Crc64Nvme;
+        let crc = self.signed_proof().is_crc();
         let create = self.0.way.client.create_multipart_upload().bucket(self.bucket()).key(key);
         let create = attributes::on_create(create, &self.0.settings)
             .set_checksum_algorithm(crc.then_some(ChecksumAlgorithm::Crc64Nvme))
@@ -131,18 +126,19 @@ impl Store {
     }
 
     async fn send_probe(&self, key: &str, id: &str) -> Result<CompletedPart, Refusal> {
-        let proof = Proof::of(&Bytes::from_static(BODY), self.0.settings.checksum);
+        let (payload, proof) = (probe(), self.signed_proof());
+        let crc64nvme = proof.crc64nvme(&payload);
         let part = self.0.way.client.upload_part().bucket(self.bucket()).key(key).upload_id(id);
         let part = part
             .part_number(1)
-            .set_content_md5(proof.md5)
-            .set_checksum_crc64_nvme(proof.crc64nvme.clone())
+            .set_content_md5(proof.content_md5(&payload))
+            .set_checksum_crc64_nvme(crc64nvme.clone())
             .body(ByteStream::from_static(BODY))
             .customize()
-            .interceptor(SignedBody(Sha256::digest(BODY).into()));
+            .interceptor(proof.signature(&payload));
         let sent = self.ask(StoreOperation::UploadPart, part.send()).await?;
         let part = CompletedPart::builder().part_number(1).set_e_tag(sent.e_tag);
-        Ok(part.set_checksum_crc64_nvme(proof.crc64nvme).build())
+        Ok(part.set_checksum_crc64_nvme(crc64nvme).build())
     }
 
     /// What is refused is aborted.

@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::memory::{Budget, Room};
@@ -16,7 +15,7 @@ use crate::board::{Progress, Step};
 use crate::crash::{self, Point};
 use crate::failure::{Came, Class, Failure, Reason};
 use crate::metrics::{Metrics, Stage};
-use crate::store::{NewObject, Part, Sha256Digest, Store, StoredObject, Upload};
+use crate::store::{NewObject, Part, Payload, Store, StoredObject, Upload};
 
 /// Parts of one job in memory: one comes down while others go up.
 const PARTS_IN_MEMORY: usize = 3;
@@ -48,26 +47,22 @@ pub async fn transfer_in(
     mut source: Source,
     mut target: Target<'_>,
 ) -> Result<StoredObject, Failure> {
-    let first = source.part(room).await?;
+    let first = source.part(room, target.store.sums()).await?;
     if !source.ended() {
         return in_parts(source, first, target).await;
     }
     target.new = source.proven()?.describe(target.new);
-    put(first.body, first.sha256, target).await
+    put(first.payload, target).await
 }
 
 /// A body that fits one part, and is proven.
 ///
 /// # Errors
 /// What the store brought.
-pub async fn put(
-    body: Bytes,
-    sha256: Sha256Digest,
-    target: Target<'_>,
-) -> Result<StoredObject, Failure> {
+pub async fn put(payload: Payload, target: Target<'_>) -> Result<StoredObject, Failure> {
     target.progress.step(Step::Upload);
     let mut stage = Running::start(target.metrics, Stage::Upload);
-    let stored = stage.during(target.store.put(&target.new, body, sha256)).await;
+    let stored = stage.during(target.store.put(&target.new, &payload)).await;
     stage.end(&stored);
     let stored = stored?;
     crash::point(Point::PutDone);
@@ -153,7 +148,7 @@ async fn pump(
                 None => budget.reserve(source.room_for_next()).await,
             },
         };
-        let mut coming = std::pin::pin!(source.part(room));
+        let mut coming = std::pin::pin!(source.part(room, upload.sums()));
         let next = loop {
             tokio::select! {
                 filled = &mut coming => break filled?,
@@ -175,7 +170,7 @@ async fn pump(
 
 /// Sends one part, and hands back the room it took.
 async fn send(upload: &Upload, number: u32, filled: Filled) -> Result<(Part, Room), Failure> {
-    let Filled { body, sha256, room } = filled;
-    let part = upload.part(number, body, sha256).await?;
+    let Filled { payload, room } = filled;
+    let part = upload.part(number, &payload).await?;
     Ok((part, room))
 }

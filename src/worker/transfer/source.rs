@@ -8,7 +8,7 @@ use super::memory::Room;
 use crate::crash::{self, Point};
 use crate::failure::{Came, Failure, Reason, Unproven};
 use crate::recording::{Audio, Format, Framing, Packed, Proof, Told};
-use crate::store::{MAX_PARTS, NewObject, Sha256Digest};
+use crate::store::{MAX_PARTS, NewObject, Payload, Sha256Digest, Summing, Sums};
 use crate::traces::{Kind, Span};
 
 /// First buffer of a body whose length is not known; it grows to a part as bytes arrive. Whoever
@@ -17,8 +17,7 @@ const FIRST_BUFFER: u64 = 64 * 1024;
 
 /// A part in memory, with the share of the budget it lives in.
 pub struct Filled {
-    pub body: Bytes,
-    pub sha256: Sha256Digest,
+    pub payload: Payload,
     pub room: Room,
 }
 
@@ -136,33 +135,35 @@ impl Source {
         }
     }
 
-    /// Reads one part, or less at the body's end.
+    /// Reads one part, or less at the body's end, and makes these sums of it as it comes.
     ///
     /// # Errors
     /// What CC-FS or the archive brought.
-    pub async fn part(&mut self, mut room: Room) -> Result<Filled, Failure> {
+    pub async fn part(&mut self, mut room: Room, sums: Sums) -> Result<Filled, Failure> {
         let first = self.size == 0;
         let unknown = if first { FIRST_BUFFER } else { self.part_size };
         let expected = self.remaining().unwrap_or(unknown).min(self.part_size);
         let full = usize::try_from(self.part_size).unwrap_or(usize::MAX);
         let mut buffer = Vec::with_capacity(usize::try_from(expected).unwrap_or(full));
-        let mut part = Sha256::new();
+        // The first part's hash is that of the whole so far: one pass for what fits one part.
+        let mut summing = Summing::new(Sums { sha256: sums.sha256 && !first, ..sums });
         loop {
             let taken = self.carry.split_to(self.carry.len().min(full - buffer.len()));
             self.whole.update(&taken);
-            if !first {
-                part.update(&taken);
-            }
+            summing.update(&taken);
             make_room(&mut buffer, taken.len(), full);
             buffer.extend_from_slice(&taken);
             if !self.carry.is_empty() || !self.more().await? {
                 break;
             }
         }
-        // The first part's hash is that of the whole so far: one pass for what fits one part.
-        let sha256 = if first { self.whole.clone() } else { part }.finalize().into();
         room.shrink_to(buffer.len() as u64);
-        Ok(Filled { body: buffer.into(), sha256, room })
+        let payload = summing.of(buffer.into());
+        let payload = match first {
+            true => payload.hashed(self.whole.clone().finalize().into()),
+            false => payload,
+        };
+        Ok(Filled { payload, room })
     }
 
     /// Fetches the next chunk; false at the body's end.

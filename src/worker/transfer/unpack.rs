@@ -26,7 +26,7 @@ use crate::finding::Finding;
 use crate::machine::Lack;
 use crate::metrics::Metrics;
 use crate::recording::{Archive, Entry, Format, Unfit};
-use crate::store::{NewObject, Store, StoredObject};
+use crate::store::{NewObject, Payload, Store, StoredObject, Sums};
 
 /// What is read of a file at a time.
 const PIECE: usize = 64 << 10;
@@ -75,20 +75,21 @@ pub async fn take(source: Source, budget: &Budget, max_size: u64) -> Result<Take
 /// Takes a download in, and proves that it came whole.
 async fn hold(mut source: Source, budget: &Budget) -> Result<(Held, Proven), Failure> {
     let room = budget.reserve(source.room_for_next()).await;
-    let Filled { mut body, mut room, .. } = source.part(room).await?;
+    // None of it is a request's body yet.
+    let Filled { mut payload, mut room } = source.part(room, Sums::default()).await?;
     if source.ended() {
-        let held = Held::Memory { bytes: Cursor::new(body), _room: room };
+        let held = Held::Memory { bytes: Cursor::new(payload.into_body()), _room: room };
         return Ok((held, source.proven()?));
     }
     let mut file = blocking(tempfile::tempfile).await.map_err(no_disk)?;
     loop {
         // The room goes where its bytes go, which may outlive this future.
-        let write = move || written(file, &body).map(|file| (file, room));
+        let write = move || written(file, payload.body()).map(|file| (file, room));
         (file, room) = blocking(write).await.map_err(no_disk)?;
         if source.ended() {
             return Ok((Held::File(BufReader::new(file)), source.proven()?));
         }
-        Filled { body, room, .. } = source.part(room).await?;
+        Filled { payload, room } = source.part(room, Sums::default()).await?;
     }
 }
 
@@ -139,7 +140,9 @@ impl Kept {
         let target = Target { store, new: proven.describe(new), budget, metrics, progress };
         let mut file = match held {
             // Room and bytes stay until it is stored.
-            Held::Memory { bytes, _room } => return put(bytes.into_inner(), sha256, target).await,
+            Held::Memory { bytes, _room } => {
+                return put(Payload::new(bytes.into_inner()).hashed(sha256), target).await;
+            }
             Held::File(file) => file,
         };
         let (sender, pieces) = mpsc::channel(1);

@@ -117,6 +117,39 @@ async fn the_configured_checksum_is_proven_on_a_real_store() {
 }
 
 #[tokio::test]
+async fn what_proves_bodies_over_tls_is_told() {
+    let world = World::new().await;
+    world.ccfs.default_reply(Reply::not_found());
+    let front = Front::of(&world.store).await;
+    let config = |checksum: &str| {
+        let store = format!("ca_file = {:?}\nchecksum = \"{checksum}\"", front.ca_file());
+        world.config_at(&world.amqp, &world.ccfs.url(), &front.endpoint, &[("store", &store)])
+    };
+    let verifies = check(&config("auto"), &[]).await;
+    world.store.fault(Op::Put, ALWAYS, Fault::IgnoreChecksum);
+    let lies = check(&config("auto"), &[]).await;
+    let insists = check(&config("crc64nvme"), &[]).await;
+    world.store.heal();
+    world.store.fault(Op::Put, ALWAYS, Fault::RefuseUnsigned);
+    let refuses = check(&config("auto"), &[]).await;
+    let told = [&verifies, &lies, &insists, &refuses];
+    assert_eq!(told.map(|it| it.code), [0, 0, 1, 0], "{}", verifies.text);
+    let told = told.map(|checked| lines(checked, &["put", "checksum"])).concat();
+    assert_snapshot!(told, @r#"
+    ok      put                 taken
+    ok      checksum            verified by the store (crc64nvme): bodies are not signed as well
+    ok      put                 taken
+    ok      checksum            not verified, the store takes a wrong one: bodies are signed
+    ok      put                 taken
+    FAILED  checksum            the store takes a body that does not fit it
+                                → choose the other of "md5" and "crc64nvme", or "none"
+    ok      put                 taken
+    ok      checksum            the store takes none alone: bodies are signed
+    "#);
+    assert_eq!(world.store.s3().keys(&world.bucket, "").await, [""; 0]);
+}
+
+#[tokio::test]
 async fn who_unpacks_needs_a_folder_and_a_listing() {
     let world = World::new().await;
     world.ccfs.default_reply(Reply::not_found());

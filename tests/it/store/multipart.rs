@@ -8,8 +8,8 @@ use callvault::store::NewObject;
 use jiff::Timestamp;
 
 use super::{
-    MIB, PART, content, key, local, new_object, object_key, parts, reason, settings, settings_at,
-    sha256, signed_plainly, store, under, upload,
+    MIB, PART, content, key, local, new_object, object_key, parts, payload, reason, settings,
+    settings_at, sha256, signed_plainly, store, under, upload,
 };
 use crate::support::link::{Link, Weather};
 use crate::support::s3::sink::Sink;
@@ -70,10 +70,10 @@ async fn a_failed_part_is_sent_again() {
     // … and by the caller, who still has the part: the last one sent counts.
     server.fault(Op::UploadPart, 1, Fault::Answer { status: 400, code: "BadDigest" });
     let last = body.slice(PART..);
-    let failed = reason(upload.part(2, last.clone(), sha256(&last)).await);
+    let failed = reason(upload.part(2, &payload(&last)).await);
     assert_eq!(failed, (Class::Failure, "store.BadDigest".to_owned()));
     parts.retain(|part| part.number() == 1);
-    parts.push(upload.part(2, last.clone(), sha256(&last)).await.unwrap());
+    parts.push(upload.part(2, &payload(&last)).await.unwrap());
     upload.complete(parts, body.len() as u64, sha256(&body)).await.unwrap();
     assert!(server.s3().object(&bucket, key().as_str()).await.unwrap().body == body);
 }
@@ -94,7 +94,7 @@ async fn a_part_over_a_slow_link_goes_up() {
     let upload = store.start_multipart(new_object()).await.unwrap();
     link.set(Weather::Slow(5 * MIB as u32 / 2));
     let body = content(PART);
-    let part = upload.part(1, body.clone(), sha256(&body)).await.unwrap();
+    let part = upload.part(1, &payload(&body)).await.unwrap();
     link.set(Weather::Fine);
     upload.complete(vec![part], PART as u64, sha256(&body)).await.unwrap();
     assert_eq!(server.seen_of(Op::UploadPart).len(), 1);
@@ -126,7 +126,7 @@ async fn a_completed_object_of_another_size_is_not_announced() {
     let (server, _bucket, store) = local().await;
     let upload = store.start_multipart(new_object()).await.unwrap();
     let body = content(PART);
-    let part = upload.part(1, body.clone(), sha256(&body)).await.unwrap();
+    let part = upload.part(1, &payload(&body)).await.unwrap();
     let failed = upload.complete(vec![part], PART as u64 + 1, sha256(&body)).await;
     // Another try would find it by its metadata and announce it.
     assert_eq!(reason(failed), (Class::Permanent, "store.IncompleteBody".to_owned()));
@@ -150,7 +150,7 @@ async fn an_upload_that_is_dropped_or_given_up_is_aborted() {
     let (server, _bucket, store) = local().await;
     let body = content(PART);
     let dropped = store.start_multipart(new_object()).await.unwrap();
-    dropped.part(1, body.clone(), sha256(&body)).await.unwrap();
+    dropped.part(1, &payload(&body)).await.unwrap();
     let given_up = store.start_multipart(new_object()).await.unwrap();
     assert_eq!(server.open_uploads(), 2);
     given_up.abort().await;

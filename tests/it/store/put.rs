@@ -5,8 +5,8 @@ use callvault::metrics::Metrics;
 use callvault::store::{NewObject, Store};
 
 use super::{
-    PART, content, key, local, new_object, object_key, other, put, reason, settings, sha256,
-    signed_plainly, store, upload, who,
+    PART, content, key, local, new_object, object_key, other, payload, put, reason, settings,
+    sha256, signed_plainly, store, upload, who,
 };
 use crate::support::s3::{ALWAYS, Fault, LocalS3, Op, seaweed};
 
@@ -41,7 +41,8 @@ async fn a_put_on_the_wire() {
 #[tokio::test]
 async fn a_body_that_is_not_what_was_signed_is_refused() {
     let (server, bucket, store) = local().await;
-    let result = store.put(&new_object(), content(100), sha256(b"something else")).await;
+    let payload = payload(&content(100)).hashed(sha256(b"something else"));
+    let result = store.put(&new_object(), &payload).await;
     let expected = (Class::Failure, "store.XAmzContentSHA256Mismatch".to_owned());
     assert_eq!(reason(result), expected);
     assert_eq!(server.s3().keys(&bucket, "").await, [""; 0]);

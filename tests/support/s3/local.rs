@@ -11,10 +11,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Read};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use base64::Engine;
 use bytes::Bytes;
 use hyper::Request;
 use hyper::body::Incoming;
@@ -57,6 +59,14 @@ pub enum Fault {
     IgnoreCondition,
     /// 501, if the request has `If-None-Match`.
     RefuseCondition,
+    /// Takes a body whatever its `x-amz-checksum-crc64nvme`,
+    IgnoreChecksum,
+    /// or does so where the payload is not signed.
+    IgnoreChecksumOfUnsigned,
+    /// 501, if the request has or announces such a checksum.
+    RefuseChecksum,
+    /// 403, if the payload is not signed, as the policies of some buckets have it.
+    RefuseUnsigned,
     /// An answer written by hand.
     Xml { status: u16, body: &'static str },
     /// It is carried out, and answered without an ETag.
@@ -87,6 +97,10 @@ pub struct Seen {
     pub body: Bytes,
     /// `x-amz-content-sha256` is the hash of the body.
     pub hash_matches: bool,
+    /// `x-amz-checksum-crc64nvme` is that of the body.
+    pub crc_matches: bool,
+    /// It came over TLS.
+    pub tls: bool,
     /// `None`: it was not answered.
     pub status: Option<u16>,
 }
@@ -104,8 +118,18 @@ pub struct LocalS3 {
     accepting: JoinHandle<()>,
 }
 
+/// The ends of a front's connections to the server behind it.
+pub(super) type Fronts = Arc<Mutex<HashSet<SocketAddr>>>;
+
+/// In a request: it came over TLS.
+#[derive(Clone)]
+struct OverTls;
+
 struct Inner {
     service: S3Service,
+    /// Carries out what is not to be verified.
+    lenient: S3Service,
+    fronts: Fronts,
     root: tempfile::TempDir,
     script: Mutex<Vec<Rule>>,
     seen: Mutex<Vec<Seen>>,
@@ -144,6 +168,8 @@ impl LocalS3 {
     pub async fn start() -> Self {
         let root = tempfile::tempdir().expect("a folder can be made");
         let files = FileSystem::new(root.path()).expect("s3s takes an empty folder");
+        let same = FileSystem::new(root.path()).expect("s3s takes a folder of its own");
+        let lenient = S3ServiceBuilder::new(same).build();
         let mut builder = S3ServiceBuilder::new(files);
         let mut auth = SimpleAuth::new();
         for id in [ACCESS_KEY, OBSERVER] {
@@ -152,6 +178,8 @@ impl LocalS3 {
         builder.set_auth(auth);
         let inner = Arc::new(Inner {
             service: builder.build(),
+            lenient,
+            fronts: Fronts::default(),
             root,
             script: Mutex::default(),
             seen: Mutex::default(),
@@ -169,6 +197,11 @@ impl LocalS3 {
 
     pub fn s3(&self) -> &S3 {
         &self.s3
+    }
+
+    /// Where a front notes which connections are its own: only what comes by them may go unsigned.
+    pub(super) fn fronts(&self) -> Fronts {
+        Arc::clone(&self.inner.fronts)
     }
 
     /// Has an object as if it had been there before; nobody asked for that, and nothing is written down.
@@ -245,13 +278,13 @@ impl Drop for LocalS3 {
 async fn accept(listener: TcpListener, inner: Arc<Inner>) {
     // Dropped with this task, and with them their connections.
     let mut connections = tokio::task::JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        connections.spawn(serve(stream, Arc::clone(&inner)));
+    while let Ok((stream, peer)) = listener.accept().await {
+        connections.spawn(serve(stream, peer, Arc::clone(&inner)));
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn serve(stream: TcpStream, inner: Arc<Inner>) {
+async fn serve(stream: TcpStream, peer: SocketAddr, inner: Arc<Inner>) {
     // A second handle of the socket, to set what makes its closing a reset.
     let stream = stream.into_std().expect("a socket can leave the runtime");
     let second = stream.try_clone().expect("a socket can be shared");
@@ -260,8 +293,11 @@ async fn serve(stream: TcpStream, inner: Arc<Inner>) {
     let reset = Arc::new(Notify::new());
     let on_request = {
         let reset = Arc::clone(&reset);
-        hyper::service::service_fn(move |request| {
+        hyper::service::service_fn(move |mut request: Request<Incoming>| {
             let (inner, reset) = (Arc::clone(&inner), Arc::clone(&reset));
+            if inner.fronts.lock().expect(UNBROKEN).contains(&peer) {
+                request.extensions_mut().insert(OverTls);
+            }
             async move { Ok::<_, Infallible>(inner.answer(request, &reset).await) }
         })
     };
@@ -296,7 +332,8 @@ impl Inner {
             Some(Fault::Stall) => std::future::pending().await,
             Some(Fault::Answer { status, code }) => error(status, code),
             Some(Fault::OkWithError { code }) => error(200, code),
-            Some(Fault::RefuseCondition) => error(501, "NotImplemented"),
+            Some(Fault::RefuseCondition | Fault::RefuseChecksum) => error(501, "NotImplemented"),
+            Some(Fault::RefuseUnsigned) => error(403, "AccessDenied"),
             Some(Fault::Xml { status, body }) => xml(status, body.to_owned()),
             Some(Fault::ResetInsteadOfAnswer) => {
                 self.carry_out(op, parts, body, None).await;
@@ -314,11 +351,16 @@ impl Inner {
     }
 
     fn next_fault(&self, op: Op, request: &Request<Incoming>) -> Option<Fault> {
-        let conditional = request.headers().contains_key("if-none-match");
+        let has = |name| request.headers().contains_key(name);
+        let unsigned = is_unsigned(request.headers());
         let mut script = self.script.lock().expect(UNBROKEN);
-        let fits = |rule: &&mut Rule| {
-            rule.op == op && rule.left > 0 && (rule.fault != Fault::RefuseCondition || conditional)
+        let concerns = |fault: &Fault| match fault {
+            Fault::RefuseCondition => has("if-none-match"),
+            Fault::RefuseChecksum => has(CRC64NVME) || has("x-amz-checksum-algorithm"),
+            Fault::RefuseUnsigned | Fault::IgnoreChecksumOfUnsigned => unsigned,
+            _ => true,
         };
+        let fits = |rule: &&mut Rule| rule.op == op && rule.left > 0 && concerns(&rule.fault);
         let rule = script.iter_mut().find(fits)?;
         if rule.left != ALWAYS {
             rule.left -= 1;
@@ -336,13 +378,29 @@ impl Inner {
         let headers: HashMap<_, _> = parts.headers.iter().map(header).collect();
         let hash = hex::encode(Sha256::digest(body));
         let hash_matches = headers.get("x-amz-content-sha256") == Some(&hash);
+        let crc_matches = headers.get(CRC64NVME) == Some(&crc64nvme(body));
+        let tls = parts.extensions.get::<OverTls>().is_some();
         let kept = self.keep_bodies.load(Ordering::Relaxed);
         let body = if kept { body.clone() } else { Bytes::new() };
-        let seen = Seen { op, bucket, key, query, headers, body, hash_matches, status: None };
+        let status = None;
+        let seen =
+            Seen { op, bucket, key, query, headers, body, hash_matches, crc_matches, tls, status };
         let mut all = self.seen.lock().expect(UNBROKEN);
         all.push(seen);
         all.len() - 1
     }
+}
+
+const CRC64NVME: &str = "x-amz-checksum-crc64nvme";
+
+fn is_unsigned(headers: &hyper::HeaderMap) -> bool {
+    headers.get("x-amz-content-sha256").is_some_and(|value| value == "UNSIGNED-PAYLOAD")
+}
+
+/// As S3 writes it.
+pub fn crc64nvme(body: &[u8]) -> String {
+    let sum = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, body);
+    base64::engine::general_purpose::STANDARD.encode(sum.to_be_bytes())
 }
 
 /// SHA-256 in hex and length of a file.
