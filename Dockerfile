@@ -3,7 +3,7 @@ ARG RUST=1.95
 ARG DEBIAN=bookworm
 
 FROM rust:${RUST}-slim-${DEBIAN} AS build
-# The C compiler builds aws-lc, the crypto provider.
+# The C compiler builds aws-lc, the crypto provider, and with make jemalloc, the heap.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc g++ cmake libc6-dev make \
     && rm -rf /var/lib/apt/lists/*
@@ -11,6 +11,7 @@ WORKDIR /src
 
 # The dependencies alone, in a layer that changes with Cargo.lock only.
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
 COPY fuzz/Cargo.toml fuzz/
 # The targets that Cargo.toml names ([[test]], [[bench]], …) are not here yet: cut them out.
 RUN sed -i '/^\[\[/,/^$/d' Cargo.toml fuzz/Cargo.toml \

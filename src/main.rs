@@ -4,6 +4,11 @@ use std::process::ExitCode;
 
 use callvault::cli::{Cli, run};
 use clap::Parser;
+use tikv_jemallocator::Jemalloc;
+
+/// Its settings are compiled in, from `.cargo/config.toml`.
+#[global_allocator]
+static HEAP: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {

@@ -9,7 +9,6 @@ mod dead;
 mod dump;
 mod healthcheck;
 mod held;
-mod heap;
 mod index;
 mod indexes;
 mod keys;
@@ -295,9 +294,6 @@ impl Error {
 /// # Errors
 /// [`Error`], a text for people and an exit code.
 pub fn run(cli: Cli) -> Result<ExitCode, Error> {
-    if matches!(cli.command, Command::Run | Command::Audit(_)) {
-        heap::share();
-    }
     let file = cli.config.filter(|file| !file.as_os_str().is_empty());
     // Not every command needs it.
     let loaded = || load(file.as_deref());

@@ -1,12 +1,15 @@
 //! Memory is bounded by configuration (promise 5): who finds none waits with an unread body, or
 //! beside an unread message.
 
+use std::process::Command;
+
 use lapin::BasicProperties;
 use serde_json::json;
 
 use crate::support::ccfs::Reply;
 use crate::support::eventually;
 use crate::support::usage::peak_rss;
+use crate::support::worker::binary;
 use crate::support::world::{SOON, World};
 
 const MIB: f64 = (1 << 20) as f64;
@@ -73,4 +76,15 @@ async fn large_messages_wait_with_the_broker() {
     assert!(more <= 8.0 + 48.0, "{more:.0} MiB more than an idle worker");
     assert_eq!(worker.metric("callvault_buffer_bytes", &[]).await, 0.0);
     worker.stop().await;
+}
+
+/// With those that jemalloc has by itself each thread keeps what the others need.
+#[test]
+fn the_settings_of_the_heap_are_compiled_in() {
+    let cargo: toml::Table = include_str!("../../.cargo/config.toml").parse().expect("TOML");
+    let settings = cargo["env"]["JEMALLOC_SYS_WITH_MALLOC_CONF"].as_str().expect("a text");
+    let mut command = Command::new(binary());
+    let said = command.arg("--version").env("_RJEM_MALLOC_CONF", "confirm_conf:true").output();
+    let said = String::from_utf8(said.expect("it starts").stderr).expect("UTF-8");
+    assert!(said.contains(settings), "{said}");
 }
