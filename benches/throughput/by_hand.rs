@@ -46,10 +46,11 @@ pub async fn run(stage: &Stage, case: &Case) -> Took {
         (stage.rabbit.consumers(&queue).await > 0).then_some(())
     })
     .await;
-    stage.archive(&names, case, 0..case.warm_up).await;
+    let mut events = stage.consumer(&names.events).await;
+    stage.archive(&names, &mut events, case, 0..case.warm_up).await;
     let (pid, started) = (worker.pid(), Instant::now());
     let before = usage::cpu_seconds(pid);
-    stage.archive(&names, case, case.warm_up..case.warm_up + case.count).await;
+    stage.archive(&names, &mut events, case, case.warm_up..case.warm_up + case.count).await;
     let took = Took {
         wall: started.elapsed(),
         cpu_seconds: usage::cpu_seconds(pid) - before,

@@ -81,7 +81,7 @@ pub const CASES: [Case; 5] = [
         count: 16,
         warm_up: 2,
         at_once: AT_ONCE,
-        simulated: (2, 2),
+        simulated: (1, 1),
         wanted: Wanted { cpu: Some(1.1), rate: Some(0.9), ..NOTHING },
     },
     Case {

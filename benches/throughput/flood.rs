@@ -56,12 +56,13 @@ async fn run(stage: &Stage, case: &Case) -> Worked {
     let names = Names::new(&stage.rabbit).await;
     let worker = stage.worker(&names, case.at_once).ready().await;
     let pid = worker.pid();
-    stage.archive(&names, case, 0..case.warm_up).await;
+    let mut events = stage.consumer(&names.events).await;
+    stage.archive(&names, &mut events, case, 0..case.warm_up).await;
     stage.sink.take();
 
     let counting = stage.counter.start(pid).await;
     let (started, before) = (Instant::now(), usage::cpu_seconds(pid));
-    stage.archive(&names, case, case.warm_up..case.warm_up + case.count).await;
+    stage.archive(&names, &mut events, case, case.warm_up..case.warm_up + case.count).await;
     let wall = started.elapsed();
     let cpu_seconds = usage::cpu_seconds(pid) - before;
     let instructions = match counting {

@@ -1,18 +1,13 @@
 //! One recording after the other: what a worker with nothing else to do takes for it, from the
 //! message to the event, beside what the bare loop takes for the same bytes.
 
-use futures_util::StreamExt;
-use lapin::Consumer;
-use lapin::message::Delivery;
-use lapin::options::BasicConsumeOptions;
-use lapin::types::FieldTable;
 use tokio::time::Instant;
 
 use crate::case::{Case, ONE};
 use crate::figure::{Bound, Figure, Measured};
 use crate::floor;
-use crate::stage::{Names, Stage};
-use crate::support::broker::client::{Rabbit, table, text};
+use crate::stage::{Names, Stage, next};
+use crate::support::broker::client::{table, text};
 use crate::support::unique;
 use crate::support::world::call;
 
@@ -48,7 +43,7 @@ pub async fn measure(stage: &Stage, worker_first: bool) -> Measured {
 async fn run(stage: &Stage, case: &Case) -> (Vec<f64>, u64) {
     let names = Names::new(&stage.rabbit).await;
     let worker = stage.worker(&names, CONCURRENCY).ready().await;
-    let mut events = consumer(&stage.rabbit, &names.events).await;
+    let mut events = stage.consumer(&names.events).await;
     let mut seconds = Vec::new();
     for number in 0..case.warm_up + case.count {
         if number == case.warm_up {
@@ -73,8 +68,8 @@ async fn brokers_own(stage: &Stage) -> Vec<f64> {
     let queue = unique("bench-jobs");
     stage.rabbit.declare(&queue, table([("x-queue-type", text("quorum"))])).await;
     stage.rabbit.bind(&queue, &names.calls, "#").await;
-    let mut jobs = consumer(&stage.rabbit, &queue).await;
-    let mut events = consumer(&stage.rabbit, &names.events).await;
+    let mut jobs = stage.consumer(&queue).await;
+    let mut events = stage.consumer(&names.events).await;
     let mut seconds = Vec::new();
     for number in 0..ONE.warm_up + ONE.count {
         let body = call(&ONE.call("bench", number)).to_string();
@@ -88,17 +83,6 @@ async fn brokers_own(stage: &Stage) -> Vec<f64> {
         announced.await.expect("confirmed");
     }
     seconds.split_off(ONE.warm_up)
-}
-
-async fn consumer(rabbit: &Rabbit, queue: &str) -> Consumer {
-    let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
-    let channel = rabbit.new_channel().await;
-    let consume = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
-    consume.await.expect("the queue is there")
-}
-
-async fn next(consumer: &mut Consumer) -> Delivery {
-    consumer.next().await.expect("a living consumer").expect("a delivery")
 }
 
 /// What so many hundredths of them do not exceed.

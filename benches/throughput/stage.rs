@@ -3,10 +3,14 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
-use lapin::options::BasicPublishOptions;
-use lapin::{BasicProperties, PublisherConfirm};
+use lapin::message::Delivery;
+use lapin::options::{BasicConsumeOptions, BasicPublishOptions};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Consumer, PublisherConfirm};
 
 use crate::case::{Case, TENANT};
 use crate::count::Counter;
@@ -18,6 +22,9 @@ use crate::support::s3::{ACCESS_KEY, SECRET_KEY};
 use crate::support::worker::{self, Worker, binary};
 use crate::support::world::{access_key, call, secret_key};
 use crate::support::{broker, unique};
+
+/// No recording takes longer, on a simulated processor neither.
+const LIMIT: Duration = Duration::from_secs(600);
 
 pub struct Stage {
     node: &'static broker::Node,
@@ -100,12 +107,31 @@ impl Stage {
     }
 
     /// Asks for a range of recordings and waits for their events.
-    pub async fn archive(&self, names: &Names, case: &Case, range: Range<usize>) {
-        let events = self.rabbit.take_many(&names.events, range.len());
-        let confirms = range.map(async |number| {
+    pub async fn archive(
+        &self,
+        names: &Names,
+        events: &mut Consumer,
+        case: &Case,
+        range: Range<usize>,
+    ) {
+        let heard = async {
+            for _ in range.clone() {
+                next(events).await;
+            }
+        };
+        let confirms = range.clone().map(async |number| {
             self.ask(names, case, number).await.await.expect("confirmed");
         });
-        tokio::join!(join_all(confirms), events);
+        tokio::join!(join_all(confirms), heard);
+    }
+
+    /// Of a queue, on a channel of its own; what it gets needs no acknowledgement.
+    pub async fn consumer(&self, queue: &str) -> Consumer {
+        let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
+        let channel = self.rabbit.new_channel().await;
+        let queue = queue.into();
+        let consumer = channel.basic_consume(queue, "".into(), options, FieldTable::default());
+        consumer.await.expect("the queue is there")
     }
 
     /// Publishes as producers do.
@@ -117,6 +143,12 @@ impl Stage {
         let sent = channel.basic_publish(exchange, key, options, body.as_bytes(), properties);
         sent.await.expect("published")
     }
+}
+
+/// The next message.
+pub async fn next(consumer: &mut Consumer) -> Delivery {
+    let next = tokio::time::timeout(LIMIT, consumer.next()).await;
+    next.expect("a message comes").expect("a living consumer").expect("a delivery")
 }
 
 /// Queues and exchanges of one worker's own.
