@@ -249,8 +249,8 @@ impl Link {
     }
 
     /// A channel that deliveries came from is gone.
-    pub(super) fn forget(&self, channel: &Channel) {
-        self.marks.forget(channel.id());
+    pub(super) fn forget(&self, channel: u16) {
+        self.marks.forget(channel);
     }
 
     pub(super) fn connected(&self) -> bool {

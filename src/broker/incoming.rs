@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use lapin::Channel;
 use tokio::sync::{mpsc, watch};
 
 use super::connection::Link;
@@ -42,11 +41,12 @@ impl Incoming {
     pub(super) fn new(
         queue: QueueName,
         mut message: lapin::message::Delivery,
-        (link, channel, epoch): (&Arc<Link>, &Channel, &Epoch),
+        (link, epoch): (&Arc<Link>, &Epoch),
         names: &Names,
     ) -> Self {
         // lapin's own buffer has grown in steps, to up to twice as much.
         message.data.shrink_to_fit();
+        let channel = epoch.channel();
         let burden = link.claim(channel, message.data.len());
         let flaws = link.flaws(channel, message.delivery_tag);
         if !flaws.is_empty() {

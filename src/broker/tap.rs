@@ -81,18 +81,17 @@ impl Tap {
     /// Consumes, pauses and resumes as wished, until closing is wished for or the channel dies.
     pub(super) async fn run(&mut self) -> Result<(), Fault> {
         let channel = self.link.channel().await?;
-        let _forgotten = Forgotten(Arc::clone(&self.link), channel.clone());
-        let epoch = Epoch::new();
+        let _forgotten = Forgotten(Arc::clone(&self.link), channel.id());
+        let epoch = Epoch::new(channel);
+        let channel = epoch.channel();
         loop {
             let wished = *self.wish.borrow_and_update();
             match wished {
-                Wish::Consume => self.consume(&channel, &epoch).await?,
-                Wish::Taste if self.queue != QueueName::Suspect => {
-                    self.taste(&channel, &epoch).await?;
-                }
+                Wish::Consume => self.consume(&epoch).await?,
+                Wish::Taste if self.queue != QueueName::Suspect => self.taste(&epoch).await?,
                 Wish::Taste | Wish::Pause | Wish::Stop => tokio::select! {
                     _ = self.wish.changed() => {}
-                    fault = death(&channel) => return Err(fault),
+                    fault = death(channel) => return Err(fault),
                 },
                 Wish::Close => return rpc("channel.close", channel.close(200, "bye".into())).await,
             }
@@ -100,7 +99,8 @@ impl Tap {
     }
 
     /// Consumes until something else is wished for; everything sent to us has been handed on then.
-    async fn consume(&mut self, channel: &Channel, epoch: &Epoch) -> Result<(), Fault> {
+    async fn consume(&mut self, epoch: &Epoch) -> Result<(), Fault> {
+        let channel = epoch.channel();
         let active = Active::new(&self.shared, self.queue);
         if self.queue == QueueName::Suspect && !self.outlives_probation(channel, &active).await? {
             return Ok(());
@@ -118,8 +118,8 @@ impl Tap {
                 fault = watchdog.deaf() => Err(fault),
             }
         };
-        let listening = self.listen((channel, epoch), consumer, &ear, enough);
-        let looking = self.look_further(channel, epoch);
+        let listening = self.listen(epoch, consumer, &ear, enough);
+        let looking = self.look_further(epoch);
         let mut wish = self.wish.clone();
         tokio::select! {
             _ = wish.wait_for(|wish| *wish == Wish::Close) => Ok(()),
@@ -147,7 +147,7 @@ impl Tap {
     }
 
     /// A second consumer beside the first, while the worker wishes to see what is behind its window.
-    async fn look_further(&self, channel: &Channel, epoch: &Epoch) -> Result<(), Fault> {
+    async fn look_further(&self, epoch: &Epoch) -> Result<(), Fault> {
         if self.queue != QueueName::Jobs {
             return Ok(());
         }
@@ -160,7 +160,7 @@ impl Tap {
                 _ = further.wait_for(|further| *further) => {}
             }
             let prefetch = self.intake.prefetch(self.queue).saturating_mul(FURTHER);
-            let consumer = self.consumer(channel, prefetch).await?;
+            let consumer = self.consumer(epoch.channel(), prefetch).await?;
             let mut seen = further.clone();
             let enough = async {
                 tokio::select! {
@@ -168,7 +168,7 @@ impl Tap {
                     () = self.paused() => Ok(()),
                 }
             };
-            self.listen((channel, epoch), consumer, &Ear::default(), enough).await?;
+            self.listen(epoch, consumer, &Ear::default(), enough).await?;
         }
     }
 
@@ -186,22 +186,22 @@ impl Tap {
     /// Hands on what a consumer gets until there was `enough`, and what was on its way then.
     async fn listen(
         &self,
-        (channel, epoch): (&Channel, &Epoch),
+        epoch: &Epoch,
         mut consumer: Consumer,
         ear: &Ear,
         enough: impl Future<Output = Result<(), Fault>>,
     ) -> Result<(), Fault> {
         tokio::select! {
             enough = enough => enough?,
-            ended = self.hand_on(channel, &mut consumer, epoch, ear) => {
+            ended = self.hand_on(&mut consumer, epoch, ear) => {
                 ended?;
                 let name = self.name();
                 return Err(Fault::new(format!("the broker cancelled the consumer of {name}")));
             }
         }
-        let cancel = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
+        let cancel = epoch.channel().basic_cancel(consumer.tag(), BasicCancelOptions::default());
         rpc("basic.cancel", cancel).await?;
-        self.hand_on(channel, &mut consumer, epoch, ear).await
+        self.hand_on(&mut consumer, epoch, ear).await
     }
 
     /// Resolves when something else is wished for than to consume.
@@ -216,7 +216,8 @@ impl Tap {
     }
 
     /// Takes a message whenever none is in hand, until something else is wished for.
-    async fn taste(&mut self, channel: &Channel, epoch: &Epoch) -> Result<(), Fault> {
+    async fn taste(&mut self, epoch: &Epoch) -> Result<(), Fault> {
+        let channel = epoch.channel();
         let mut wish = self.wish.clone();
         loop {
             if epoch.in_hand() == 0 {
@@ -225,7 +226,7 @@ impl Tap {
                 let call = channel.basic_get(self.name().into(), BasicGetOptions::default());
                 let message = rpc("basic.get", call).await?.map(|message| message.delivery);
                 if let (Some(message), Some(place)) = (message, self.intake.place().await) {
-                    place.send(self.incoming(channel, message, epoch));
+                    place.send(self.incoming(message, epoch));
                 }
             }
             tokio::select! {
@@ -240,7 +241,6 @@ impl Tap {
     /// before there is a place for it.
     async fn hand_on(
         &self,
-        channel: &Channel,
         consumer: &mut Consumer,
         epoch: &Epoch,
         ear: &Ear,
@@ -254,7 +254,7 @@ impl Tap {
             match consumer.next().await {
                 Some(Ok(message)) => {
                     ear.heard();
-                    place.send(self.incoming(channel, message, epoch));
+                    place.send(self.incoming(message, epoch));
                 }
                 Some(Err(error)) => return Err(Fault::of("consuming", error)),
                 None => return Ok(()),
@@ -262,23 +262,18 @@ impl Tap {
         }
     }
 
-    fn incoming(
-        &self,
-        channel: &Channel,
-        message: lapin::message::Delivery,
-        epoch: &Epoch,
-    ) -> Incoming {
+    fn incoming(&self, message: lapin::message::Delivery, epoch: &Epoch) -> Incoming {
         let names = self.shared.topology.names();
-        Incoming::new(self.queue, message, (&self.link, channel, epoch), names)
+        Incoming::new(self.queue, message, (&self.link, epoch), names)
     }
 }
 
 /// However a channel ends, what lapin has of it nobody takes.
-struct Forgotten(Arc<Link>, Channel);
+struct Forgotten(Arc<Link>, u16);
 
 impl Drop for Forgotten {
     fn drop(&mut self) {
-        self.0.forget(&self.1);
+        self.0.forget(self.1);
     }
 }
 

@@ -63,7 +63,7 @@ pub fn run(
     }
     install_crypto();
     let runtime = runtime()?;
-    let code = runtime.block_on(serve(config, traces.as_ref(), read));
+    let code = runtime.block_on(on_a_worker(serve(config, traces, read)));
     // Whoever was told twice to leave does not wait for blocking work.
     runtime.shutdown_background();
     code
@@ -78,6 +78,18 @@ fn export(settings: &traces::Settings) -> Option<Exporting> {
 /// a debug build has been seen to need more than the usual 2 MiB. What is not used is no memory.
 const STACK: usize = 8 << 20;
 
+/// Runs `work` among the runtime's own threads. On this one, which is none of them, every delivery
+/// and every job that ends would be two changes of the thread.
+async fn on_a_worker<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(ended) => match ended.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(never) => unreachable!("nobody aborts it: {never}"),
+        },
+    }
+}
+
 /// What commands run on.
 pub(super) fn runtime() -> Result<Runtime, RunError> {
     Ok(Builder::new_multi_thread().enable_all().thread_stack_size(STACK).build()?)
@@ -91,7 +103,7 @@ pub(super) fn install_crypto() {
 
 async fn serve(
     config: Config,
-    traces: Option<&traces::Settings>,
+    traces: Option<traces::Settings>,
     read: impl Read,
 ) -> Result<ExitCode, Error> {
     let lifecycle = Lifecycle::listen().map_err(RunError::from)?;
@@ -110,7 +122,7 @@ async fn serve(
         http = %server.address(),
         "callvault starts"
     );
-    let exporting = traces.and_then(export);
+    let exporting = traces.as_ref().and_then(export);
     machine::raise_open_files(config.worker.concurrency);
     let prefetch = prefetch(&config.worker);
     let unsettled = Arc::new(|| tracing::error!("a delivery was dropped unsettled; it comes back"));

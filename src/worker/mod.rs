@@ -17,7 +17,8 @@ use std::future::pending;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::{FutureExt, future};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::task::{self, Id};
 use tokio::time::{self, Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -120,21 +121,24 @@ impl Worker {
         let mut jobs = Jobs::default();
         let stop = CancellationToken::new();
         let mut tick = time::interval(TICK);
-        let sweeping = sweep::hourly(&self.tenants, self.settings.job_deadline);
         let pauses = Pauses::of(broker);
-        let events = outages::mind_the_events(&self.tools.events, &pauses);
-        let silence = outages::mind_the_broker(broker.status(), &pauses);
         let stores = || self.tenants.now().stores();
         let at_once = outages::probes(self.settings.concurrency);
-        let probing = outages::probe_the_stores(stores, at_once);
-        let nobody = outages::mind_the_tenants(self.tenants.watch(), |now| now.is_empty(), &pauses);
-        let outages = future::join4(self.mind_the_store(&pauses), events, silence, nobody);
-        let chores = future::join3(outages, probing, sweeping);
-        let mut chores = std::pin::pin!(chores);
+        // Each looks up when it is its turn, and not at every delivery.
+        let mut chores: FuturesUnordered<_> = [
+            self.mind_the_store(&pauses).boxed(),
+            outages::mind_the_events(&self.tools.events, &pauses).boxed(),
+            outages::mind_the_broker(broker.status(), &pauses).boxed(),
+            outages::mind_the_tenants(self.tenants.watch(), |now| now.is_empty(), &pauses).boxed(),
+            outages::probe_the_stores(stores, at_once).boxed(),
+            sweep::hourly(&self.tenants, self.settings.job_deadline).boxed(),
+        ]
+        .into_iter()
+        .collect();
         loop {
             let look_again = waiting.look_again(Instant::now());
             tokio::select! {
-                _never = &mut chores => {}
+                Some(_never) = chores.next() => {}
                 () = lifecycle.draining() => break,
                 () = until(look_again) => {}
                 Some(delivery) = deliveries.next() => {
@@ -322,8 +326,7 @@ impl Worker {
     /// Ends a job. One that the broker does not let be settled (it takes no copy, or nothing at all)
     /// is in hand until it does or its channel ends, but gives its place to others.
     async fn conclude(&self, received: Received, outcome: &Outcome, stop: &CancellationToken) {
-        let concluding = self.concluder.conclude(received, outcome, stop);
-        let mut concluding = std::pin::pin!(concluding);
+        let mut concluding = Box::pin(self.concluder.conclude(received, outcome, stop));
         if time::timeout(STEP_ASIDE, &mut concluding).await.is_err() {
             self.aside().push(tokio::task::id());
             concluding.await;
@@ -394,14 +397,15 @@ impl Worker {
     async fn line(&self, received: &Received) -> Result<Done, Failure> {
         crash::point(Point::Received);
         match &received.intake.work {
-            Work::Archive(job) => job.run(&self.tools).await.map(Done::Archived),
+            // Boxed: else each future around it, which is moved to where it runs, is as large.
+            Work::Archive(job) => Box::pin(job.run(&self.tools)).await.map(Done::Archived),
             Work::Expand(tenant) => {
                 let delivery = &received.delivery;
                 // Megabytes take their time.
                 let dump = task::block_in_place(|| dump::read(delivery, tenant))?;
                 let items_are_out = delivery.state().expanded;
                 let expanded = dump::expand(dump, delivery.sent_at(), items_are_out, &self.tools);
-                expanded.await.map(Done::Expanded)
+                Box::pin(expanded).await.map(Done::Expanded)
             }
             Work::Forward => unreachable!("a dump on the live queue is forwarded before any work"),
             Work::Reject(failure) => Err(failure.clone()),

@@ -58,7 +58,8 @@ impl Job {
         // A key that is too long is so whatever comes: nobody has to be asked.
         self.key("wav")?;
         let mut store = self.tenant.store_gate.enter()?;
-        let finding = self.waits.during(For::Transfer, self.find(&mut store));
+        let finding = Box::pin(self.find(&mut store));
+        let finding = self.waits.during(For::Transfer, finding);
         if let Some((objects, extension)) = finding.await? {
             self.announce(tools, &objects, &extension).await?;
             return Ok(Archived { objects, folder: self.folder(), downloaded: false });
@@ -66,8 +67,8 @@ impl Job {
         let ccfs = self.tenant.ccfs_gate.enter()?;
         let source = self.fetch(tools, ccfs).await?;
         let extension = recording::extension(source.format(), &self.request.wanted);
-        let storing = self.waits.during(For::Transfer, self.store(tools, source, &extension));
-        let stored = storing.await;
+        let storing = Box::pin(self.store(tools, source, &extension));
+        let stored = self.waits.during(For::Transfer, storing).await;
         store.note(&stored);
         let objects = stored?;
         self.announce(tools, &objects, &extension).await?;
@@ -134,7 +135,7 @@ impl Job {
         let mut stage = Running::start(&tools.metrics, Stage::Download);
         self.progress.step(Step::Download);
         let ask = self.ask();
-        let asking = ccfs.download(&ask, || self.question.asked());
+        let asking = Box::pin(ccfs.download(&ask, || self.question.asked()));
         let answer = self.waits.during(For::Answer, stage.during(asking)).await;
         self.question.answered();
         if let Some(code) = code(&answer) {
@@ -175,16 +176,16 @@ impl Job {
             ]);
         }
         let shelf = Shelf { store, budget, metrics, progress };
-        let kept = match transfer::take(source, budget, *max_size).await? {
+        let kept = match Box::pin(transfer::take(source, budget, *max_size)).await? {
             Taken::Kept(kept) => kept,
             Taken::Unpacked(archive, entries) => match self.objects(entries) {
-                Ok(objects) => return archive.store(objects, shelf).await,
+                Ok(objects) => return Box::pin(archive.store(objects, shelf)).await,
                 Err(too_long) => archive.keep(too_long.detail),
             },
         };
         let tenant = display(&self.tenant.id);
         tracing::warn!(tenant, why = kept.why(), "a ZIP is not unpacked, but stored as it is");
-        Ok(vec![kept.store(new, shelf).await?])
+        Ok(vec![Box::pin(kept.store(new, shelf)).await?])
     }
 
     /// Says that it is there, and returns once the broker has confirmed.

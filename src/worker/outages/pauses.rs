@@ -1,7 +1,7 @@
 //! What keeps consuming back. Several things may at once; consuming goes on when none does.
 
-use std::cell::RefCell;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use crate::broker::Broker;
 
@@ -38,17 +38,17 @@ impl fmt::Display for Hold {
 /// All that keeps consuming back now.
 pub struct Pauses<'a> {
     broker: &'a Broker,
-    holds: RefCell<[Option<Hold>; CAUSES]>,
+    holds: Mutex<[Option<Hold>; CAUSES]>,
 }
 
 impl<'a> Pauses<'a> {
     pub fn of(broker: &'a Broker) -> Self {
-        Self { broker, holds: RefCell::default() }
+        Self { broker, holds: Mutex::default() }
     }
 
     /// What `cause` says from now on; the strictest of all rules.
     pub fn set(&self, cause: Cause, hold: Option<Hold>) {
-        let mut holds = self.holds.borrow_mut();
+        let mut holds = self.holds.lock().unwrap_or_else(PoisonError::into_inner);
         holds[cause as usize] = hold;
         let strictest = holds.iter().flatten().max_by_key(|hold| matches!(hold, Hold::Nothing(_)));
         match strictest {

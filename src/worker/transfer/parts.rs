@@ -49,7 +49,8 @@ pub async fn transfer_in(
 ) -> Result<StoredObject, Failure> {
     let first = source.part(room, target.store.sums()).await?;
     if !source.ended() {
-        return in_parts(source, first, target).await;
+        // The longer way is not to make room for itself in every short one.
+        return Box::pin(in_parts(source, first, target)).await;
     }
     target.new = source.proven()?.describe(target.new);
     put(first.payload, target).await
