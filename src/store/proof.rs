@@ -33,8 +33,6 @@ impl Proof {
     pub(super) const SIGNED: Self = Self { signed: true, header: Header::None };
     pub(super) const SIGNED_MD5: Self = Self { signed: true, header: Header::Md5 };
     pub(super) const SIGNED_CRC: Self = Self { signed: true, header: Header::Crc64Nvme };
-    /// What is taken though the checksum is wrong is proven by the signature all the same.
-    pub(super) const SIGNED_WRONG: Self = Self { signed: true, header: Header::Wrong };
     /// By the checksum alone: over TLS, to a store that verifies it, and nowhere else (contract 3).
     pub(super) const CRC: Self = Self { signed: false, header: Header::Crc64Nvme };
     /// By nothing.
@@ -128,17 +126,15 @@ mod tests {
         for proof in [Proof::SIGNED_CRC, Proof::CRC] {
             assert_eq!(headers(proof), (None, Some(crc.clone())));
         }
-        for proof in [Proof::SIGNED_WRONG, Proof::WRONG] {
-            let (md5, wrong) = headers(proof);
-            assert!(md5.is_none() && wrong.is_some_and(|wrong| wrong != crc));
-        }
+        let (md5, wrong) = headers(Proof::WRONG);
+        assert!(md5.is_none() && wrong.is_some_and(|wrong| wrong != crc));
     }
 
     #[test]
     fn only_what_a_crc_proves_goes_unsigned() {
         let body = Payload::new(Bytes::from_static(b"123456789"));
         let hash = SignedBody::Hash(*body.sha256());
-        for proof in [Proof::SIGNED, Proof::SIGNED_MD5, Proof::SIGNED_CRC, Proof::SIGNED_WRONG] {
+        for proof in [Proof::SIGNED, Proof::SIGNED_MD5, Proof::SIGNED_CRC] {
             assert_eq!(proof.signature(&body), hash, "{proof:?}");
         }
         assert_eq!(Proof::CRC.signature(&body), SignedBody::Unsigned);

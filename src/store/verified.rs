@@ -2,11 +2,10 @@
 //!
 //! A body is proven by the hash that its request signs. Over TLS a CRC64NVME proves it as well, and
 //! costs a tenth: then the payload goes unsigned (contract 3). But stores say yes to a checksum and
-//! never look at it, so it is found out, not believed: the first recording goes with a wrong one
-//! first. It is signed, so that a store that takes it all the same has a recording that is proven, and
-//! nothing but a recording: there is no probe to clean up. Then a wrong one is tried unsigned, on
-//! what is no recording, since some may look only where nothing is signed, or only where it is.
-//! Until it is known, and wherever it is not so, bodies are signed.
+//! never look at it, so it is found out, not believed: before the first recording goes unsigned, a wrong
+//! one is tried in the same way, on what is no recording. A store that takes it may keep it and hand it
+//! out, and whoever then reads the object and compares would find it damaged: no recording is tried
+//! with. Until it is known, and wherever it is not so, bodies are signed.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -205,7 +204,7 @@ impl Store {
     }
 }
 
-/// Sends a body with wrong checksums, then with the right one.
+/// Sends a body once it is known what becomes of a wrong checksum.
 async fn find_out<T, F>(
     unsure: Proof,
     wrong: impl Future<Output = Result<(), Refusal>>,
@@ -214,15 +213,11 @@ async fn find_out<T, F>(
 where
     F: Future<Output = Result<T, Refusal>>,
 {
-    match send(Proof::SIGNED_WRONG).await {
-        Ok(taken) => return Ok((Verifies::No, taken)),
-        Err(refusal) if refusal.is_about_a_checksum() => {}
-        Err(refusal) => return Err(refusal),
-    }
     match wrong.await {
-        Ok(()) => return Ok((Verifies::No, send(unsure).await?)),
-        Err(refusal) if refusal.is_about_a_checksum() => {}
-        Err(refusal) => return Err(refusal),
+        Ok(()) => Ok((Verifies::No, send(unsure).await?)),
+        Err(refusal) if refusal.is_about_a_checksum() => {
+            Ok((Verifies::Yes, send(Proof::CRC).await?))
+        }
+        Err(refusal) => Err(refusal),
     }
-    Ok((Verifies::Yes, send(Proof::CRC).await?))
 }
