@@ -29,8 +29,9 @@ test: ## the whole suite; ARGS=name runs what is named so
 
 # What is about CC-FS, the store, the log or the worker's own rules, to which the broker only brings the
 # message.
-ELSEWHERE := answers ccfs circles complete dashboards deploy http identifiers memory metrics reload rules sabotage schemas \
-	source store tenants unpack vendor
+ELSEWHERE := answers breakers ccfs circles complete dashboards deadline deploy http identifiers memory metrics page \
+	readme reload rules sabotage schemas source store tenants traces unpack vendor \
+	$(addprefix cli::,audit config index lists log pages reconcile refused sign terminal usage)
 
 test-rabbitmq4: ## the tests that have to do with RabbitMQ, on its version 4; ARGS=name as above
 	@.ci/compiler
