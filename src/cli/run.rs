@@ -81,13 +81,9 @@ const STACK: usize = 8 << 20;
 /// Runs `work` among the runtime's own threads. On this one, which is none of them, every delivery
 /// and every job that ends would be two changes of the thread.
 async fn on_a_worker<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
-    match tokio::spawn(work).await {
-        Ok(done) => done,
-        Err(ended) => match ended.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(never) => unreachable!("nobody aborts it: {never}"),
-        },
-    }
+    // Nobody aborts it: it ends by itself, or by a panic, which is this thread's, too.
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
 }
 
 /// What commands run on.

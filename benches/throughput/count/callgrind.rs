@@ -21,7 +21,7 @@ pub fn wrapped(program: &Path) -> PathBuf {
     let folder = folder();
     fs::create_dir_all(&folder).expect("target/kit can be written");
     let script = folder.join(unique("run"));
-    // `callvault run` would start itself again for the variable, and be out of valgrind's hands.
+    // An older build would start itself again for the variable, and be out of valgrind's hands.
     let text = format!(
         "#!/bin/sh\nexport MALLOC_ARENA_MAX=1\nexec valgrind -q --tool=callgrind \
          --callgrind-out-file='{}/%p' '{}' \"$@\"\n",
