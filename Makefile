@@ -27,11 +27,12 @@ test: ## the whole suite; ARGS=name runs what is named so
 	@echo "A RabbitMQ node, an S3 server and Chromium are fetched where absent (as root, on Debian)."
 	$(CARGO) test --workspace --locked $(or $(ARGS),--lib --bins --tests)
 
-# What is about CC-FS, the store, the log or the worker's own rules, to which the broker only brings the
-# message.
-ELSEWHERE := answers breakers ccfs circles complete dashboards deadline deploy http identifiers memory metrics page \
-	readme reload rules sabotage schemas source store tenants traces unpack vendor \
-	$(addprefix cli::,audit config index lists log pages reconcile refused sign terminal usage)
+# What is about CC-FS, the store, the log, the commands or the worker's own rules, to which the broker only
+# brings the message.
+ELSEWHERE := answers archive breakers ccfs circles complete dashboards deadline deploy duplicates http identifiers \
+	memory messages metrics page readme reload resources rules sabotage schemas source store tenants traces unpack \
+	vendor check::ccfs check::store \
+	$(addprefix cli::,audit backfill config ends index lists log pages reconcile refused sign status terminal usage)
 
 test-rabbitmq4: ## the tests that have to do with RabbitMQ, on its version 4; ARGS=name as above
 	@.ci/compiler

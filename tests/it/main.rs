@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod all_troubles;
 mod answers;
 mod archive;
 mod breakers;
@@ -44,7 +45,6 @@ mod source;
 mod store;
 mod suspects;
 mod tenants;
-mod torture;
 mod traces;
 mod unpack;
 mod unreadable;

@@ -349,8 +349,10 @@ impl Node {
             .env("RABBITMQ_ENABLED_PLUGINS_FILE", folder("enabled_plugins"))
             .env(
                 "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
-                // No epmd of its own; fewer schedulers, since several nodes share the machine.
-                "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1} +S 2:2",
+                // No epmd of its own. Several nodes share the machine: fewer schedulers, and none that
+                // spins while it waits for work.
+                "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1} +S 2:2 \
+                 +sbwt none +sbwtdcpu none +sbwtdio none",
             );
         command
     }

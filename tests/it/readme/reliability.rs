@@ -2,7 +2,7 @@
 
 use super::statements::is_a_test;
 use super::{code_spans, text};
-use crate::torture::driver::troubles;
+use crate::all_troubles::driver::troubles;
 
 /// The rows of the table in a section: cells, trimmed.
 fn rows(heading: &str) -> Vec<Vec<String>> {

@@ -15,7 +15,7 @@ use super::connect;
 use crate::support::{eventually, unique};
 
 /// Nothing of the broker's takes longer, even on a busy machine.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// The rest of the world: publishes requests, reads events, looks into queues.
 pub struct Rabbit {
@@ -212,7 +212,7 @@ impl Rabbit {
         })
     }
 
-    /// Takes the next message, waiting for it; panics after half a minute.
+    /// Takes the next message, waiting for it; panics after a minute.
     pub async fn take(&self, queue: &str) -> Seen {
         let what = format!("a message in {queue}");
         eventually(&what, LIMIT, || self.get(queue)).await

@@ -1,4 +1,5 @@
-//! The short form of `make torture`: the driver and its judge on every run of the suite.
+//! The short form of `make torture`: the driver and its judge on every run of the suite. Tests begin in the
+//! order of their names, and what takes longest begins first: hence the name.
 
 #[path = "../torture/mod.rs"]
 pub mod driver;
