@@ -9,7 +9,7 @@ ARGS ?=
 RABBITMQ ?=
 URL ?= http://127.0.0.1:9464/
 # Tests wait more than they work: for brokers, deadlines and processes that end.
-RUST_TEST_THREADS ?= $(shell expr 2 '*' $$(nproc))
+RUST_TEST_THREADS ?= $(shell expr 3 '*' $$(nproc))
 export RUST_TEST_THREADS
 
 .PHONY: help demo test test-rabbitmq4 torture sabotage fuzz bench limits lint doc deny alerts ci pictures image

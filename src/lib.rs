@@ -28,6 +28,7 @@ pub mod lifecycle;
 pub mod logging;
 pub mod machine;
 pub mod runbook;
+pub mod service;
 pub mod shared;
 pub mod shell;
 pub mod traces;

@@ -127,6 +127,16 @@ pub fn raise_open_files(jobs: usize) {
     }
 }
 
+/// Leaves no image of this process's memory, which holds secrets and audio, whatever it dies of. A limit
+/// of one byte keeps a core from being written and from being piped into a program (`fs/coredump.c`), which
+/// a limit of none does not.
+pub fn leave_no_core() {
+    let none = Rlimit { current: Some(1), maximum: Some(1) };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::debug!(%error, "the limit of core dumps stays as it is");
+    }
+}
+
 /// How many files have to be open at once, where the limit is below that: a connection to CC-FS and
 /// one to the store of each job, and some for all else.
 fn open_files_lack(limit: Option<u64>, jobs: usize) -> Option<u64> {

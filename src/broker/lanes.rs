@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
-use super::connection::{Fault, Link, PULSE, rpc};
+use super::connection::{Fault, Link, pulse, rpc};
 use super::dial::FRAME_MAX;
 use super::door::Door;
 use super::status::{Side, Wish};
@@ -145,7 +145,7 @@ async fn mind_alarms(shared: &Shared, link: &Link) -> Infallible {
                 tracing::info!("the broker takes what is published again");
             }
         }
-        tokio::time::sleep(PULSE).await;
+        pulse().await;
     }
 }
 
@@ -351,7 +351,7 @@ impl Lane {
     /// queue.
     async fn flows(&self) {
         while self.is_blocked() {
-            tokio::time::sleep(PULSE).await;
+            pulse().await;
         }
     }
 }

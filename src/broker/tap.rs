@@ -11,7 +11,7 @@ use lapin::{Channel, Consumer};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::connection::{Backoff, Fault, Link, PULSE, rpc};
+use super::connection::{Backoff, Fault, Link, pulse, rpc};
 use super::epoch::Epoch;
 use super::incoming::{Incoming, Intake};
 use super::status::{Consumer as Standing, Wish};
@@ -280,7 +280,7 @@ impl Drop for Forgotten {
 /// Resolves when the channel is dead. An idle channel's death shows nowhere else.
 async fn death(channel: &Channel) -> Fault {
     while channel.status().connected() {
-        tokio::time::sleep(PULSE).await;
+        pulse().await;
     }
     Fault::new("the channel was closed")
 }

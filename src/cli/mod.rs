@@ -41,6 +41,7 @@ use crate::broker::RequestError;
 use crate::config::{Loaded, Mistakes};
 use crate::failure::Failure;
 use crate::index::IndexError;
+use crate::machine;
 
 /// Archives call recordings: RabbitMQ messages in, recordings from Huawei CC-FS to S3, events out.
 #[derive(Debug, Parser)]
@@ -294,6 +295,7 @@ impl Error {
 /// # Errors
 /// [`Error`], a text for people and an exit code.
 pub fn run(cli: Cli) -> Result<ExitCode, Error> {
+    machine::leave_no_core();
     let file = cli.config.filter(|file| !file.as_os_str().is_empty());
     // Not every command needs it.
     let loaded = || load(file.as_deref());

@@ -18,6 +18,7 @@ use crate::lifecycle::Lifecycle;
 use crate::logging::{self, LoggingError};
 use crate::machine;
 use crate::metrics::{Metrics, REVISION, VERSION};
+use crate::service;
 use crate::traces::{self, Exporting};
 use crate::worker::{self, Reloading, SetupError, Tenants, Window, Worker};
 
@@ -139,6 +140,7 @@ async fn serve(
     let http = tokio::spawn(server.serve(shown, async {
         let _ = http_stopped.await;
     }));
+    service::ready();
     let archiving = archive(worker, broker, (deliveries, reloading), &health, &lifecycle);
     let work = async {
         archiving.await;
@@ -174,6 +176,8 @@ async fn archive(
     let draining = async {
         lifecycle.draining().await;
         health.set(State::Draining);
+        service::stopping();
+        service::status(&health.state().to_string());
         std::future::pending::<()>().await;
     };
     tokio::select! { () = work => (), () = draining => () }
@@ -206,6 +210,7 @@ async fn watch(
             (None, Some(why)) => State::Connecting(why),
             (None, None) => State::Consuming,
         });
+        service::status(&health.state().to_string());
         if status.changed().await.is_err() {
             return;
         }

@@ -1,6 +1,7 @@
 //! How the worker is, as it says itself; the probes and the page read it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -44,6 +45,14 @@ impl State {
             Self::Consuming => None,
             Self::Draining => Some("told to stop; finishing what is in flight"),
         }
+    }
+}
+
+/// In a line, for people.
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())?;
+        self.reason().map_or(Ok(()), |reason| write!(f, ": {reason}"))
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod health;
 mod history;
+mod host;
 mod page;
 mod rates;
 mod status;
@@ -112,12 +113,13 @@ impl Server {
         let (stopping, stopped) = tokio::sync::oneshot::channel();
         let (rates, history) = (Rates::default(), History::default());
         let sources = Arc::new(Sources { shown, rates, history });
-        let serving = axum::serve(self.listener, routes(Arc::clone(&sources)))
-            .with_graceful_shutdown(async move {
-                stop.await;
-                // Fails only if `serve` itself was dropped.
-                let _ = stopping.send(());
-            });
+        let serving =
+            axum::serve(self.listener, host::guarded(routes(Arc::clone(&sources)), self.address))
+                .with_graceful_shutdown(async move {
+                    stop.await;
+                    // Fails only if `serve` itself was dropped.
+                    let _ = stopping.send(());
+                });
         let out_of_patience = async {
             let _ = stopped.await;
             tokio::time::sleep(STOP_GRACE).await;

@@ -40,6 +40,7 @@ use crate::http::Shown;
 use crate::identifiers::Identifiers;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::TenantLabel;
+use crate::service::Watchdog;
 
 /// How often those who have waited too long for a place are looked for.
 const TICK: Duration = Duration::from_secs(1);
@@ -121,6 +122,7 @@ impl Worker {
         let mut jobs = Jobs::default();
         let stop = CancellationToken::new();
         let mut tick = time::interval(TICK);
+        let mut watchdog = Watchdog::new();
         let pauses = Pauses::of(broker);
         let stores = || self.tenants.now().stores();
         let at_once = outages::probes(self.settings.concurrency);
@@ -147,6 +149,7 @@ impl Worker {
                 Some(news) = jobs.next() => news.tell(&mut waiting),
                 reload = reloading.next() => self.take_over(reload, &mut waiting),
                 _ = tick.tick() => {
+                    watchdog.round(Instant::now());
                     for job in self.aside().drain(..) {
                         jobs.step_aside(job, &mut waiting);
                     }
@@ -173,7 +176,7 @@ impl Worker {
             broker.look_further(waiting.looks_further(now));
             self.show_limits(&mut waiting);
         }
-        self.drain(broker, deliveries, (waiting, dumps), jobs, stop).await;
+        watchdog.during(self.drain(broker, deliveries, (waiting, dumps), jobs, stop)).await;
     }
 
     /// Shows the limits that have changed.

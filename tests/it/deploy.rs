@@ -4,8 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::process::Command;
 
 use callvault::config::Config;
+
+use crate::support::debian;
 
 /// The manifests that run the program: the workers, the check before them, the nightly audit.
 const PODS: [&str; 3] = ["deployment.yaml", "preflight/job.yaml", "audit/cronjob.yaml"];
@@ -281,6 +284,26 @@ fn the_audits_unit_may_no_more_than_the_workers_and_its_timer_starts_it() {
     // A unit without [Install] is not started with the machine: the timer of its name starts it.
     assert!(!audit.contains("[Install]") && timer.contains("\nWantedBy=timers.target\n"));
     assert!(timer.contains("\nOnCalendar=*-*-* ") && timer.contains("\nPersistent=true\n"));
+}
+
+#[test]
+fn units_give_up_what_they_do_not_need() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/systemd");
+    for unit in ["callvault.service", "callvault-audit.service"] {
+        let analyze = || {
+            let mut command = Command::new("systemd-analyze");
+            command.args(["security", "--offline=true", "--no-pager"]).arg(folder.join(unit));
+            command.output()
+        };
+        let analyzed = analyze().or_else(|_| {
+            debian::install("systemd", "");
+            analyze()
+        });
+        let analyzed = debian::show(&analyzed.expect("it is installed"));
+        let (_, exposure) = analyzed.split_once("Overall exposure level for ").expect(&analyzed);
+        let level = exposure.split_whitespace().nth(1).and_then(|level| level.parse().ok());
+        assert!(level.is_some_and(|level: f64| level < 2.0), "{analyzed}");
+    }
 }
 
 #[test]

@@ -53,9 +53,14 @@ async fn answer(worker: &Worker, path: &str) -> (u16, Value) {
 
 /// Status, head in lower case, body.
 async fn ask(worker: &Worker, method: &str, path: &str) -> (u16, String, String) {
+    ask_as("localhost", worker, method, path).await
+}
+
+/// The same under a name of the caller's.
+async fn ask_as(host: &str, worker: &Worker, method: &str, path: &str) -> (u16, String, String) {
     let address = ("127.0.0.1", worker.port());
     let mut stream = tokio::net::TcpStream::connect(address).await.expect("it listens");
-    let request = format!("{method} {path} HTTP/1.1\r\nhost: it\r\nconnection: close\r\n\r\n");
+    let request = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("it reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.expect("it answers in UTF-8");
@@ -440,4 +445,18 @@ async fn what_is_not_there_says_what_is() {
         assert_eq!(code, 405, "{path}");
         assert!(head.contains("allow: get"), "{head}");
     }
+}
+
+/// What a browser shows of another place could let its name lead here, and read the answers.
+#[tokio::test]
+async fn on_a_loopback_address_no_other_name_is_answered() {
+    let world = World::new().await;
+    let worker = world.worker(&[]).await;
+    for path in ["/", "/api/status", "/livez", "/readyz", "/metrics", "/nothing"] {
+        let (status, _, body) = ask_as("elsewhere.example:9464", &worker, "GET", path).await;
+        assert_eq!(status, 421, "{path}");
+        assert!(body.contains("answers to localhost") && !body.contains("acme"), "{body}");
+    }
+    assert_eq!(ask_as("127.0.0.1", &worker, "GET", "/livez").await.0, 200);
+    worker.stop().await;
 }

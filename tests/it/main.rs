@@ -41,6 +41,7 @@ mod resources;
 mod rules;
 mod sabotage;
 mod schemas;
+mod service;
 mod source;
 mod store;
 mod suspects;

@@ -145,3 +145,15 @@ async fn a_limit_of_open_files_that_is_too_low_is_told_at_start() {
     };
     eventually("228 are wanted for 64 jobs at once", SOON, told).await;
 }
+
+#[tokio::test]
+async fn no_memory_is_left_in_a_core() {
+    let world = World::new().await;
+    let worker = world.worker(&[]).await;
+    let limits = fs::read_to_string(format!("/proc/{}/limits", worker.pid())).expect("it runs");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size"));
+    let core: Vec<_> = core.expect("a limit").split_whitespace().skip(4).take(2).collect();
+    // With 0 the kernel still hands one to a program, such as systemd's.
+    assert_eq!(core, ["1", "1"]);
+    worker.stop().await;
+}
