@@ -22,7 +22,7 @@ async fn to_loopback(request: Request, next: Next) -> Response {
         return next.run(request).await;
     }
     let told = "callvault listens on a loopback address here (http.listen) and answers to localhost and \
-                to that address; a proxy before it must send such a Host\n";
+                to such addresses alone; a proxy before it must send such a Host\n";
     (StatusCode::MISDIRECTED_REQUEST, told).into_response()
 }
 

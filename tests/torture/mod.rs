@@ -3,7 +3,7 @@
 //! A driver with a ledger. A scenario publishes messages and writes down what has to come of each;
 //! then it makes trouble, everything drawn from one seed. When all is quiet again the judge reads
 //! queues, bucket, events, CC-FS and the order of frames on the wire, and counts what is not as
-//! the ledger has it. `examples/torture` is the command, `tests/it/torture.rs` the short form that
+//! the ledger has it. `examples/torture` is the command, `tests/it/all_troubles.rs` the short form that
 //! is part of the suite.
 //!
 //! In the order of a run: [`field`] (the parts that play), [`fleet`] (the workers), [`ledger`]
