@@ -14,14 +14,15 @@ use crate::support::s3::sink::Sink;
 use crate::support::worker::Worker;
 use crate::support::world::World;
 
-/// To the first byte.
+/// To the first byte, on the average: from half of it to half as much again. Were it always the same, all jobs of
+/// a worker would begin together, wait together and want the cores together, for ever.
 const DISTANCE: Duration = Duration::from_millis(200);
 
 /// As by default.
 const PLACES: usize = 64;
 
-/// Recordings without latency, right before each row.
-const ALONE: usize = 6000;
+/// Recordings without latency, right before each row: so many, or so many a place.
+const ALONE: (usize, usize) = (6000, 8);
 
 /// Of the recordings of a run the first part, which fills the places, counts for nothing.
 const WARM_UP: usize = 4;
@@ -35,8 +36,10 @@ pub async fn measure() -> Vec<Limit> {
     for (workers, places) in [(1, PLACES), (2, PLACES), (4, PLACES), (1, 256), (1, 1024), (1, 2048)]
     {
         // What the machine does without any wait: all that takes part in a recording shares it. Anew for
-        // each, since that drifts from minute to minute by more than the model may be off.
-        let machine = run(1, PLACES, Duration::ZERO, ALONE).await.rate;
+        // each, since that drifts from minute to minute by more than the model may be off, and by as many
+        // jobs, since more of them cost more each.
+        let alone = ALONE.0.max(ALONE.1 * places);
+        let machine = run(workers, places, Duration::ZERO, alone).await.rate;
         let recording = Recording { waits: DISTANCE.as_secs_f64(), cpu: 1.0 / machine };
         let expected = throughput(workers * places, recording, 1.0);
         let count = (expected * 12.0) as usize;
@@ -70,7 +73,7 @@ fn keys(places: usize) -> String {
 async fn filled(distance: Duration, count: usize, worker_keys: &str) -> (World, Sink) {
     let world = World::new().await;
     world.ccfs.remember(false);
-    world.ccfs.default_reply(Reply::wav(16 << 10).after(distance));
+    world.ccfs.default_reply(Reply::wav(16 << 10).after_between(distance / 2, distance * 3 / 2));
     let sink = Sink::start(false).await;
     // It makes the queues.
     worker(&world, &sink, &[("worker", worker_keys)], "").await.stop().await;

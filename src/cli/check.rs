@@ -21,7 +21,7 @@ use crate::worker::{self, Roster, Tenant, Tenants};
 const CHECK: usize = 18;
 
 /// How the findings are shown.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct Options {
     /// Print one JSON object: {"well": …, "parts": [{"part", "target", "findings": […]}]}.
     #[arg(long)]

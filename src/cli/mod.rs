@@ -11,6 +11,7 @@ mod healthcheck;
 mod held;
 mod index;
 mod indexes;
+mod init;
 mod keys;
 mod pages;
 mod peer;
@@ -47,6 +48,7 @@ use crate::machine;
 #[derive(Debug, Parser)]
 #[command(name = "callvault", version, disable_help_subcommand = true)]
 #[command(after_help = "Examples:
+  callvault init                                 a first configuration, asked for and tried
   callvault config --config callvault.toml       what is in force, and where it comes from
   callvault check --config callvault.toml        what works, and what to do about what does not
   callvault run --config callvault.toml          archive until told to stop
@@ -72,6 +74,20 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write a first configuration: ask for what it needs, and try it.
+    ///
+    /// Asks on a terminal for what no option tells, and writes a new file: that of --config, else
+    /// callvault.toml here. A secret that is typed goes into a file of its own in secrets/ beside it, for
+    /// nobody else to read (where that folder gives its group on, as the package's /etc/callvault does, for
+    /// its group, too). Nothing that is there is replaced. Then it is tried as callvault check does. Exit 0
+    /// all well, 1 something failed or could not be written, 2 for wrong usage or configuration.
+    #[command(after_help = "Examples:
+  callvault init
+  callvault init --config /etc/callvault/callvault.toml
+  callvault init --reference | less
+  callvault init --yes --broker-url-file amqp-url --ccfs-endpoint https://ccfs.example.com:28443 \\
+      --tenant acme --access-key AK --secret-key-file acme-sk --bucket recordings")]
+    Init(init::Options),
     /// The worker: archive until told to stop.
     ///
     /// SIGTERM or SIGINT: stop consuming, finish what is in flight within worker.drain_timeout,
@@ -304,6 +320,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Error> {
             let (loaded, file) = (loaded()?, file.clone());
             return run::run(loaded, environment(), move || load(file.as_deref()));
         }
+        Command::Init(options) => return init::run(file.as_deref(), options),
         Command::Check(options) => return check::run(loaded()?, &options),
         Command::Dump(dump) => return work(dump::run(&loaded()?.config, dump)),
         Command::Reconcile(told) => return work(reconcile::run(&loaded()?.config, told)),

@@ -6,6 +6,7 @@ mod config;
 mod dump;
 mod ends;
 mod index;
+mod init;
 mod lists;
 mod log;
 mod pages;

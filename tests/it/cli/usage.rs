@@ -13,6 +13,7 @@ fn help_says_what_there_is() {
     Usage: callvault [OPTIONS] <COMMAND>
 
     Commands:
+      init         Write a first configuration: ask for what it needs, and try it
       run          The worker: archive until told to stop
       check        Try broker, CC-FS and store as the worker would, and say what to do about what fails
       config       Print the effective configuration with its sources, secrets masked
@@ -35,6 +36,7 @@ fn help_says_what_there_is() {
       -V, --version        Print version
 
     Examples:
+      callvault init                                 a first configuration, asked for and tried
       callvault config --config callvault.toml       what is in force, and where it comes from
       callvault check --config callvault.toml        what works, and what to do about what does not
       callvault run --config callvault.toml          archive until told to stop

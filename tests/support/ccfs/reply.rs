@@ -76,6 +76,8 @@ pub struct Reply {
     pub(super) framing: Framing,
     pub(super) declared: Option<u64>,
     pub(super) delay: Duration,
+    /// Up to so much longer, anew for each answer.
+    pub(super) spread: Duration,
     pub(super) held: Option<watch::Receiver<bool>>,
     pub(super) stopped: Option<watch::Receiver<bool>>,
     pub(super) piece: usize,
@@ -97,6 +99,7 @@ impl Reply {
             framing: Framing::Length,
             declared: None,
             delay: Duration::ZERO,
+            spread: Duration::ZERO,
             held: None,
             stopped: None,
             piece: usize::MAX,
@@ -258,6 +261,12 @@ impl Reply {
     #[must_use]
     pub fn after(self, delay: Duration) -> Self {
         Self { delay, ..self }
+    }
+
+    /// Waits before the answer, as long as it happens to be: all lengths between the two are as likely.
+    #[must_use]
+    pub fn after_between(self, least: Duration, most: Duration) -> Self {
+        Self { delay: least, spread: most.saturating_sub(least), ..self }
     }
 
     /// Waits before the answer until `open` says so.

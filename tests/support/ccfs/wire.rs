@@ -98,9 +98,10 @@ async fn respond(
     content: &Content,
     now: Timestamp,
 ) -> io::Result<bool> {
-    if !reply.delay.is_zero() {
+    let delay = reply.delay + reply.spread.mul_f64(fastrand::f64());
+    if !delay.is_zero() {
         tokio::select! {
-            () = tokio::time::sleep(reply.delay) => {}
+            () = tokio::time::sleep(delay) => {}
             _ = gone(stream) => return Ok(false),
         }
     }
