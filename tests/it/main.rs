@@ -18,7 +18,7 @@ mod dead;
 mod crash;
 mod complete;
 mod confirms;
-mod consumer;
+mod consumers;
 mod dashboards;
 mod deadline;
 mod deploy;

@@ -30,7 +30,8 @@ fn pages() -> BTreeMap<String, String> {
             let entry = entry.expect("an entry of it");
             let name = entry.file_name().into_string().expect("our names are UTF-8");
             let path = folder.join(&name);
-            if entry.path().is_dir() && !name.starts_with('.') && name != "target" {
+            let ours = !name.starts_with('.') && name != "target" && name != "node_modules";
+            if entry.path().is_dir() && ours {
                 folders.push(path);
             } else if name.ends_with(".md") {
                 let path = path.display().to_string();
