@@ -24,6 +24,9 @@ const FAILED: &str = "recording.failed";
 const EXPANDED: &str = "dump.expanded";
 const AUDITED: &str = "audit.completed";
 
+/// The type of every event.
+pub const TYPES: [&str; 5] = [ARCHIVED, ABSENT, FAILED, EXPANDED, AUDITED];
+
 /// An event, ready to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -239,6 +242,7 @@ fn event(
     data: Data<'_>,
     trace: Option<&Context>,
 ) -> Event {
+    debug_assert!(TYPES.contains(&event_type), "{event_type} is not among TYPES");
     let tenant = data.tenant.map_or(TenantId::UNKNOWN, TenantId::as_str);
     let routing_key = format!("{event_type}.{tenant}");
     let envelope = Envelope::new(event_type, &id, now, data, trace);

@@ -1,6 +1,7 @@
-//! docs/schemas and docs/MESSAGES.md against the code, both ways: what is said there is so, and what
-//! is so is said there.
+//! docs/schemas, docs/asyncapi.yaml and docs/MESSAGES.md against the code, both ways: what is said
+//! there is so, and what is so is said there.
 
+mod asyncapi;
 mod events;
 mod messages;
 mod page;

@@ -117,7 +117,7 @@ fn the_tables_of_fields_are_those_of_the_schemas() {
 }
 
 /// As a topic exchange does it.
-fn fits(binding: &[&str], key: &[&str]) -> bool {
+pub(super) fn fits(binding: &[&str], key: &[&str]) -> bool {
     match (binding, key) {
         (["#", rest @ ..], _) => (0..=key.len()).any(|at| fits(rest, &key[at..])),
         (["*", rest @ ..], [_, key @ ..]) => fits(rest, key),
