@@ -154,7 +154,7 @@ fn the_kustomizations_name_files_that_are_there_and_all_of_them() {
         }
     }
     // Applied by hand, at their step: before the others, or where the operator is.
-    let by_hand = ["podmonitor.yaml", "secret.example.yaml"];
+    let by_hand = ["podmonitor.yaml", "scaledobject.yaml", "secret.example.yaml"];
     named.extend(by_hand.map(str::to_owned));
     named.extend(manifests.keys().filter(|path| path.ends_with("kustomization.yaml")).cloned());
     assert_eq!(named, manifests.keys().cloned().collect());
@@ -167,6 +167,8 @@ fn what_is_applied_to_an_empty_cluster_finds_what_it_needs() {
     let namespace = value(&manifests["namespace.yaml"], "name");
     assert_eq!(value(&manifests["secret.example.yaml"], "namespace"), namespace);
     assert_eq!(value(&manifests["podmonitor.yaml"], "namespace"), namespace);
+    let scaled = &manifests["scaledobject.yaml"];
+    assert_eq!(scaled.matches(&format!("\n  namespace: {namespace}\n")).count(), 2, "{scaled}");
     assert_eq!(value(&manifests["settings/kustomization.yaml"], "namespace"), namespace);
     // The steps: the namespace, what is in it, the check, the workers; each in the namespace.
     let steps = file("deploy/kubernetes/README.md");
@@ -179,6 +181,7 @@ fn what_is_applied_to_an_empty_cluster_finds_what_it_needs() {
         "kubectl apply -k deploy/kubernetes\n",
         "kubectl apply -f deploy/kubernetes/podmonitor.yaml",
         "kubectl apply -k deploy/kubernetes/audit\n",
+        "kubectl apply -f deploy/kubernetes/scaledobject.yaml",
     ]
     .map(|step| steps.find(step).unwrap_or_else(|| panic!("no step {step}")));
     assert!(places.is_sorted(), "{places:?}");
