@@ -29,7 +29,7 @@ test: ## the whole suite; ARGS=name runs what is named so
 
 # What is about CC-FS, the store, the log, the commands or the worker's own rules, to which the broker only
 # brings the message.
-ELSEWHERE := answers archive breakers ccfs circles complete dashboards deadline deploy duplicates http identifiers \
+ELSEWHERE := answers archive breakers ccfs circles complete dashboards deadline deploy duplicates helm http identifiers \
 	memory messages metrics page readme reload resources rules sabotage schemas source store tenants traces unpack \
 	vendor check::ccfs check::store \
 	$(addprefix cli::,audit backfill config ends index lists log pages reconcile refused sign status terminal usage)

@@ -27,6 +27,7 @@ mod dump;
 mod duplicates;
 mod ends;
 mod events;
+mod helm;
 mod http;
 mod identifiers;
 mod ledger;

@@ -15,6 +15,7 @@ pub mod child;
 pub mod debian;
 pub mod innocents;
 pub mod java;
+pub mod kubernetes;
 pub mod link;
 pub mod node;
 pub mod otlp;
