@@ -15,7 +15,7 @@ use super::confirm::{Answer, Message, Route, short};
 use super::connection::{Backoff, Fault, Link};
 use super::copy::PERSISTENT;
 use super::dial::Dialer;
-use super::publisher::{PublishError, Publisher};
+use super::publisher::{PublishError, Publisher, Unconfirmed};
 use super::refused::is_refusal;
 use super::status::{Board, Wish};
 use super::topology::{Plan, Topology};
@@ -39,6 +39,11 @@ pub enum RequestError {
     Unroutable { exchange: String, key: String },
     #[error("the broker has confirmed nothing for {PATIENCE:?} ({0}); ask again when it is well")]
     Unconfirmed(String),
+    #[error(
+        "the broker refuses an event: grant the user of broker.url the write permission for the \
+         exchange {exchange}, or look into the log of RabbitMQ, which says why"
+    )]
+    EventRefused { exchange: String },
     #[error("an event is not with the broker: {0}")]
     Event(PublishError),
 }
@@ -115,7 +120,13 @@ impl Requests {
     pub async fn event(&self, event: &Event) -> Result<(), RequestError> {
         let told = timeout(PATIENCE, self.publisher.event(event)).await;
         let told = told.map_err(|_| RequestError::Unconfirmed(self.shared.board.publishing()))?;
-        told.map_err(RequestError::Event)
+        told.map_err(|error| match error {
+            // A worker's log says why; a command has none.
+            PublishError::Unconfirmed(Unconfirmed::Closed) => {
+                RequestError::EventRefused { exchange: self.publisher.events_exchange().to_owned() }
+            }
+            error => RequestError::Event(error),
+        })
     }
 
     /// Tries until the broker has confirmed the message, unless trying again is of no use.

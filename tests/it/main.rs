@@ -30,6 +30,7 @@ mod events;
 mod helm;
 mod http;
 mod identifiers;
+mod least_privilege;
 mod ledger;
 mod memory;
 mod messages;

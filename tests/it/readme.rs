@@ -57,7 +57,7 @@ fn code_spans(page: &str) -> Vec<String> {
 }
 
 /// The shell commands of a page, comments dropped, continued lines joined.
-fn commands(page: &str) -> Vec<String> {
+pub fn commands(page: &str) -> Vec<String> {
     let lines: String = blocks(page, "sh").concat().replace("\\\n", " ");
     let bare = lines.lines().map(|line| line.split(" #").next().unwrap_or_default().trim());
     bare.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()

@@ -14,12 +14,16 @@ pub mod raw;
 pub mod tls;
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use base64::Engine;
 use lapin::{Connection, ConnectionProperties};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::child::GuardedChild;
@@ -130,6 +134,29 @@ impl Node {
     /// `http://127.0.0.1:{port}`, user and password guest.
     pub fn management_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.management)
+    }
+
+    /// Asks the management plugin as `user` (`name:password`); status and body.
+    pub async fn manage(
+        &self,
+        user: &str,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> io::Result<(u16, String)> {
+        let user = base64::engine::general_purpose::STANDARD.encode(user);
+        let request = format!(
+            "{method} {path} HTTP/1.0\r\nhost: localhost\r\nauthorization: Basic {user}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut stream = TcpStream::connect(("127.0.0.1", self.ports.management)).await?;
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let (_, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::InvalidData)?;
+        Ok((status.ok_or(io::ErrorKind::InvalidData)?, body.to_owned()))
     }
 
     /// Starts the node on its folder, again after [`Node::stop`] or [`Node::kill`].

@@ -47,6 +47,16 @@ pub struct Object {
 
 impl S3 {
     fn new(endpoint: String) -> Self {
+        Self::of(endpoint, OBSERVER)
+    }
+
+    /// The same server, asked by somebody else, whose secret is the same.
+    #[must_use]
+    pub fn asked_by(&self, access_key: &str) -> Self {
+        Self::of(self.endpoint.clone(), access_key)
+    }
+
+    fn of(endpoint: String, access_key: &str) -> Self {
         let config = Builder::new()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(REGION))
@@ -55,7 +65,7 @@ impl S3 {
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             // s3s-fs keeps the checksum of what was overwritten.
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-            .credentials_provider(Credentials::new(OBSERVER, SECRET_KEY, None, None, "kit"))
+            .credentials_provider(Credentials::new(access_key, SECRET_KEY, None, None, "kit"))
             .build();
         Self { endpoint, client: Client::from_conf(config) }
     }

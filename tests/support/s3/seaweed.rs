@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use super::{ACCESS_KEY, OBSERVER, S3, SECRET_KEY};
@@ -28,7 +29,16 @@ impl Seaweed {
     /// # Panics
     /// It cannot be installed or does not start.
     pub async fn start() -> Self {
-        start().await
+        Self::knowing(serde_json::json!([]), serde_json::json!([])).await
+    }
+
+    /// The same, with more identities than the kit's own, and the policies that these name. The secret
+    /// of all is the kit's.
+    ///
+    /// # Panics
+    /// As [`Seaweed::start`].
+    pub async fn knowing(identities: Value, policies: Value) -> Self {
+        start(identities, policies).await
     }
 
     pub fn s3(&self) -> &S3 {
@@ -42,16 +52,16 @@ impl Seaweed {
 /// It cannot be installed or does not start.
 pub async fn seaweed() -> S3 {
     static NODE: OnceCell<Seaweed> = OnceCell::const_new();
-    let address = NODE.get_or_init(start).await.s3.endpoint().to_owned();
+    let address = NODE.get_or_init(Seaweed::start).await.s3.endpoint().to_owned();
     // A client of its own for every test: a pooled connection dies with the test's runtime.
     S3::new(address)
 }
 
-async fn start() -> Seaweed {
+async fn start(others: Value, policies: Value) -> Seaweed {
     let weed = tokio::task::spawn_blocking(installed).await.expect("the install does not panic");
     let folder = data_folder();
     let config = folder.path().join("s3.json");
-    fs::write(&config, identities()).expect("the kit's folder can be written");
+    fs::write(&config, identities(others, policies)).expect("the kit's folder can be written");
     let [master, volume, filer, s3, admin] = ports();
     let log = File::create(folder.path().join("log")).expect("the kit's folder can be written");
     let mut command = Command::new(weed);
@@ -84,12 +94,14 @@ async fn start() -> Seaweed {
     Seaweed { s3, _child: child, _folder: folder }
 }
 
-fn identities() -> String {
-    let key = |id| serde_json::json!({ "accessKey": id, "secretKey": SECRET_KEY });
+fn identities(others: Value, policies: Value) -> String {
+    let key = |id| json!({ "accessKey": id, "secretKey": SECRET_KEY });
     let credentials = [ACCESS_KEY, OBSERVER].map(key);
-    let actions = serde_json::json!(["Admin", "Read", "Write", "List", "Tagging"]);
-    let kit = serde_json::json!({ "name": "kit", "credentials": credentials, "actions": actions });
-    serde_json::json!({ "identities": [kit] }).to_string()
+    let actions = json!(["Admin", "Read", "Write", "List", "Tagging"]);
+    let kit = json!({ "name": "kit", "credentials": credentials, "actions": actions });
+    let identities: Vec<Value> =
+        others.as_array().into_iter().flatten().cloned().chain([kit]).collect();
+    json!({ "identities": identities, "policies": policies }).to_string()
 }
 
 /// A folder for this process. Those of dead processes are removed: a static is never dropped.
