@@ -7,6 +7,8 @@ FROM rust:${RUST}-slim-${DEBIAN} AS build
 RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc g++ cmake libc6-dev make \
     && rm -rf /var/lib/apt/lists/*
+# The program carries the list of its crates: scanners of images read it.
+RUN cargo install --locked cargo-auditable@0.7.7
 WORKDIR /src
 
 # The dependencies alone, in a layer that changes with Cargo.lock only.
@@ -16,21 +18,23 @@ COPY fuzz/Cargo.toml fuzz/
 # The targets that Cargo.toml names ([[test]], [[bench]], …) are not here yet: cut them out.
 RUN sed -i '/^\[\[/,/^$/d' Cargo.toml fuzz/Cargo.toml \
     && mkdir src fuzz/src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs fuzz/src/lib.rs \
-    && cargo build --release --locked --bin callvault \
+    && cargo auditable build --release --locked --bin callvault \
     && rm -r src fuzz target/release/callvault target/release/deps/*callvault* \
         target/release/.fingerprint/callvault-*
 
 COPY . .
 # From here on, since it changes with every commit.
 ARG CALLVAULT_REVISION=unknown
-RUN CALLVAULT_REVISION="${CALLVAULT_REVISION}" cargo build --release --locked --bin callvault
+RUN CALLVAULT_REVISION="${CALLVAULT_REVISION}" cargo auditable build --release --locked --bin callvault
 
 # Neither a shell nor a package manager; CA certificates and time zones are in it.
 FROM gcr.io/distroless/cc-debian12:nonroot
 ARG CALLVAULT_REVISION=unknown
+ARG CALLVAULT_VERSION=dev
 LABEL org.opencontainers.image.title="callvault" \
       org.opencontainers.image.description="Archives call recordings: RabbitMQ messages in, CC-FS recordings to S3, events out" \
       org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${CALLVAULT_VERSION}" \
       org.opencontainers.image.revision="${CALLVAULT_REVISION}"
 COPY --from=build /src/target/release/callvault /usr/local/bin/callvault
 COPY --from=build /src/LICENSE /usr/share/doc/callvault/LICENSE

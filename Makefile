@@ -8,11 +8,14 @@ TIME ?= 15
 ARGS ?=
 RABBITMQ ?=
 URL ?= http://127.0.0.1:9464/
+PACKAGE ?=
+ADVISORIES ?=
+SUITE ?= sid
 # Tests wait more than they work: for brokers, deadlines and processes that end.
 RUST_TEST_THREADS ?= $(shell expr 3 '*' $$(nproc))
 export RUST_TEST_THREADS
 
-.PHONY: help demo test test-rabbitmq4 torture sabotage fuzz bench limits lint doc deny alerts ci pictures image
+.PHONY: help demo test test-rabbitmq4 torture sabotage fuzz bench limits lint doc deny alerts ci pictures deb deb-test sbom image
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 16
@@ -30,9 +33,9 @@ test: ## the whole suite; ARGS=name runs what is named so
 # What is about CC-FS, the store, the log, the commands or the worker's own rules, to which the broker only
 # brings the message.
 ELSEWHERE := answers archive breakers ccfs circles complete dashboards deadline deploy duplicates helm http identifiers \
-	memory messages metrics page readme reload resources rules sabotage schemas source store tenants traces unpack \
-	vendor check::ccfs check::store \
-	$(addprefix cli::,audit backfill config ends index lists log pages reconcile refused sign status terminal usage)
+	memory messages metrics package page readme reload resources rules sabotage schemas source store supply tenants \
+	traces unpack vendor check::ccfs check::store \
+	$(addprefix cli::,audit backfill config ends index init lists log pages reconcile refused sign status terminal usage)
 
 test-rabbitmq4: ## the tests that have to do with RabbitMQ, on its version 4; ARGS=name as above
 	@.ci/compiler
@@ -69,7 +72,7 @@ doc: ## rustdoc; a warning is an error
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --workspace --no-deps --document-private-items --locked
 
 deny: ## licences, bans and sources of the dependencies, and advisories where they can be had
-	@.ci/deny
+	@ADVISORIES=$(ADVISORIES) .ci/deny
 
 alerts: ## the Prometheus rules and their tests
 	@promtool=$$(.ci/tool promtool); cd deploy/prometheus; \
@@ -83,6 +86,25 @@ ci: ## everything CI checks
 pictures: ## the README's, of the page of a worker that runs; URL=http://127.0.0.1:9464/
 	@.ci/compiler
 	$(CARGO) run --locked --example pictures -- $(URL) docs/images
+
+deb: ## the Debian package, target/debian/callvault_….deb
+	@.ci/compiler
+	@auditable=$$(.ci/tool cargo-auditable); set -x; $$auditable auditable build --release --locked --bin callvault
+	@deploy/debian/build $${CARGO_TARGET_DIR:-target}/release/callvault
+
+deb-test: ## a package in a clean Debian: installed, run, purged; PACKAGE=file, SUITE=bookworm
+	@.ci/compiler
+	@package="$(PACKAGE)"; \
+	if [ -z "$$package" ]; then \
+		set -x; \
+		$(CARGO) build --locked --bin callvault; \
+		deploy/debian/build $${CARGO_TARGET_DIR:-target}/debug/callvault target/debian/debug --fast; \
+		package=$$(ls target/debian/debug/callvault_*.deb); \
+	fi; \
+	deploy/debian/try "$$package" $(SUITE)
+
+sbom: ## what the program is built from, with licences: target/sbom/callvault.cdx.json
+	@.ci/sbom
 
 image: ## the container image callvault:dev
 	docker build --build-arg CALLVAULT_REVISION=$$(git rev-parse --short=12 HEAD) --tag callvault:dev .

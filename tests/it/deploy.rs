@@ -236,8 +236,7 @@ fn the_check_and_the_audit_see_what_the_workers_see() {
 pub fn nightly() -> [Vec<String>; 2] {
     let words = |line: &str| line.split([' ', ',']).map(str::to_owned).collect::<Vec<_>>();
     let unit = file("deploy/systemd/callvault-audit.service");
-    let unit =
-        unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/callvault "));
+    let unit = unit.lines().find_map(|line| line.strip_prefix("ExecStart=callvault "));
     let pod = file("deploy/kubernetes/audit/cronjob.yaml");
     let pod = value(&pod, "args").trim_matches(['[', ']']).replace(", ", " ");
     [words(unit.expect("the unit starts it")), words(&pod)]

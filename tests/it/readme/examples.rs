@@ -72,15 +72,19 @@ fn the_readme_says_how_to_get_the_program_before_it_uses_it() {
         let found = commands.iter().position(|line| line.starts_with(start));
         found.unwrap_or_else(|| panic!("README has no command {start}"))
     };
-    let build = place("cargo build ");
-    let install = place("install ");
-    assert!(build < install && install < place("callvault "), "{commands:#?}");
-    // A build is what it names: of release, in the folder of cargo, and where the image has it.
-    assert!(commands[build].contains(" --release"));
-    let words: Vec<_> = commands[install].split(' ').rev().take(2).collect();
-    assert_eq!(words, ["/usr/local/bin/callvault", "target/release/callvault"]);
-    assert!(text("Dockerfile").contains(&format!("/{} {}\n", words[1], words[0])));
-    place("make image");
+    let ways = ["make deb", "sudo apt install ", "cargo install ", "make image"].map(place);
+    assert!(ways.is_sorted() && ways[3] < place("callvault "), "{commands:#?}");
+    // A package is where it was made, and begins where the unit looks for its configuration.
+    let [made, installed, first, started] = &commands[ways[0]..][..4] else { unreachable!() };
+    assert_eq!(
+        (&**made, &**installed),
+        ("make deb", "sudo apt install ./target/debian/callvault_*.deb")
+    );
+    assert!(text("deploy/debian/build").contains("folder=${2:-target/debian}"));
+    let unit = text("deploy/systemd/callvault.service");
+    let path = first.strip_prefix("sudo callvault init --config ").expect("a first configuration");
+    assert!(unit.contains(&format!("\nConditionPathExists={path}\n")), "{path}");
+    assert_eq!(started, "sudo systemctl enable --now callvault");
     assert!(
         text("Makefile").contains("--tag callvault:dev ")
             && readme.contains("docker run callvault:dev ")
