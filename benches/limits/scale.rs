@@ -21,8 +21,8 @@ const DISTANCE: Duration = Duration::from_millis(200);
 /// As by default.
 const PLACES: usize = 64;
 
-/// Recordings without latency, right before each row: so many, or so many a place.
-const ALONE: (usize, usize) = (6000, 8);
+/// Places with which the cores are the bound, and recordings by which is seen what a core does then.
+const BUSY: (usize, usize) = (1024, 16_000);
 
 /// Of the recordings of a run the first part, which fills the places, counts for nothing.
 const WARM_UP: usize = 4;
@@ -33,13 +33,12 @@ const OFF: f64 = 0.15;
 pub async fn measure() -> Vec<Limit> {
     let mut limits = Vec::new();
     let mut twice: f64 = 0.0;
-    for (workers, places) in [(1, PLACES), (2, PLACES), (4, PLACES), (1, 256), (1, 1024), (1, 2048)]
-    {
-        // What the machine does without any wait: all that takes part in a recording shares it. Anew for
-        // each, since that drifts from minute to minute by more than the model may be off, and by as many
-        // jobs, since more of them cost more each.
-        let alone = ALONE.0.max(ALONE.1 * places);
-        let machine = run(workers, places, Duration::ZERO, alone).await.rate;
+    for (workers, places) in [(1, PLACES), (2, PLACES), (4, PLACES), (1, 256), (1, 2048)] {
+        // What the machine takes for a recording, all that takes part in it together, where nothing else is the
+        // bound. On the same CC-FS: a job that waits costs more than one that is answered at once. Anew for
+        // each row, since that drifts from minute to minute by more than the model may be off.
+        let (busy, recordings) = BUSY;
+        let machine = run(1, busy, DISTANCE, recordings).await.rate;
         let recording = Recording { waits: DISTANCE.as_secs_f64(), cpu: 1.0 / machine };
         let expected = throughput(workers * places, recording, 1.0);
         let count = (expected * 12.0) as usize;
@@ -47,7 +46,7 @@ pub async fn measure() -> Vec<Limit> {
         let ideal = (workers * places) as f64 / DISTANCE.as_secs_f64();
         println!(
             "scale: {workers} × {places} in flight: {rate:.0} recordings/s; ideal {ideal:.0}, model \
-             {expected:.0}; {repeated} done twice; without latency {machine:.0}: {:.2} ms of the machine each",
+             {expected:.0}; {repeated} done twice; {busy} in flight {machine:.0}: {:.2} ms of the machine each",
             1e3 / machine
         );
         twice = twice.max(repeated as f64 / count as f64);
