@@ -10,6 +10,7 @@ mod archive;
 mod breakers;
 mod broker;
 mod ccfs;
+mod canary;
 mod check;
 mod circles;
 mod cli;
