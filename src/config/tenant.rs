@@ -134,8 +134,7 @@ fn common<T: Clone>(
 fn none(reader: &mut Reader<'_>, dir: Option<&Path>) {
     match dir {
         Some(dir) => reader.warn(format!(
-            "there is no tenant, neither in the file nor in {}: all messages are dead as \
-             tenant.unknown until there is one",
+            "there is no tenant, neither in the file nor in {}: nothing is consumed until there is one",
             dir.display()
         )),
         None => {
