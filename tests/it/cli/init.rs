@@ -4,12 +4,14 @@ use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
 
 use crate::support::ccfs::Reply;
-use crate::support::s3;
 use crate::support::worker::binary;
-use crate::support::world::{World, access_key, secret_key};
+use crate::support::world::{SOON, World, access_key, secret_key};
+use crate::support::{eventually, s3};
 
 use super::Desk;
 
@@ -42,9 +44,11 @@ fn mode(path: &Path) -> u32 {
 
 /// A program on a terminal of its own, and somebody who answers it.
 struct Conversation {
-    program: std::process::Child,
-    shown: ChildStdout,
-    said: String,
+    program: Child,
+    /// All that was on the terminal.
+    shown: Arc<Mutex<String>>,
+    /// As far as it has been read.
+    read: usize,
 }
 
 impl Conversation {
@@ -56,30 +60,84 @@ impl Conversation {
         script.envs(environment.iter().copied()).current_dir(desk.folder());
         script.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut program = script.spawn().expect("script is there");
-        let shown = program.stdout.take().unwrap();
-        Self { program, shown, said: String::new() }
+        let mut output = program.stdout.take().expect("it is a pipe");
+        let shown = Arc::new(Mutex::new(String::new()));
+        let all = Arc::clone(&shown);
+        thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(read @ 1..) = output.read(&mut bytes) {
+                *all.lock().unwrap() += &String::from_utf8_lossy(&bytes[..read]);
+            }
+        });
+        Self { program, shown, read: 0 }
     }
 
-    /// Waits for a question, and answers it. One that never comes ends with the program.
-    fn answer(&mut self, question: &str, answer: &str) {
-        let from = self.said.len();
-        let mut bytes = [0; 4096];
-        while !self.said[from..].contains(question) {
-            let read = self.shown.read(&mut bytes).unwrap_or(0);
-            assert_ne!(read, 0, "no question {question:?}: {}", self.said);
-            self.said += &String::from_utf8_lossy(&bytes[..read]);
-        }
-        let stdin = self.program.stdin.as_mut().unwrap();
+    /// Waits for a question, and answers it.
+    async fn answer(&mut self, question: &str, answer: &str) {
+        self.asked(question).await;
+        self.type_in(answer);
+    }
+
+    /// The same with what is not to be shown. Whoever types before the terminal hides it types in vain.
+    async fn answer_hidden(&mut self, question: &str, answer: &str) {
+        self.asked(question).await;
+        let terminal = self.terminal();
+        eventually("the terminal hides what is typed", SOON, || async {
+            let stty = Command::new("stty").args(["-a", "-F", &terminal]).output().unwrap();
+            String::from_utf8(stty.stdout).unwrap().contains(" -echo ").then_some(())
+        })
+        .await;
+        self.type_in(answer);
+    }
+
+    async fn asked(&mut self, question: &str) {
+        let (shown, from) = (Arc::clone(&self.shown), self.read);
+        self.read = eventually(question, SOON, || async {
+            let shown = shown.lock().unwrap();
+            shown[from..].contains(question).then_some(shown.len())
+        })
+        .await;
+    }
+
+    fn type_in(&mut self, answer: &str) {
+        let stdin = self.program.stdin.as_mut().expect("it is a pipe");
         stdin.write_all(format!("{answer}\r").as_bytes()).unwrap();
     }
 
+    /// `/dev/pts/7`, say: what the shell that `script` starts has for its input.
+    fn terminal(&self) -> String {
+        let script = self.program.id();
+        let shell = fs::read_to_string(format!("/proc/{script}/task/{script}/children")).unwrap();
+        let input = fs::read_link(format!("/proc/{}/fd/0", shell.trim())).unwrap();
+        input.into_os_string().into_string().unwrap()
+    }
+
     /// How it ended, and all that was on the terminal.
-    fn end(mut self) -> (i32, String) {
-        let mut rest = Vec::new();
-        // A terminal whose program has ended cannot be read.
-        let _ = self.shown.read_to_end(&mut rest);
-        let code = self.program.wait().unwrap().code().unwrap();
-        (code, self.said + &String::from_utf8_lossy(&rest))
+    async fn end(mut self) -> (i32, String) {
+        let program = &mut self.program;
+        let ended = eventually("its end", SOON, || {
+            let ended = program.try_wait().unwrap();
+            async move { ended }
+        })
+        .await;
+        let shown = Arc::clone(&self.shown);
+        let all = eventually("its last word", SOON, || async {
+            let shown = shown.lock().unwrap();
+            shown.contains("callvault run").then(|| shown.clone())
+        })
+        .await;
+        (ended.code().unwrap(), all)
+    }
+}
+
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+        if thread::panicking() {
+            eprintln!("{}", self.shown.lock().unwrap());
+        }
     }
 }
 
@@ -91,24 +149,23 @@ async fn whoever_answers_has_a_configuration_that_works() {
     let secret = secret_key("acme");
     let mut talk = Conversation::begin(&desk, "init", &names(&world));
     let amqp = world.amqp.replace("guest:guest@", "");
-    talk.answer("RabbitMQ", &amqp);
-    talk.answer("Its user", "");
-    talk.answer("password, not shown", "guest");
-    talk.answer("CC-FS, https://host:port", "ccfs.example.com");
-    talk.answer("is no URL such as https://host:port", "\u{15}");
-    talk.answer("CC-FS, https://host:port", &world.ccfs.url());
-    talk.answer("CA of its certificate", "");
-    talk.answer("Tenant", "acme");
-    talk.answer("access key (AK)", &access_key("acme"));
-    talk.answer("secret key (SK)", &secret);
-    talk.answer("call centre", "");
-    talk.answer("time zone", "");
-    talk.answer("S3, https://host:port", world.store.s3().endpoint());
-    talk.answer("Its region", "");
-    talk.answer("Bucket", &world.bucket);
-    talk.answer("access key ID", s3::ACCESS_KEY);
-    talk.answer("secret access key", s3::SECRET_KEY);
-    let (code, said) = talk.end();
+    talk.answer("RabbitMQ", &amqp).await;
+    talk.answer("Its user", "").await;
+    talk.answer_hidden("password, not shown", "guest").await;
+    talk.answer("CC-FS, https://host:port", "ccfs.example.com").await;
+    talk.answer("is no URL such as https://host:port", &world.ccfs.url()).await;
+    talk.answer("CA of its certificate", "").await;
+    talk.answer("Tenant", "acme").await;
+    talk.answer("access key (AK)", &access_key("acme")).await;
+    talk.answer_hidden("secret key (SK)", &secret).await;
+    talk.answer("call centre", "").await;
+    talk.answer("time zone", "").await;
+    talk.answer("S3, https://host:port", world.store.s3().endpoint()).await;
+    talk.answer("Its region", "").await;
+    talk.answer("Bucket", &world.bucket).await;
+    talk.answer("access key ID", s3::ACCESS_KEY).await;
+    talk.answer_hidden("secret access key", s3::SECRET_KEY).await;
+    let (code, said) = talk.end().await;
     assert_eq!(code, 0, "{said}");
     assert!(said.contains(", 0 failed,") && said.contains("next: callvault run"), "{said}");
     assert!(!said.contains(&secret) && !said.contains(s3::SECRET_KEY), "{said}");
