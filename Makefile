@@ -33,7 +33,7 @@ test: ## the whole suite; ARGS=name runs what is named so
 # What is about CC-FS, the store, the log, the commands or the worker's own rules, to which the broker only
 # brings the message.
 ELSEWHERE := answers archive breakers canary ccfs circles complete dashboards deadline deploy duplicates helm http identifiers \
-	memory messages metrics package page readme reload resources rules sabotage schemas source store supply tenants \
+	least_privilege memory messages metrics package page readme reload resources rules sabotage schemas source store supply tenants \
 	traces unpack vendor check::ccfs check::store \
 	$(addprefix cli::,audit backfill config ends index init lists log pages reconcile refused sign status terminal usage)
 
