@@ -100,6 +100,13 @@ impl Node {
         node.tls = with_tls.then(|| Tls::generate(&node.folder));
         node.write_files(lines);
         node.start().await;
+        if let Some(tls) = &node.tls {
+            // It listens there after it has answered without.
+            eventually("the broker listens with TLS", Duration::from_secs(60), || async {
+                TcpStream::connect(("127.0.0.1", tls.port)).await.ok()
+            })
+            .await;
+        }
         node
     }
 
