@@ -66,7 +66,7 @@ impl fmt::Display for Source {
 }
 
 /// A string as TOML writes it.
-pub(super) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 

@@ -38,7 +38,7 @@ use reader::Reader;
 
 pub use broker::Broker;
 pub use ccfs::Ccfs;
-pub use effective::{Effective, EffectiveSection, Row, Source};
+pub use effective::{Effective, EffectiveSection, Row, Source, quoted};
 pub use http::Http;
 pub use log::{Log, LogFormat, LogIdentifiers};
 pub use mistake::{Mistake, Mistakes, Place};

@@ -1,13 +1,15 @@
 //! A page that someone's browser has open elsewhere may let its own name lead to this machine (DNS
 //! rebinding) and read what answers. Who listens on a loopback address answers to that address alone.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
+
+use crate::config::is_this_machine;
 
 /// The routes of a server that listens on `address`. On one that other machines reach, its names are
 /// not known here.
@@ -30,11 +32,7 @@ async fn to_loopback(request: Request, next: Next) -> Response {
 fn is_loopback(host: &str) -> bool {
     let without_port = host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']'));
     let name = without_port.map_or(host, |(name, _)| name);
-    let name = name.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-    match name.parse::<IpAddr>() {
-        Ok(address) => address.is_loopback(),
-        Err(_) => name == "localhost" || name.ends_with(".localhost"),
-    }
+    is_this_machine(&name.to_ascii_lowercase())
 }
 
 #[cfg(test)]

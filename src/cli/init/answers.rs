@@ -271,7 +271,8 @@ fn ask((question, usual, look): Question<'_>) -> io::Result<String> {
     let text = input.interact_text()?;
     match text.trim() {
         "" => Ok(String::new()),
-        text => Ok(look(text).expect("it was looked at")),
+        // A file may have gone since it was looked at.
+        text => look(text).map_err(io::Error::other),
     }
 }
 
@@ -323,7 +324,8 @@ fn amqp(text: &str) -> Result<String, String> {
 }
 
 fn url(text: &str, schemes: &[&str]) -> Result<String, String> {
-    let good = |url: &Url| schemes.contains(&url.scheme()) && url.has_host();
+    let named = |url: &Url| url.host_str().is_some_and(|host| !host.is_empty());
+    let good = |url: &Url| schemes.contains(&url.scheme()) && named(url);
     match Url::parse(text).ok().filter(good) {
         Some(_) => Ok(text.to_owned()),
         None => Err(format!("is no URL such as {}://host:port", schemes[0])),

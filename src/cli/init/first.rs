@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::answers::Answers;
+use crate::config::quoted;
 
 /// Only what was answered; all else is as by default.
 pub fn text(answers: &Answers) -> String {
@@ -87,9 +88,4 @@ impl Text {
     fn file(&mut self, key: &str, file: &Path) {
         self.line(&format!("{key}_file"), &quoted(&file.display().to_string()));
     }
-}
-
-/// A string as TOML writes it.
-fn quoted(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
 }
