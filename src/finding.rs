@@ -46,6 +46,17 @@ impl Finding {
         Self { verdict: Verdict::Failed, advice: Some(advice.into()), ..Self::well(check, seen) }
     }
 
+    /// `place` is asked without TLS, and is not this machine: `what` can be read on its way.
+    /// `allowed`: it says so in the configuration.
+    pub fn in_the_clear(place: &str, what: &str, allowed: bool, advice: &str) -> Self {
+        const CHECK: &str = "secrecy";
+        if allowed {
+            return Self::well(CHECK, format!("{place} is asked without TLS, as allow_plain allows"));
+        }
+        let seen = format!("{place} is asked without TLS: {what} can be read on their way");
+        Self::note(CHECK, seen, format!("{advice}; where it is meant, allow_plain = true"))
+    }
+
     /// The same, with what to run.
     pub fn running(self, commands: Vec<String>) -> Self {
         Self { commands, ..self }

@@ -18,8 +18,9 @@ const PAUSE: Duration = Duration::from_millis(400);
 const DUMP: usize = 2000;
 const DUMP_EVERY: u64 = 1500;
 
-/// What CC-FS answers to the calls of each, in turn: a person reads that in how they are called.
-const WELL: [&str; 4] = ["w16k", "w48k", "w8k", "w24k"];
+/// What CC-FS answers to the calls of each, in turn: a person reads that in how they are called. Some
+/// come down slowly, so that there is something in flight.
+const WELL: [&str; 4] = ["s160k", "w48k", "s2m", "s480k"];
 const IN_TROUBLE: [&str; 6] = ["w16k", "cut.w16k", "w8k", "th.w24k", "nf.w16k", "c0300004"];
 
 /// What the names of these recordings have in common.
@@ -48,9 +49,12 @@ pub async fn flow(rabbit: &Rabbit) -> Infallible {
         }
         for (tenant, answers) in [("acme", &WELL[..]), ("globex", &IN_TROUBLE[..])] {
             let answer = answers[usize::try_from(n).unwrap_or_default() % answers.len()];
-            let id = call_id(n, answer);
-            publish(rabbit, &json!({ "type": "call.completed", "tenant": tenant, "callId": id }))
-                .await;
+            publish(
+                rabbit,
+                &json!({ "type": "call.completed", "tenant": tenant, "callId": call_id(n, answer),
+                         "callEnd": callvault::clock::now().to_string() }),
+            )
+            .await;
         }
     }
     std::future::pending().await

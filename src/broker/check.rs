@@ -18,7 +18,6 @@ use crate::config;
 use crate::finding::Finding;
 
 const LOGIN: &str = "login";
-const SECRECY: &str = "secrecy";
 const TOPOLOGY: &str = "topology";
 const CONSUME: &str = "may consume";
 const PUBLISH: &str = "may publish";
@@ -41,7 +40,14 @@ pub async fn check(settings: &config::Broker, delays: &[Duration]) -> Vec<Findin
                 findings.push(Finding::failed(LOGIN, fault.why(), advice));
             }
         }
-        findings.extend(dialer.door(url).ok().and_then(|door| secrecy(&door)));
+        if let Some(door) = dialer.door(url).ok().filter(Door::is_plain) {
+            findings.push(Finding::in_the_clear(
+                &door.place(),
+                "password and messages",
+                settings.allow_plain,
+                "use amqps:// in broker.url",
+            ));
+        }
     }
     let Some(link) = first else {
         for check in [TOPOLOGY, CONSUME, PUBLISH] {
@@ -80,16 +86,6 @@ pub async fn check(settings: &config::Broker, delays: &[Duration]) -> Vec<Findin
     link.close().await;
     findings
 }
-
-/// What is sent in the clear.
-fn secrecy(door: &Door) -> Option<Finding> {
-    door.is_plain().then(|| {
-        let seen = format!("{} is asked without TLS: {PLAIN}", door.place());
-        Finding::note(SECRECY, seen, "use amqps:// in broker.url")
-    })
-}
-
-const PLAIN: &str = "password and messages can be read on their way";
 
 /// Whether everything that is consumed and written to is there.
 async fn look(topology: &Topology, link: &Link, grant: &str, findings: &mut Vec<Finding>) -> bool {

@@ -287,6 +287,7 @@ mod tests {
     pub(super) fn settings() -> config::Broker {
         config::Broker {
             urls: vec![Secret::fixed("amqp://localhost")],
+            allow_plain: false,
             ca_file: None,
             client_cert_file: None,
             client_key_file: None,

@@ -26,9 +26,6 @@ use crate::trust;
 /// A call of 1970: the form is right, and no call centre can have had it.
 pub const NO_CALL: &str = "1-0";
 
-const SECRECY: &str = "secrecy";
-/// Of what is sent in the clear.
-const PLAIN: &str = "recordings can be read on their way";
 const NAME: &str = "name";
 const CONNECTION: &str = "connection";
 const CERTIFICATE: &str = "certificate";
@@ -49,12 +46,21 @@ pub struct Checked {
 }
 
 impl Client {
-    /// Asks every endpoint for a recording that does not exist. `proxied`: `ccfs.proxy` is set,
-    /// and names are resolved there.
-    pub async fn check(&self, cc_id: &CcId, proxied: bool) -> Vec<Checked> {
+    /// Asks every endpoint for a recording that does not exist. `settings`: what this client is of.
+    pub async fn check(&self, settings: &config::Ccfs, cc_id: &CcId) -> Vec<Checked> {
+        // Names are resolved there.
+        let proxied = settings.proxy.is_some();
         let mut all = Vec::new();
         for endpoint in &self.0.way.endpoints {
             let mut findings = Vec::new();
+            if config::goes_plain(&endpoint.url) {
+                findings.push(Finding::in_the_clear(
+                    &endpoint.name,
+                    "recordings",
+                    settings.allow_plain,
+                    "write https:// in ccfs.endpoints",
+                ));
+            }
             self.check_endpoint(endpoint, cc_id, proxied, &mut findings).await;
             all.push(Checked { endpoint: endpoint.name.clone(), findings });
         }
@@ -68,10 +74,6 @@ impl Client {
         proxied: bool,
         findings: &mut Vec<Finding>,
     ) {
-        if config::goes_plain(&endpoint.url) {
-            let seen = format!("{} is asked without TLS: {PLAIN}", endpoint.name);
-            findings.push(Finding::note(SECRECY, seen, "write https:// in ccfs.endpoints"));
-        }
         let before = findings.len();
         self.ask_endpoint(endpoint, cc_id, proxied, findings).await;
         let failed = findings.iter().any(|finding| finding.verdict == Verdict::Failed);

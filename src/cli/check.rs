@@ -62,8 +62,8 @@ async fn check(loaded: &Loaded, options: &Options) -> Result<ExitCode, Error> {
     let findings = broker::check(&config.broker, &config.retry.delays).await;
     report.add(Part { part: "broker", target: config.broker.queue_prefix.clone(), findings })?;
     for (settings, tenant) in config.tenants.iter().zip(tenants.iter()) {
-        let proxied = settings.ccfs.proxy.is_some();
-        for Checked { endpoint, findings } in tenant.ccfs.check(&tenant.cc_id, proxied).await {
+        let checked = tenant.ccfs.check(&settings.ccfs, &tenant.cc_id).await;
+        for Checked { endpoint, findings } in checked {
             let target = format!("{}, {endpoint}", tenant.id);
             report.add(Part { part: "ccfs", target, findings })?;
         }

@@ -16,6 +16,8 @@ use super::section::Section;
 pub struct Broker {
     /// amqp:// or amqps:// URLs, tried in order; secret, since they carry passwords.
     pub urls: Vec<Secret>,
+    /// Without TLS beyond this machine on purpose: nobody is warned of it.
+    pub allow_plain: bool,
     pub ca_file: Option<PathBuf>,
     pub client_cert_file: Option<PathBuf>,
     pub client_key_file: Option<PathBuf>,
@@ -39,6 +41,7 @@ const URL: SecretKey<'_> = SecretKey {
 
 pub(super) fn read(s: &mut Section<'_, '_>) -> Option<Broker> {
     let urls = s.secrets(&URL);
+    let allow_plain = s.flag("allow_plain", false);
     let ca_file = s.file("ca_file");
     let client_cert_file = s.file("client_cert_file");
     let client_key_file = s.file("client_key_file");
@@ -66,6 +69,7 @@ pub(super) fn read(s: &mut Section<'_, '_>) -> Option<Broker> {
 
     Some(Broker {
         urls: urls?,
+        allow_plain: allow_plain?,
         ca_file: ca_file?,
         client_cert_file: client_cert_file?,
         client_key_file: client_key_file?,

@@ -25,6 +25,8 @@ const NOBODY: &str = "https://callvault.invalid/";
 pub struct Ccfs {
     /// Base URLs (scheme, host, port), tried in order when one cannot be reached.
     pub endpoints: Vec<Url>,
+    /// Without TLS beyond this machine on purpose: nobody is warned of it.
+    pub allow_plain: bool,
     pub ca_file: Option<PathBuf>,
     /// May hold a password.
     pub proxy: Option<Url>,
@@ -53,6 +55,7 @@ impl fmt::Debug for Ccfs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ccfs")
             .field("endpoints", &self.endpoints)
+            .field("allow_plain", &self.allow_plain)
             .field("ca_file", &self.ca_file)
             .field("host", &self.host)
             .field("connect_timeout", &self.connect_timeout)
@@ -67,6 +70,7 @@ impl fmt::Debug for Ccfs {
 pub(super) fn read(s: &mut Section<'_, '_>) -> Option<Ccfs> {
     let endpoints =
         s.list("endpoints", None, |text| http_url(text, endpoint).map(|url| (url, quoted(text))));
+    let allow_plain = s.flag("allow_plain", false);
     let ca_file = s.file("ca_file");
     let proxy = s.http_url("proxy", |_| Ok(()));
     let host = s.optional("host", host);
@@ -80,6 +84,7 @@ pub(super) fn read(s: &mut Section<'_, '_>) -> Option<Ccfs> {
 
     Some(Ccfs {
         endpoints: endpoints?,
+        allow_plain: allow_plain?,
         ca_file: ca_file?,
         proxy: proxy?,
         host: host?,

@@ -22,6 +22,7 @@ impl Config {
             other.broker,
             Broker {
                 urls: "broker.url",
+                allow_plain: "broker.allow_plain",
                 ca_file: "broker.ca_file",
                 client_cert_file: "broker.client_cert_file",
                 client_key_file: "broker.client_key_file",

@@ -30,6 +30,8 @@ pub struct Store {
     pub bucket: String,
     /// `None`: AWS.
     pub endpoint: Option<Url>,
+    /// Without TLS beyond this machine on purpose: nobody is warned of it.
+    pub allow_plain: bool,
     pub region: String,
     pub path_style: bool,
     /// `None`: the SDK's own credential chain.
@@ -134,6 +136,7 @@ pub enum LockMode {
 pub(super) fn read(s: &mut Section<'_, '_>) -> Option<Store> {
     let bucket = s.text("bucket", None, bucket);
     let endpoint = s.http_url("endpoint", plain_url);
+    let allow_plain = s.flag("allow_plain", false);
     let region = s.text("region", Some("us-east-1"), filled);
     let path_style = s.flag("path_style", false);
     let credentials = credentials(s);
@@ -175,6 +178,7 @@ pub(super) fn read(s: &mut Section<'_, '_>) -> Option<Store> {
     Some(Store {
         bucket: bucket?,
         endpoint: endpoint?,
+        allow_plain: allow_plain?,
         region: region?,
         path_style: path_style?,
         credentials: credentials?,

@@ -22,7 +22,6 @@ use crate::finding::{Finding, Verdict};
 use crate::metrics::StoreOperation;
 
 const ANSWER: &str = "answer";
-const SECRECY: &str = "secrecy";
 const PUT: &str = "put";
 const CREATE: &str = "conditional create";
 const HEAD: &str = "head";
@@ -56,11 +55,12 @@ impl Store {
             Err(refusal) => self.no_answer(refusal).await,
         });
         if let Some(endpoint) = self.0.settings.endpoint.as_ref().filter(|it| goes_plain(it)) {
-            let seen = format!(
-                "{} is asked without TLS: recordings can be read on their way",
-                host_and_port(endpoint)
-            );
-            findings.push(Finding::note(SECRECY, seen, "write https:// in endpoint"));
+            findings.push(Finding::in_the_clear(
+                &host_and_port(endpoint),
+                "recordings",
+                self.0.settings.allow_plain,
+                "write https:// in store.endpoint",
+            ));
         }
         if !answered {
             for check in [PUT, CREATE, HEAD, HASH, MULTIPART, DELETE] {

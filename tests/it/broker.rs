@@ -32,6 +32,7 @@ fn settings(node: &Node) -> config::Broker {
     let prefix = unique("cv");
     config::Broker {
         urls: vec![Secret::fixed(node.url())],
+        allow_plain: false,
         ca_file: None,
         client_cert_file: None,
         client_key_file: None,

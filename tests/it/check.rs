@@ -170,14 +170,27 @@ async fn what_goes_over_the_network_in_the_clear_is_told() {
     let lines: Vec<_> = checked.text.lines().filter(secrecy).collect();
     assert_snapshot!(lines.join("\n"), @r"
     note    secrecy             mq.invalid:5672 is asked without TLS: password and messages can be read on their way
-                                → use amqps:// in broker.url
+                                → use amqps:// in broker.url; where it is meant, allow_plain = true
     note    secrecy             ccfs.invalid:28080 is asked without TLS: recordings can be read on their way
-                                → write https:// in ccfs.endpoints
+                                → write https:// in ccfs.endpoints; where it is meant, allow_plain = true
     note    secrecy             ccfs.invalid:28080 is asked without TLS: recordings can be read on their way
-                                → write https:// in ccfs.endpoints
+                                → write https:// in ccfs.endpoints; where it is meant, allow_plain = true
     note    secrecy             s3.invalid:9000 is asked without TLS: recordings can be read on their way
-                                → write https:// in endpoint
+                                → write https:// in store.endpoint; where it is meant, allow_plain = true
     ");
+
+    let meant = ["broker", "ccfs", "store"].into_iter().fold(config.clone(), |config, section| {
+        config.replacen(&format!("[{section}]"), &format!("[{section}]\nallow_plain = true"), 1)
+    });
+    let checked = check(&meant, &[]).await;
+    let lines: Vec<_> = checked.text.lines().filter(|line| line.contains("secrecy")).collect();
+    assert_snapshot!(lines.join("\n"), @r"
+    ok      secrecy             mq.invalid:5672 is asked without TLS, as allow_plain allows
+    ok      secrecy             ccfs.invalid:28080 is asked without TLS, as allow_plain allows
+    ok      secrecy             ccfs.invalid:28080 is asked without TLS, as allow_plain allows
+    ok      secrecy             s3.invalid:9000 is asked without TLS, as allow_plain allows
+    ");
+
     let secure = config.replace("amqp:", "amqps:").replace("http:", "https:");
     let checked = check(&secure, &[]).await;
     assert!(!checked.text.contains("secrecy"), "{}", checked.text);

@@ -45,6 +45,7 @@ fn settings_at(endpoint: &str, bucket: &str) -> config::Store {
         bucket: bucket.to_owned(),
         endpoint: Some(endpoint.parse().unwrap()),
         region: REGION.to_owned(),
+        allow_plain: false,
         path_style: true,
         credentials: Some(StoreCredentials {
             access_key_id: Secret::fixed(ACCESS_KEY),

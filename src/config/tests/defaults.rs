@@ -99,6 +99,7 @@ fn the_whole_of_what_config_prints() {
 
     [broker]
     url = "amqp://guest:***@127.0.0.1:5672/%2f"        # default
+    allow_plain = false                                # default
     ca_file = ""                                       # default
     client_cert_file = ""                              # default
     client_key_file = ""                               # default
@@ -120,6 +121,7 @@ fn the_whole_of_what_config_prints() {
 
     [ccfs]
     endpoints = ["https://ccfs.example.com:28443"]     # callvault.toml:3
+    allow_plain = false                                # default
     ca_file = ""                                       # default
     proxy = ""                                         # default
     host = ""                                          # default
@@ -132,6 +134,7 @@ fn the_whole_of_what_config_prints() {
     [store]
     # bucket                                           # set by each tenant
     endpoint = ""                                      # default
+    allow_plain = false                                # default
     region = "us-east-1"                               # default
     path_style = false                                 # default
     access_key_id = ""                                 # default

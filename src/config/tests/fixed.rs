@@ -19,6 +19,7 @@ client_key_file = "{pem}"
 queue_prefix = "other"
 calls_exchange = "other"
 events_exchange = "others"
+allow_plain = true
 declare = false
 delivery_limit = 21
 heartbeat = "16s"

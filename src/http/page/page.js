@@ -125,7 +125,10 @@ function speed(s) {
 
   const named = end => past.queues[s.queues.find(({ queue }) => queue.endsWith(end))?.queue];
   const { messages, secondsLeft } = s.backlog ?? {};
-  const ends = messages === undefined ? "the broker does not say" : !messages ? "nothing waits"
+  const later = s.queues.filter(({ queue }) => /\.retry\.[^.]+$/.test(queue))
+    .reduce((all, { messages }) => all + messages, 0);
+  const ends = messages === undefined ? "the broker does not say"
+    : !messages ? (later ? `${count(later)} to be tried again` : "nothing waits")
     : secondsLeft !== undefined ? `gone in ${brief(secondsLeft)} at this rate`
     : messages < 10 * s.rates.archivedPerSecond ? "less than ten seconds' work" : "it does not shrink";
   const ready = messages === undefined ? ["–"] : apart(plural(messages, "message"));

@@ -42,6 +42,7 @@ fn crypto() {
 fn settings(endpoints: &[&str]) -> config::Ccfs {
     config::Ccfs {
         endpoints: endpoints.iter().map(|url| url.parse().expect("a URL")).collect(),
+        allow_plain: false,
         ca_file: None,
         proxy: None,
         host: None,

@@ -122,8 +122,8 @@ async fn what_goes_over_the_network_in_the_clear_is_warned_of_at_the_start() {
     let log = worker.stop().await;
     assert!(!log.contains("guest:guest"), "{log}");
     assert_snapshot!(lines(&log, "without TLS").join("\n"), @r"
-    WARN broker.url: mq.invalid is asked without TLS: password and messages can be read on their way; write amqps://
-    WARN ccfs.endpoints: ccfs.invalid:28080 is asked without TLS: recordings can be read on their way; write https://
-    WARN store.endpoint: s3.invalid:9000 is asked without TLS: recordings can be read on their way; write https://
+    WARN broker.url: mq.invalid is asked without TLS: password and messages can be read on their way; write amqps://, or allow_plain = true beside it where that is meant
+    WARN ccfs.endpoints: ccfs.invalid:28080 is asked without TLS: recordings can be read on their way; write https://, or allow_plain = true beside it where that is meant
+    WARN store.endpoint: s3.invalid:9000 is asked without TLS: recordings can be read on their way; write https://, or allow_plain = true beside it where that is meant
     ");
 }

@@ -20,6 +20,7 @@ use crate::support::world::World;
 fn reasons() -> BTreeSet<String> {
     let settings = config::Ccfs {
         endpoints: Vec::new(),
+        allow_plain: false,
         ca_file: None,
         proxy: None,
         host: None,

@@ -365,9 +365,9 @@ impl Reply {
 /// letter: steps joined with dots, the last one repeats. `w64k` a WAV of 64 KiB (`k`, `m`, `g`, or
 /// bytes), `z3x8k` a ZIP of three, `b1k` bytes of no format, `c0300004` a result code, `nf`
 /// 0300012, `th` 0300008, `h500` a bare status, `html403`, `empty`, `hang`, `rst`, `cut` (a WAV of
-/// 64 KiB cut in half), `stall` (one that falls silent there); `d200` before any of them: after so
-/// many milliseconds. `1777093663-nf.nf.w64k`: twice not found, then a WAV; `1777093663-d200w2m`: a
-/// WAV of 2 MiB, the first byte after 200 ms.
+/// 64 KiB cut in half), `stall` (one that falls silent there), `s64k` a WAV that takes two seconds to
+/// come down; `d200` before any of them: after so many milliseconds. `1777093663-nf.nf.w64k`: twice not
+/// found, then a WAV; `1777093663-d200w2m`: a WAV of 2 MiB, the first byte after 200 ms.
 pub fn by_name(name: &str) -> Option<Vec<Reply>> {
     let file = name.rsplit(['/', '\\']).next().unwrap_or(name);
     let stem = file.strip_suffix(".V3").or_else(|| file.strip_suffix(".wav")).unwrap_or(file);
@@ -395,6 +395,11 @@ fn step(word: &str) -> Option<Reply> {
     let (kind, rest) = word.split_at_checked(1)?;
     match kind {
         "w" => Some(Reply::wav(size(rest)?)),
+        "s" => {
+            let bytes = size(rest)?;
+            let piece = usize::try_from(bytes / 20).ok()?;
+            Some(Reply::wav(bytes).pieces(piece, Duration::from_millis(100)))
+        }
         "b" => Some(Reply::recording(Recording::raw(size(rest)?))),
         "z" => {
             let (count, bytes) = rest.split_once('x')?;
