@@ -61,7 +61,7 @@ impl Fleet {
         assert!(member.is_none(), "place {place} is free");
         let number = self.starts.fetch_add(1, Ordering::Relaxed);
         let config = self.config.lock().expect(UNBROKEN).clone();
-        let options = Options { config: &config, environment, binary: &binary() };
+        let options = Options { config: &config, environment, binary: &build(number) };
         let name = format!("{number:03}-place{place}");
         let worker = Worker::start_in(&self.folder, &name, &options);
         *member = Some(Member { worker, armed: !environment.is_empty() });
@@ -199,6 +199,17 @@ impl Fleet {
         std::fs::write(self.folder.join("findings.txt"), text).expect("target/ can be written");
         self.folder.clone()
     }
+}
+
+/// The build of the worker that is started as the `number`th: every other one is of the build that
+/// `CALLVAULT_TORTURE_BESIDE` names, if it does. So two versions work on one queue.
+fn build(number: usize) -> PathBuf {
+    beside().filter(|_| !number.is_multiple_of(2)).unwrap_or_else(binary)
+}
+
+/// The other build that plays along.
+pub fn beside() -> Option<PathBuf> {
+    std::env::var_os("CALLVAULT_TORTURE_BESIDE").map(PathBuf::from)
 }
 
 /// The last words of a log.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::Arc;
 
-use super::Scenario;
+use super::{Scenario, fleet};
 use super::judge::{Kind, Verdict};
 use crate::support::broker::Node;
 use crate::support::worker::binary;
@@ -59,7 +59,9 @@ pub async fn versions(node: &Arc<Node>) -> String {
     let lock = include_str!("../../Cargo.lock");
     let s3s = lock.split("name = \"s3s\"\nversion = \"").nth(1);
     let s3s = s3s.and_then(|rest| rest.split('"').next()).unwrap_or("unknown");
-    let callvault = said(&binary().display().to_string());
+    let builds = std::iter::once(binary()).chain(fleet::beside());
+    let builds: Vec<_> = builds.map(|build| said(&build.display().to_string())).collect();
+    let callvault = builds.join(" beside ");
     let rustc = said("rustc");
     format!("{callvault}, RabbitMQ {}, s3s {s3s}, {rustc}", rabbit.trim())
 }
