@@ -51,7 +51,8 @@ impl Finding {
     pub fn in_the_clear(place: &str, what: &str, allowed: bool, advice: &str) -> Self {
         const CHECK: &str = "secrecy";
         if allowed {
-            return Self::well(CHECK, format!("{place} is asked without TLS, as allow_plain allows"));
+            let seen = format!("{place} is asked without TLS, as allow_plain allows");
+            return Self::well(CHECK, seen);
         }
         let seen = format!("{place} is asked without TLS: {what} can be read on their way");
         Self::note(CHECK, seen, format!("{advice}; where it is meant, allow_plain = true"))

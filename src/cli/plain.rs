@@ -7,7 +7,8 @@ use crate::config::{Config, goes_plain, host_and_port};
 
 /// A sentence for each server, once.
 pub fn warnings(config: &Config) -> Vec<String> {
-    let broker = config.broker.urls.iter().filter(|_| !config.broker.allow_plain).filter_map(|url| {
+    let urls = config.broker.urls.iter().filter(|_| !config.broker.allow_plain);
+    let broker = urls.filter_map(|url| {
         let url = url.read().ok()?;
         Some(("broker.url", "password and messages", Url::parse(url.expose_secret()).ok()?))
     });

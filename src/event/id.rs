@@ -46,7 +46,11 @@ pub fn derive(
             field(Some(b"recording"));
             field(Some(place.when.date.to_string().as_bytes()));
             field(Some(place.name.as_bytes()));
-            field(extension.map(str::as_bytes));
+            // None of a WAV: it has the id that workers gave it before they told it from a ZIP, beside
+            // which this one may work.
+            if let Some(extension) = extension.filter(|&extension| extension != "wav") {
+                field(Some(extension.as_bytes()));
+            }
             field(request_id.map(|id| id.as_str().as_bytes()));
         }
         Subject::Dump(request_id) => {

@@ -94,7 +94,7 @@ fn an_archived_event_reads_as_the_contract_says() {
     let event = with_archived(|news| archived(&news));
     assert_eq!(event.routing_key, "recording.archived.acme");
     assert_eq!(event.event_type, "recording.archived");
-    insta::assert_snapshot!(text(&event), @r#"{"specversion":"1.0","type":"recording.archived","source":"callvault","id":"165ab28f-d134-8432-8930-4107adae2ecc","time":"2026-04-25T06:00:00.123Z","subject":"acme/1777093663-792075","datacontenttype":"application/json","data":{"tenant":"acme","callId":"1777093663-792075","fileName":"X:/4/0/20260425/512/1629533.V3","ccId":"1","requestId":"audit","metadata":{"agentId":"512"},"objects":[{"bucket":"recordings","key":"acme/C-1.wav","size":2408044,"sha256":"abababababababababababababababababababababababababababababababab","etag":"e","versionId":"v","contentType":"audio/wav","audio":{"codec":"pcm_alaw","sampleRate":8000,"channels":1,"durationMs":301000}}],"alreadyArchived":false,"attempts":1,"callEnd":"2026-04-25T05:12:44Z","archivedAt":"2026-04-25T06:00:00.123Z"}}"#);
+    insta::assert_snapshot!(text(&event), @r#"{"specversion":"1.0","type":"recording.archived","source":"callvault","id":"2493664c-68e7-8168-884d-a91fa0048ce8","time":"2026-04-25T06:00:00.123Z","subject":"acme/1777093663-792075","datacontenttype":"application/json","data":{"tenant":"acme","callId":"1777093663-792075","fileName":"X:/4/0/20260425/512/1629533.V3","ccId":"1","requestId":"audit","metadata":{"agentId":"512"},"objects":[{"bucket":"recordings","key":"acme/C-1.wav","size":2408044,"sha256":"abababababababababababababababababababababababababababababababab","etag":"e","versionId":"v","contentType":"audio/wav","audio":{"codec":"pcm_alaw","sampleRate":8000,"channels":1,"durationMs":301000}}],"alreadyArchived":false,"attempts":1,"callEnd":"2026-04-25T05:12:44Z","archivedAt":"2026-04-25T06:00:00.123Z"}}"#);
 }
 
 #[test]
@@ -111,14 +111,14 @@ fn an_object_found_in_the_store_leaves_out_what_is_not_known() {
     let event = with_archived(|news| {
         archived(&Archived { objects: &[found], echo: &bare, already_archived: true, ..news })
     });
-    insta::assert_snapshot!(text(&event), @r#"{"specversion":"1.0","type":"recording.archived","source":"callvault","id":"165ab28f-d134-8432-8930-4107adae2ecc","time":"2026-04-25T06:00:00.123Z","subject":"acme/1777093663-792075","datacontenttype":"application/json","data":{"tenant":"acme","callId":"1777093663-792075","fileName":"X:/4/0/20260425/512/1629533.V3","ccId":"1","objects":[{"bucket":"recordings","key":"acme/C-1.wav","size":2408044}],"alreadyArchived":true,"attempts":1,"archivedAt":"2026-04-25T06:00:00.123Z"}}"#);
+    insta::assert_snapshot!(text(&event), @r#"{"specversion":"1.0","type":"recording.archived","source":"callvault","id":"2493664c-68e7-8168-884d-a91fa0048ce8","time":"2026-04-25T06:00:00.123Z","subject":"acme/1777093663-792075","datacontenttype":"application/json","data":{"tenant":"acme","callId":"1777093663-792075","fileName":"X:/4/0/20260425/512/1629533.V3","ccId":"1","objects":[{"bucket":"recordings","key":"acme/C-1.wav","size":2408044}],"alreadyArchived":true,"attempts":1,"archivedAt":"2026-04-25T06:00:00.123Z"}}"#);
 }
 
 #[test]
 fn absent_and_failed_say_why() {
     let event = with_unarchived(|news| failed(&news));
     assert_eq!(event.routing_key, "recording.failed.acme");
-    insta::assert_snapshot!(text(&event), @r#"{"specversion":"1.0","type":"recording.failed","source":"callvault","id":"82f60c27-b332-8686-bf06-cf2b57320b41","time":"2026-04-25T06:00:00Z","subject":"acme/1777093663-792075","datacontenttype":"application/json","data":{"tenant":"acme","callId":"1777093663-792075","fileName":"X:/4/0/20260425/512/1629533.V3","requestId":"audit","metadata":{"agentId":"512"},"attempts":12,"reason":{"code":"ccfs.0300004","message":"the callId is too long"}}}"#);
+    insta::assert_snapshot!(text(&event), @r#"{"specversion":"1.0","type":"recording.failed","source":"callvault","id":"6480416e-4df0-892d-9961-71e56002d188","time":"2026-04-25T06:00:00Z","subject":"acme/1777093663-792075","datacontenttype":"application/json","data":{"tenant":"acme","callId":"1777093663-792075","fileName":"X:/4/0/20260425/512/1629533.V3","requestId":"audit","metadata":{"agentId":"512"},"attempts":12,"reason":{"code":"ccfs.0300004","message":"the callId is too long"}}}"#);
     let event = with_unarchived(|news| absent(&news));
     assert_eq!(event.routing_key, "recording.absent.acme");
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::Arc;
 
-use super::{Scenario, fleet};
 use super::judge::{Kind, Verdict};
+use super::{Scenario, fleet};
 use crate::support::broker::Node;
 use crate::support::worker::binary;
 

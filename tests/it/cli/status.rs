@@ -27,7 +27,8 @@ async fn status_shows_what_workers_do_and_what_failed() {
         found.unwrap_or_else(|| panic!("no line {start:?} in {shown}"))
     };
     let words = |start| line(start).split_whitespace().collect::<Vec<_>>();
-    assert!(line(&format!("http://{own}: consuming since ")).contains("; callvault 0."), "{shown}");
+    let version = concat!("; callvault ", env!("CARGO_PKG_VERSION"));
+    assert!(line(&format!("http://{own}: consuming since ")).contains(version), "{shown}");
     for server in ["broker", "ccfs", "store", "events"] {
         assert_eq!(words(server)[1], "well", "{shown}");
     }
