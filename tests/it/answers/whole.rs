@@ -119,7 +119,9 @@ async fn broken_then_whole(world: &World, worker: &Worker, cases: &[Case]) {
 async fn nothing_is_left_of_a_store_that_breaks_in_the_middle() {
     use crate::support::s3::{ALWAYS, Fault, Op};
     let world = World::new().await;
-    let worker = world.worker(&[LOOK, PART]).await;
+    // On a busy machine the five last longer than `breaker_window`.
+    let patient = ("retry", "breaker_failures = 100");
+    let worker = world.worker(&[LOOK, PART, patient]).await;
     let internal = Fault::Answer { status: 500, code: "InternalError" };
     for (name, op, fault, reason) in [
         ("create", Op::CreateMultipart, internal.clone(), "store.InternalError"),
