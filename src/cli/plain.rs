@@ -5,23 +5,21 @@ use url::Url;
 
 use crate::config::{Config, goes_plain, host_and_port};
 
-/// A sentence for each server, once.
+/// A sentence for each server that nobody has said is meant to be asked so, once.
 pub fn warnings(config: &Config) -> Vec<String> {
-    let urls = config.broker.urls.iter().filter(|_| !config.broker.allow_plain);
-    let broker = urls.filter_map(|url| {
-        let url = url.read().ok()?;
-        Some(("broker.url", "password and messages", Url::parse(url.expose_secret()).ok()?))
+    let broker = config.broker.urls.iter().filter_map(|url| {
+        let url = Url::parse(url.read().ok()?.expose_secret()).ok()?;
+        Some((config.broker.allow_plain, "broker.url", "password and messages", url))
     });
     let others = config.tenants.iter().flat_map(|tenant| {
         let (ccfs, store) = (&tenant.ccfs, &tenant.store);
-        let endpoints = ccfs.endpoints.iter().filter(|_| !ccfs.allow_plain);
-        let endpoint = store.endpoint.iter().filter(|_| !store.allow_plain);
-        let ccfs = endpoints.map(|url| ("ccfs.endpoints", url.clone()));
-        let store = endpoint.map(|url| ("store.endpoint", url.clone()));
-        ccfs.chain(store).map(|(key, url)| (key, "recordings", url))
+        let ccfs = ccfs.endpoints.iter().map(|url| (ccfs.allow_plain, "ccfs.endpoints", url));
+        let store = store.endpoint.iter().map(|url| (store.allow_plain, "store.endpoint", url));
+        ccfs.chain(store).map(|(allowed, key, url)| (allowed, key, "recordings", url.clone()))
     });
     let mut warnings = Vec::new();
-    for (key, what, url) in broker.chain(others).filter(|(.., url)| goes_plain(url)) {
+    let all = broker.chain(others).filter(|(allowed, .., url)| !allowed && goes_plain(url));
+    for (_, key, what, url) in all {
         let (place, scheme) = (host_and_port(&url), url.scheme());
         let warning = format!(
             "{key}: {place} is asked without TLS: {what} can be read on their way; write {scheme}s://, \
