@@ -89,7 +89,7 @@ pictures: ## the README's, of the page of a worker that runs; URL=http://127.0.0
 
 deb: ## the Debian package, target/debian/callvault_….deb
 	@.ci/compiler
-	@auditable=$$(.ci/tool cargo-auditable); set -x; $$auditable auditable build --release --locked --bin callvault
+	@.ci/program
 	@deploy/debian/build $${CARGO_TARGET_DIR:-target}/release/callvault
 
 deb-test: ## a package in a clean Debian: installed, run, purged; PACKAGE=file, SUITE=bookworm

@@ -74,10 +74,14 @@ fn publish_command(management: &str) -> String {
 pub async fn follow(screen: &Screen, events: &mut UnboundedReceiver<String>) {
     loop {
         let event = watch::next_event(events).await;
-        if !traffic::is_own(&event.json) {
+        if !goes_on_by_itself(&event.json) {
             println!("  {}", line(screen, &event.json));
         }
     }
+}
+
+fn goes_on_by_itself(event: &Value) -> bool {
+    event["data"]["callId"].as_str().is_some_and(|id| id.contains(traffic::OWN))
 }
 
 fn line(screen: &Screen, event: &Value) -> String {

@@ -58,7 +58,7 @@ async fn demo(mut interrupt: Interrupt) -> ExitCode {
     if keep::wanted() {
         keep::explain(&screen, &parts);
         tokio::select! {
-            never = traffic::flow(&parts.rabbit) => match never {},
+            never = traffic::flow(&parts.rabbit, parts::CALLS, |_, _| ()) => match never {},
             () = keep::follow(&screen, &mut parts.events) => (),
             () = interrupt.wait() => println!(),
         }

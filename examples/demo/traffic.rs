@@ -8,7 +8,6 @@ use lapin::BasicProperties;
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::parts::CALLS;
 use crate::support::broker::client::Rabbit;
 
 /// Between two calls of a tenant.
@@ -24,36 +23,34 @@ const WELL: [&str; 4] = ["s160k", "w48k", "s2m", "s480k"];
 const IN_TROUBLE: [&str; 6] = ["w16k", "cut.w16k", "w8k", "th.w24k", "nf.w16k", "c0300004"];
 
 /// What the names of these recordings have in common.
-const OWN: &str = "-k";
+pub const OWN: &str = "-k";
 
-/// Whether an event is of what goes on here by itself.
-pub fn is_own(event: &Value) -> bool {
-    event["data"]["callId"].as_str().is_some_and(|id| id.contains(OWN))
-}
-
-/// Goes on for ever.
-pub async fn flow(rabbit: &Rabbit) -> Infallible {
+/// Goes on for ever, on this exchange; `ended` is told of each call before its message is sent: its tenant,
+/// and its id.
+pub async fn flow(
+    rabbit: &Rabbit,
+    exchange: &str,
+    mut ended: impl FnMut(&str, &str),
+) -> Infallible {
+    let publish = async |message: Value| publish(rabbit, exchange, &message).await;
     let mut ticks = interval(PAUSE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for n in 0_u64.. {
         ticks.tick().await;
         if n % DUMP_EVERY == 0 {
             let ids: Vec<_> = (0..DUMP).map(|item| call_id(n, &format!("{item}-w8k"))).collect();
+            ids.iter().for_each(|id| ended("acme", id));
             let recordings: Vec<_> = ids.iter().map(|id| json!({ "callId": id })).collect();
-            publish(
-                rabbit,
-                &json!({ "type": "recording.dump-requested", "tenant": "acme",
-                                     "requestId": format!("demo-{n}"), "recordings": recordings }),
-            )
+            publish(json!({ "type": "recording.dump-requested", "tenant": "acme",
+                            "requestId": format!("demo-{n}"), "recordings": recordings }))
             .await;
         }
         for (tenant, answers) in [("acme", &WELL[..]), ("globex", &IN_TROUBLE[..])] {
             let answer = answers[usize::try_from(n).unwrap_or_default() % answers.len()];
-            publish(
-                rabbit,
-                &json!({ "type": "call.completed", "tenant": tenant, "callId": call_id(n, answer),
-                         "callEnd": callvault::clock::now().to_string() }),
-            )
+            let id = call_id(n, answer);
+            ended(tenant, &id);
+            publish(json!({ "type": "call.completed", "tenant": tenant, "callId": id,
+                            "callEnd": callvault::clock::now().to_string() }))
             .await;
         }
     }
@@ -65,10 +62,10 @@ fn call_id(n: u64, rest: &str) -> String {
     format!("{}{OWN}{}-{rest}", callvault::clock::now().as_second(), n % 1000)
 }
 
-async fn publish(rabbit: &Rabbit, message: &Value) {
+async fn publish(rabbit: &Rabbit, exchange: &str, message: &Value) {
     let properties = BasicProperties::default()
         .with_content_type("application/json".into())
         .with_delivery_mode(2);
     let kind = message["type"].as_str().expect("each has a type");
-    rabbit.publish(CALLS, kind, message.to_string().as_bytes(), properties).await;
+    rabbit.publish(exchange, kind, message.to_string().as_bytes(), properties).await;
 }

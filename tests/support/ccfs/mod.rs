@@ -39,7 +39,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
@@ -83,7 +83,7 @@ impl Simulator {
         Self::start_at("127.0.0.1:0", None).await
     }
 
-    /// HTTPS for `localhost` and `127.0.0.1`, under a CA of its own ([`Self::ca_file`]).
+    /// HTTPS for `localhost`, `127.0.0.1` and `ccfs`, under a CA of its own ([`Self::ca_file`]).
     pub async fn start_tls() -> Self {
         Self::start_tls_with(Certificate::UnderCa).await
     }
@@ -95,11 +95,16 @@ impl Simulator {
 
     /// Plain HTTP on a port that the caller chose.
     pub async fn start_on(port: u16) -> Self {
-        Self::start_at(&format!("127.0.0.1:{port}"), None).await
+        Self::start_at(("127.0.0.1", port), None).await
     }
 
-    async fn start_at(address: &str, tls: Option<Tls>) -> Self {
-        let listener = TcpListener::bind(address).await.expect("a port of loopback");
+    /// HTTPS on an address that the caller chose.
+    pub async fn start_tls_on(address: SocketAddr) -> Self {
+        Self::start_at(address, Some(tls(Certificate::UnderCa))).await
+    }
+
+    async fn start_at(address: impl ToSocketAddrs, tls: Option<Tls>) -> Self {
+        let listener = TcpListener::bind(address).await.expect("a free port of this machine");
         let address = listener.local_addr().expect("a bound listener has an address");
         let simulator = Self { shared: Arc::default(), address, tls, serving: Mutex::default() };
         simulator.accept(listener);

@@ -50,7 +50,8 @@ pub fn tls(certificate: Certificate) -> Tls {
 
 type Der = rustls::pki_types::CertificateDer<'static>;
 
-const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
+/// The last is that of the system in `deploy/compose`.
+const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "ccfs"];
 
 fn named(names: &[&str]) -> CertificateParams {
     let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
