@@ -12,7 +12,7 @@ PACKAGE ?=
 ADVISORIES ?=
 SUITE ?= sid
 # Tests wait more than they work: for brokers, deadlines and processes that end.
-RUST_TEST_THREADS ?= $(shell expr 3 '*' $$(nproc))
+RUST_TEST_THREADS ?= $(shell expr 4 '*' $$(nproc))
 export RUST_TEST_THREADS
 
 .PHONY: help demo test test-rabbitmq4 torture sabotage fuzz bench limits lint doc deny alerts ci pictures deb deb-test sbom image
@@ -97,6 +97,7 @@ deb-test: ## a package in a clean Debian: installed, run, purged; PACKAGE=file, 
 	@package="$(PACKAGE)"; \
 	if [ -z "$$package" ]; then \
 		set -x; \
+		rm -rf target/debian/debug; \
 		$(CARGO) build --locked --bin callvault; \
 		deploy/debian/build $${CARGO_TARGET_DIR:-target}/debug/callvault target/debian/debug --fast; \
 		package=$$(ls target/debian/debug/callvault_*.deb); \

@@ -29,7 +29,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
 use support::broker::client::Rabbit;
-use support::ccfs::{IndexRow, Simulator};
+use support::ccfs::{IndexRow, Reply, Simulator};
 use support::world::{TENANTS, access_key};
 
 /// Where a tenant's clocks are, in the order of [`TENANTS`].
@@ -67,6 +67,9 @@ enum Command {
         /// Where to put the CA that the worker has to trust
         #[arg(long)]
         ca: PathBuf,
+        /// Let no calls end: there is no broker then, and any call id of the two tenants is answered
+        #[arg(long)]
+        alone: bool,
     },
     /// Exit 0 when CC-FS answers
     Healthcheck {
@@ -79,7 +82,9 @@ enum Command {
 async fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Prepare { folder } => secrets::prepare(&folder).map_err(Into::into),
-        Command::Run { listen, secrets, ca } => run(listen, &secrets, &ca).await,
+        Command::Run { listen, secrets, ca, alone } => {
+            until_told(simulate(listen, &secrets, &ca, !alone)).await
+        }
         Command::Healthcheck { listen } => answers(listen).await,
     };
     match done {
@@ -99,20 +104,21 @@ async fn answers(listen: SocketAddr) -> Done {
 }
 
 /// Who ends it is Docker, or a person.
-async fn run(listen: SocketAddr, secrets: &Path, ca: &Path) -> Done {
+async fn until_told(simulating: impl Future<Output = Done>) -> Done {
     let (mut interrupt, mut terminate) =
         (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::select! {
-        failed = simulate(listen, secrets, ca) => failed,
+        failed = simulating => failed,
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
     }
 }
 
-async fn simulate(listen: SocketAddr, secrets: &Path, ca: &Path) -> Done {
-    let url = secrets::read(secrets, secrets::BROKER_URL)?;
+async fn simulate(listen: SocketAddr, secrets: &Path, ca: &Path, calls_end: bool) -> Done {
     let ccfs = Simulator::start_tls_on(listen).await;
     ccfs.remember(false);
+    // Else any id is answered by a recording, so that a person can ask for one.
+    ccfs.script(callvault::ccfs::NO_CALL, [Reply::not_found()]);
     for tenant in TENANTS {
         let secret = secrets::read(secrets, &secrets::of_tenant(tenant))?;
         ccfs.account(&access_key(tenant), &secret);
@@ -121,7 +127,14 @@ async fn simulate(listen: SocketAddr, secrets: &Path, ca: &Path) -> Done {
     let ca = ca.join(CA);
     fs::copy(ccfs.ca_file(), &ca).map_err(|error| format!("{}: {error}", ca.display()))?;
     println!("CC-FS is on https://{listen}; its CA: {}", ca.display());
-    let rabbit = Rabbit::try_connect(&url).await.ok_or("the broker does not take connections")?;
+    if calls_end {
+        let_calls_end(&ccfs, &secrets::read(secrets, secrets::BROKER_URL)?).await?;
+    }
+    std::future::pending().await
+}
+
+async fn let_calls_end(ccfs: &Simulator, broker: &str) -> Done {
+    let rabbit = Rabbit::try_connect(broker).await.ok_or("the broker does not take connections")?;
     println!("calls end once there is a queue {JOBS}");
     while !rabbit.exists(JOBS).await {
         sleep(Duration::from_secs(1)).await;

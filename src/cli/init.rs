@@ -54,11 +54,21 @@ pub fn run(file: Option<&Path>, options: Options) -> Result<ExitCode, Error> {
     };
     let (shown, well) = (path.display(), code == ExitCode::SUCCESS);
     say(&match (tries, well) {
+        (true, true) if is_of_the_service(&path) => {
+            "next: systemctl enable --now callvault\n".to_owned()
+        }
         (true, true) => format!("next: callvault run --config {shown}\n"),
         (true, false) => format!("mend what failed, then: callvault check --config {shown}\n"),
         (false, _) => format!("next: callvault check --config {shown}\n"),
     })?;
     Ok(code)
+}
+
+/// Whether a unit of systemd's is there that starts a worker with this configuration, as the package has it.
+fn is_of_the_service(path: &Path) -> bool {
+    let units = ["/usr/lib/systemd/system", "/etc/systemd/system"];
+    let mut units = units.iter().map(|folder| Path::new(folder).join("callvault.service"));
+    path == Path::new("/etc/callvault/callvault.toml") && units.any(|unit| unit.exists())
 }
 
 /// Writes the secrets that were typed, each into a file, and last the configuration that names these.

@@ -314,7 +314,7 @@ impl Store {
             Ok(_) if self.proof_of_put() == Proof::SIGNED => Finding::note(
                 HASH,
                 "the store takes a body that is not what was signed",
-                "set checksum = \"md5\" or \"crc64nvme\", and check again",
+                "set store.checksum to \"md5\" or \"crc64nvme\", and check again",
             ),
             Ok(_) => Finding::well(HASH, "the store does not look; `checksum` does"),
         }

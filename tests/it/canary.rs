@@ -253,6 +253,11 @@ impl Stage {
             "dead show id-of-nobody",
             "dead redrive --dry-run",
             "dead drop --dry-run",
+            "dead export dead.jsonl --limit 5",
+            "dead export dead.jsonl",
+            "dead drop --yes --limit 5",
+            "dead import dead.jsonl",
+            "dead redrive --limit 3 --rate 1000",
             "waiting list",
             "waiting list --json",
             "waiting now",
@@ -267,8 +272,10 @@ impl Stage {
             self.finds.command(command, ended.stdout);
             self.finds.said(command, ended.stderr);
         }
-        // Both are of CC-FS, and meant to hold what it says.
-        let _ = fs::remove_file(self.desk.folder().join("got.zip"));
+        // What CC-FS says and what senders wrote is meant to be in these.
+        for file in ["got.zip", "dead.jsonl"] {
+            let _ = fs::remove_file(self.desk.folder().join(file));
+        }
     }
 
     /// What is left of all that was done, but what the test itself has written.

@@ -58,9 +58,11 @@ fn the_image_and_the_package_are_built_by_the_same_tool() {
         file("Dockerfile").contains(&format!("cargo install --locked cargo-auditable@{version}\n"))
     );
     let builds = |text: &str| text.matches(" build --release ").count();
-    for path in ["Dockerfile", "Makefile"] {
-        let text = file(path);
-        assert_eq!(text.matches("auditable build --release ").count(), builds(&text), "{path}");
+    for path in ["Dockerfile", ".ci/program"] {
+        let text = file(path).replace("\"$auditable\" auditable", "cargo auditable");
+        let audited = text.matches("cargo auditable build --release ").count();
+        assert_eq!(audited, builds(&text), "{path}");
         assert!(builds(&text) > 0, "{path}");
     }
+    assert!(file("Makefile").contains("\n\t@.ci/program\n") && builds(&file("Makefile")) == 0);
 }
