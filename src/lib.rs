@@ -18,6 +18,7 @@ pub mod board;
 pub mod http;
 pub mod metrics;
 
+pub mod beat;
 pub mod clock;
 pub mod crash;
 pub mod dialect;

@@ -6,36 +6,25 @@ use std::fmt;
 use std::future::Future;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use lapin::{Channel, Connection, ErrorKind, Event};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::door::Door;
 use super::guard::{Burden, Flaws, Marks};
+use crate::beat;
 
 /// The answer to one AMQP method; a quorum queue's first declaration on a busy broker takes seconds.
 const RPC_TIMEOUT: Duration = Duration::from_secs(30);
 /// The orderly end of a connection; after it the socket is cut.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How often lapin is asked whether a connection or channel still lives; it does not always tell.
-const PULSE: Duration = Duration::from_millis(500);
-
 const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 const BACKOFF_CAP: Duration = Duration::from_secs(10);
-
-/// Waits for the next beat of one clock: whoever asks lapin, asks at the same moment, so that a worker
-/// that rests is woken twice a second and not by each connection and channel in turn.
-pub(super) async fn pulse() {
-    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
-    let since = BEGAN.elapsed().as_millis() % PULSE.as_millis();
-    let since = Duration::from_millis(u64::try_from(since).unwrap_or_default());
-    tokio::time::sleep(PULSE - since).await;
-}
 
 /// Why something with the broker did not work: a sentence for people, without secrets.
 #[derive(Debug)]
@@ -214,7 +203,8 @@ impl Link {
                     Some(_) => {}
                     None => break,
                 },
-                () = pulse() => self.marks.pulse(),
+                // It does not always tell.
+                () = beat::next() => self.marks.pulse(),
             }
         }
         match said {

@@ -12,10 +12,11 @@ use lapin::protocol::AMQPErrorKind;
 use lapin::types::FieldTable;
 use lapin::{Channel, ErrorKind};
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
 use super::Shared;
 use super::connection::{Fault, Link, rpc};
+use crate::beat;
 
 const ASK_EVERY: Duration = Duration::from_secs(15);
 /// A queue that the broker does not tell of is let alone for so long: each such answer closes a
@@ -29,15 +30,13 @@ pub type Depths = BTreeMap<String, u32>;
 pub(super) async fn ask(shared: &Shared, link: &Link) -> Infallible {
     let known = Known(&shared.depths);
     let mut asking = Asking { link, channel: None, refused: BTreeMap::new() };
-    let mut rounds = interval(ASK_EVERY);
-    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        rounds.tick().await;
         let depths = asking.round(shared.topology.queues()).await.unwrap_or_else(|fault| {
             tracing::debug!("how many messages wait: {fault}");
             Depths::new()
         });
         known.0.send_replace(depths);
+        beat::rest(ASK_EVERY).await;
     }
 }
 

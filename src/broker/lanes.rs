@@ -14,11 +14,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
-use super::connection::{Fault, Link, pulse, rpc};
+use super::connection::{Fault, Link, rpc};
 use super::dial::FRAME_MAX;
 use super::door::Door;
 use super::status::{Side, Wish};
 use super::topology::Topology;
+use crate::beat;
 
 /// Channels that are published on at once, but for the one that events share: each by a batch, or by a
 /// message that goes alone. A third of them is left to batches, whatever comes of dumps.
@@ -145,7 +146,7 @@ async fn mind_alarms(shared: &Shared, link: &Link) -> Infallible {
                 tracing::info!("the broker takes what is published again");
             }
         }
-        pulse().await;
+        beat::next().await;
     }
 }
 
@@ -351,7 +352,7 @@ impl Lane {
     /// queue.
     async fn flows(&self) {
         while self.is_blocked() {
-            pulse().await;
+            beat::next().await;
         }
     }
 }

@@ -11,13 +11,14 @@ use lapin::{Channel, Consumer};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::connection::{Backoff, Fault, Link, pulse, rpc};
+use super::connection::{Backoff, Fault, Link, rpc};
 use super::epoch::Epoch;
 use super::incoming::{Incoming, Intake};
 use super::status::{Consumer as Standing, Wish};
 use super::supervisor::GOOD_AFTER;
 use super::watchdog::{Ear, Watchdog};
 use super::{QueueName, Shared};
+use crate::beat;
 
 /// How many windows more there are to be seen by looking further.
 const FURTHER: u16 = 3;
@@ -232,7 +233,7 @@ impl Tap {
             tokio::select! {
                 _ = wish.wait_for(|wish| *wish != Wish::Taste) => return Ok(()),
                 fault = death(channel) => return Err(fault),
-                () = tokio::time::sleep(TASTE_EVERY) => {}
+                () = beat::rest(TASTE_EVERY) => {}
             }
         }
     }
@@ -280,7 +281,7 @@ impl Drop for Forgotten {
 /// Resolves when the channel is dead. An idle channel's death shows nowhere else.
 async fn death(channel: &Channel) -> Fault {
     while channel.status().connected() {
-        pulse().await;
+        beat::next().await;
     }
     Fault::new("the channel was closed")
 }

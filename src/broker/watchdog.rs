@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::connection::{Fault, Link, rpc};
 use super::epoch::Epoch;
+use crate::beat;
 
 /// Deafness is found after two to three of these, and is to be mended within half a minute.
 const LOOK_EVERY: Duration = Duration::from_secs(6);
@@ -60,7 +61,7 @@ impl Watchdog<'_> {
         let mut heard = self.ear.heard.load(Ordering::Relaxed);
         let mut strikes = 0;
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
+            beat::rest(LOOK_EVERY).await;
             let before = std::mem::replace(&mut heard, self.ear.heard.load(Ordering::Relaxed));
             let waits = heard == before
                 && self.ear.listening.load(Ordering::Relaxed)

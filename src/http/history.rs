@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 
+use crate::beat;
 use crate::clock;
 use crate::metrics::{LagCounts, Metrics, Spread, Totals};
 
@@ -231,13 +232,12 @@ fn three_digits(value: f64) -> f64 {
 
 /// Reads for ever.
 pub(super) async fn keep(history: &History, metrics: &Metrics) {
-    let mut ticks = tokio::time::interval(STEP);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let at = ticks.tick().await;
+        let at = Instant::now();
         let reading =
             Reading { done: metrics.totals(), lags: metrics.lags(), queues: metrics.queues() };
         history.add(at, clock::now(), reading);
+        beat::rest(STEP).await;
     }
 }
 

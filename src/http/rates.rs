@@ -6,9 +6,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 
 use super::history::Lag;
+use crate::beat;
 use crate::metrics::{LagCounts, Metrics, Totals};
 
 const PERIOD: Duration = Duration::from_secs(5);
@@ -73,11 +74,10 @@ fn rate(first: &Sample, last: &Sample) -> Rate {
 
 /// Samples for ever.
 pub(super) async fn sample(rates: &Rates, metrics: &Metrics) {
-    let mut ticks = tokio::time::interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let at = ticks.tick().await;
+        let at = Instant::now();
         rates.add(Sample { at, done: metrics.totals(), lags: metrics.lags() });
+        beat::rest(PERIOD).await;
     }
 }
 

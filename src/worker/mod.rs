@@ -31,6 +31,7 @@ pub use self::roster::{Roster, SetupError, Tenants};
 pub use self::tenant::Tenant;
 use self::transfer::Budget;
 pub use self::transfer::check_folder;
+use crate::beat;
 use crate::broker::{Broker, Deliveries, Delivery, Publisher};
 use crate::clock;
 use crate::config;
@@ -121,7 +122,7 @@ impl Worker {
         let mut dumps = Dumps::new(self.window.deliveries, self.window.bodies);
         let mut jobs = Jobs::default();
         let stop = CancellationToken::new();
-        let mut tick = time::interval(TICK);
+        let mut tick = time::interval_at(beat::after(TICK), TICK);
         let mut watchdog = Watchdog::new();
         let pauses = Pauses::of(broker);
         let stores = || self.tenants.now().stores();

@@ -12,11 +12,12 @@ use tokio::time::{self, Duration};
 
 use super::gate::{Gate, Pass};
 use super::pauses::{Cause, Hold, Pauses};
+use crate::beat;
 use crate::broker::Status;
 use crate::failure::{Class, Failure, Reason};
 use crate::store::Store;
 
-/// How often an open breaker is asked whether a probe is due.
+/// How often an open breaker is asked whether a probe is due. Where none is, nothing is asked but that.
 const ASK_EVERY: Duration = Duration::from_millis(250);
 
 /// A broker that takes nothing for so long is not consumed from. Far below its ack timeout, which
@@ -111,16 +112,18 @@ async fn mind(gate: &Gate, cause: Cause, pauses: &Pauses<'_>, hold: impl Fn(&Rea
 /// Finds out when stores are back, whether there is work for them or not; never ends. `stores` tells
 /// which there are now, `most` how many are asked at once: with many down the network is theirs, too.
 pub async fn probe_the_stores(stores: impl Fn() -> Arc<[(Arc<Gate>, Store)]>, most: usize) {
-    let mut ask = time::interval(ASK_EVERY);
     let mut probes = FuturesUnordered::new();
     // With whom to go on: each has its turn.
     let mut turn = 0;
+    let mut asking = false;
     loop {
         tokio::select! {
-            _ = ask.tick() => {}
+            () = beat::next(), if !asking => {}
+            () = time::sleep(ASK_EVERY), if asking => {}
             Some(()) = probes.next() => {}
         }
         let stores = stores();
+        asking = stores.iter().any(|(gate, _)| gate.is_open());
         let (before, after) = stores.split_at(turn.min(stores.len()));
         let in_turn = after.iter().chain(before).zip(1..).filter(|((gate, _), _)| gate.is_open());
         let first = turn;
