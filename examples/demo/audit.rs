@@ -7,15 +7,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
-use jiff::tz::TimeZone;
 use tokio::time::timeout;
 
-use crate::parts::{Parts, ZONES, shown};
+use crate::parts::{Parts, shown};
 use crate::screen::{Screen, Tone};
 use crate::script::{Afternoon, Listed, TENANTS};
 use crate::support::ccfs::IndexRow;
 use crate::support::worker::binary;
-use crate::support::world::access_key;
+use crate::support::world::{access_key, zone};
 use crate::watch;
 
 /// What was asked for is archived within this time.
@@ -27,9 +26,7 @@ const COMPLETE: &str = "; complete";
 impl Listed {
     /// An instant on the clocks of its tenant.
     fn here(&self, instant: Timestamp) -> DateTime {
-        let at = TENANTS.iter().position(|tenant| *tenant == self.tenant).expect("of the script");
-        let zone = TimeZone::get(ZONES[at]).expect("a zone of the database");
-        instant.to_zoned(zone).datetime()
+        instant.to_zoned(zone(self.tenant)).datetime()
     }
 
     fn row(&self) -> IndexRow {

@@ -15,7 +15,7 @@ use crate::support::ccfs::{Reply, Simulator};
 use crate::support::s3::seaweed::{self, Seaweed};
 use crate::support::s3::{ACCESS_KEY, S3, SECRET_KEY};
 use crate::support::worker::{Options, Worker, binary};
-use crate::support::world::{access_key, secret_key};
+use crate::support::world::{ZONES, access_key, secret_key};
 use crate::watch;
 
 pub const BUCKET: &str = "recordings";
@@ -24,8 +24,6 @@ pub const EVENTS_EXCHANGE: &str = "recordings";
 /// The demo's own queue, which gets every event.
 pub const EVENTS: &str = "demo.events";
 pub const PREFIX: &str = "callvault";
-/// Where a tenant's clocks are, in the order of [`TENANTS`].
-pub const ZONES: [&str; 2] = ["Europe/Berlin", "America/New_York"];
 /// The retry queues, in the order of the ladder.
 pub const DELAYS: [&str; 3] = ["1s", "2s", "4s"];
 

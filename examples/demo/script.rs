@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::ccfs::{Codec, Recording, Reply};
 
-pub const TENANTS: [&str; 2] = ["acme", "globex"];
+pub use crate::support::world::TENANTS;
 
 /// CC-FS has no recording of a call that ended longer ago than this: then there is none.
 pub const NOT_READY_WINDOW: &str = "1m";

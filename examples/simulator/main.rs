@@ -23,17 +23,13 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
 use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
 use support::broker::client::Rabbit;
 use support::ccfs::{IndexRow, Reply, Simulator};
-use support::world::{TENANTS, access_key};
-
-/// Where a tenant's clocks are, in the order of [`TENANTS`].
-const ZONES: [&str; 2] = ["Europe/Berlin", "America/New_York"];
+use support::world::{TENANTS, access_key, zone};
 
 /// As the worker has them by default.
 const CALLS: &str = "calls";
@@ -140,20 +136,10 @@ async fn let_calls_end(ccfs: &Simulator, broker: &str) -> Done {
         sleep(Duration::from_secs(1)).await;
     }
     let ended = |tenant: &str, id: &str| {
-        let end = here(tenant, callvault::clock::now());
-        ccfs.knows(&access_key(tenant), [row(id, end)]);
+        let end = callvault::clock::now().to_zoned(zone(tenant));
+        ccfs.knows(&access_key(tenant), [row(id, end.datetime())]);
     };
     match traffic::flow(&rabbit, CALLS, ended).await {}
-}
-
-/// What the tenant's clocks show.
-fn here(tenant: &str, instant: jiff::Timestamp) -> DateTime {
-    instant.to_zoned(zone(tenant)).datetime()
-}
-
-fn zone(tenant: &str) -> TimeZone {
-    let at = TENANTS.iter().position(|one| *one == tenant).expect("a tenant of the kit");
-    TimeZone::get(ZONES[at]).expect("a zone of the database")
 }
 
 /// What the index says of a call.

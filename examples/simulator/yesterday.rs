@@ -4,8 +4,8 @@
 use jiff::ToSpan;
 
 use crate::support::ccfs::Simulator;
-use crate::support::world::access_key;
-use crate::{row, traffic, zone};
+use crate::support::world::{access_key, zone};
+use crate::{row, traffic};
 
 /// Calls of each tenant.
 const CALLS: i64 = 40;

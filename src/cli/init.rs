@@ -25,6 +25,10 @@ const REFERENCE: &str = include_str!("../../config/callvault.toml");
 /// A folder whose new files get its group. The worker runs as a user of its own, which reads them by it.
 const SET_GROUP_ID: u32 = 0o2000;
 
+/// Where systemd finds the package's unit, and one of somebody's own.
+const UNITS: [&str; 2] =
+    ["/usr/lib/systemd/system/callvault.service", "/etc/systemd/system/callvault.service"];
+
 /// Asks for what no option says, writes it, and tries it as `callvault check` does; ends as that does.
 ///
 /// # Errors
@@ -54,21 +58,21 @@ pub fn run(file: Option<&Path>, options: Options) -> Result<ExitCode, Error> {
     };
     let (shown, well) = (path.display(), code == ExitCode::SUCCESS);
     say(&match (tries, well) {
-        (true, true) if is_of_the_service(&path) => {
-            "next: systemctl enable --now callvault\n".to_owned()
-        }
-        (true, true) => format!("next: callvault run --config {shown}\n"),
+        (true, true) => format!("next: {}\n", start(&path, &UNITS)),
         (true, false) => format!("mend what failed, then: callvault check --config {shown}\n"),
         (false, _) => format!("next: callvault check --config {shown}\n"),
     })?;
     Ok(code)
 }
 
-/// Whether a unit of systemd's is there that starts a worker with this configuration, as the package has it.
-fn is_of_the_service(path: &Path) -> bool {
-    let units = ["/usr/lib/systemd/system", "/etc/systemd/system"];
-    let mut units = units.iter().map(|folder| Path::new(folder).join("callvault.service"));
-    path == Path::new("/etc/callvault/callvault.toml") && units.any(|unit| unit.exists())
+/// What starts a worker with this configuration: one of these units, where it is there and reads that, as the
+/// package's does.
+fn start(path: &Path, units: &[&str]) -> String {
+    let read_by_the_unit = path == Path::new("/etc/callvault/callvault.toml");
+    if read_by_the_unit && units.iter().any(|unit| Path::new(unit).exists()) {
+        return "systemctl enable --now callvault".to_owned();
+    }
+    format!("callvault run --config {}", path.display())
 }
 
 /// Writes the secrets that were typed, each into a file, and last the configuration that names these.
@@ -137,4 +141,20 @@ fn there_already(path: &Path) -> Error {
 
 fn unwritten(path: &Path, error: io::Error) -> Error {
     Error::Unwritten { path: path.to_owned(), error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_the_service_is_told_to_start_it() {
+        let (of_the_unit, own) = ("/etc/callvault/callvault.toml", "/srv/callvault.toml");
+        let (there, absent) = (env!("CARGO_MANIFEST_DIR"), "/nowhere/callvault.service");
+        let told = |path: &str, unit| start(Path::new(path), &[absent, unit]);
+        assert_eq!(told(of_the_unit, there), "systemctl enable --now callvault");
+        for (path, unit) in [(of_the_unit, absent), (own, there)] {
+            assert_eq!(told(path, unit), format!("callvault run --config {path}"));
+        }
+    }
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use lapin::BasicProperties;
 use serde_json::{Value, json};
 
@@ -21,6 +22,15 @@ pub const SOON: Duration = Duration::from_secs(60);
 
 /// The tenants that [`World::config`] knows; both are accounts of the simulator.
 pub const TENANTS: [&str; 2] = ["acme", "globex"];
+
+/// Where the clocks of each are, in what people look at (`make demo`, `deploy/compose`).
+pub const ZONES: [&str; 2] = ["Europe/Berlin", "America/New_York"];
+
+/// That of one of them.
+pub fn zone(tenant: &str) -> TimeZone {
+    let at = TENANTS.iter().position(|one| *one == tenant).expect("a tenant of the kit");
+    TimeZone::get(ZONES[at]).expect("a zone of the database")
+}
 
 /// Broker, CC-FS, store, and an ear for the events.
 pub struct World {

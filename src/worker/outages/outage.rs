@@ -17,7 +17,7 @@ use crate::broker::Status;
 use crate::failure::{Class, Failure, Reason};
 use crate::store::Store;
 
-/// How often an open breaker is asked whether a probe is due. Where none is, nothing is asked but that.
+/// How often open breakers are asked whether a probe is due. Whether one is open is looked at on the beat.
 const ASK_EVERY: Duration = Duration::from_millis(250);
 
 /// A broker that takes nothing for so long is not consumed from. Far below its ack timeout, which

@@ -101,9 +101,10 @@ fn nobody_sees_secrets_that_are_not_its_own() {
         assert_eq!(secret, own, "{name}");
         // Nor does anybody have one in its environment, which `docker inspect` shows.
         let environment = service["environment"].as_mapping().into_iter().flatten();
-        for (key, value) in environment {
-            assert!(["grafana", "rabbitmq"].contains(&&*name), "{name}: {key:?} = {value:?}");
-            assert!(!value.as_str().unwrap_or_default().contains("PASS"), "{name}: {key:?}");
+        for (key, _) in environment {
+            let key = text(key);
+            let known = key.starts_with("GF_") || key == "RABBITMQ_CONFIG_FILES";
+            assert!(known, "{name}: is {key} a secret?");
         }
     }
 }
