@@ -11,21 +11,23 @@ RUN apt-get update \
 RUN cargo install --locked cargo-auditable@0.7.7
 WORKDIR /src
 
-# The dependencies alone, in a layer that changes with Cargo.lock only.
-COPY Cargo.toml Cargo.lock ./
+# The dependencies alone, in a layer that changes with Cargo.lock only, and with the profile, where `make profile` has
+# made one.
+COPY Cargo.toml Cargo.lock callvault.profdat[a] ./
 COPY .cargo .cargo
+COPY .ci/program .ci/tool .ci/
 COPY fuzz/Cargo.toml fuzz/
 # The targets that Cargo.toml names ([[test]], [[bench]], …) are not here yet: cut them out.
 RUN sed -i '/^\[\[/,/^$/d' Cargo.toml fuzz/Cargo.toml \
     && mkdir src fuzz/src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs fuzz/src/lib.rs \
-    && cargo auditable build --release --locked --bin callvault \
+    && .ci/program \
     && rm -r src fuzz target/release/callvault target/release/deps/*callvault* \
         target/release/.fingerprint/callvault-*
 
 COPY . .
 # From here on, since it changes with every commit.
 ARG CALLVAULT_REVISION=unknown
-RUN CALLVAULT_REVISION="${CALLVAULT_REVISION}" cargo auditable build --release --locked --bin callvault
+RUN CALLVAULT_REVISION="${CALLVAULT_REVISION}" .ci/program
 
 # Neither a shell nor a package manager; CA certificates and time zones are in it.
 FROM gcr.io/distroless/cc-debian12:nonroot

@@ -15,7 +15,7 @@ SUITE ?= sid
 RUST_TEST_THREADS ?= $(shell expr 4 '*' $$(nproc))
 export RUST_TEST_THREADS
 
-.PHONY: help demo test test-rabbitmq4 torture sabotage fuzz bench limits lint doc deny alerts ci pictures deb deb-test sbom image
+.PHONY: help demo test test-rabbitmq4 torture sabotage fuzz bench limits lint doc deny alerts ci pictures profile deb deb-test sbom image
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 16
@@ -86,6 +86,9 @@ ci: ## everything CI checks
 pictures: ## the README's, of the page of a worker that runs; URL=http://127.0.0.1:9464/
 	@.ci/compiler
 	$(CARGO) run --locked --example pictures -- $(URL) docs/images
+
+profile: ## what runs in the program and how often, callvault.profdata: `make deb` and `make image` build by it
+	@.ci/profile
 
 deb: ## the Debian package, target/debian/callvault_….deb
 	@.ci/compiler
