@@ -1,5 +1,7 @@
 #![doc = include_str!("../docs/ARCHITECTURE.md")]
 #![forbid(unsafe_code)]
+// It panics where stderr is closed: `cli::tell`.
+#![warn(clippy::print_stderr)]
 
 pub mod cli;
 pub mod config;

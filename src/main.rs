@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use callvault::cli::{Cli, run};
+use callvault::cli::{Cli, run, tell};
 use clap::Parser;
 use tikv_jemallocator::Jemalloc;
 
@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("callvault: {error}");
+            tell(format_args!("callvault: {error}"));
             error.exit_code()
         }
     }

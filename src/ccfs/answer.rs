@@ -28,13 +28,13 @@ pub enum Verdict {
 }
 
 /// Judges `head` and the first bytes of the body; `None` when it has no bytes at all, or when they
-/// could not be had. Of a body that begins with `{` there is no verdict before more of it is known.
+/// could not be had. Of a body that begins as JSON there is no verdict before more of it is known.
 pub fn judge(head: &Head, sniffed: Option<Sniffed>) -> Option<Verdict> {
     if head.status == 401 || !head.plain {
         return Some(Verdict::Failed(opaque(head.status)));
     }
     let verdict = match (head.status, sniffed) {
-        (_, Some(Sniffed::Brace)) => return None,
+        (_, Some(Sniffed::Json)) => return None,
         (200, None) => {
             Verdict::Failed(failed(Reason::CCFS_EMPTY, "CC-FS answered with an empty body"))
         }
@@ -48,9 +48,9 @@ pub fn judge(head: &Head, sniffed: Option<Sniffed>) -> Option<Verdict> {
     Some(verdict)
 }
 
-/// Judges a body that begins with `{`, of which `bytes` are known: the `whole` of it, or as many as
+/// Judges a body that begins as JSON, of which `bytes` are known: the `whole` of it, or as many as
 /// an answer may have.
-pub fn judge_object(head: &Head, bytes: &[u8], whole: bool) -> Verdict {
+pub fn judge_json(head: &Head, bytes: &[u8], whole: bool) -> Verdict {
     match json::read(bytes) {
         Object::Code(code) => Verdict::Code(Some(code)),
         Object::OddCode => Verdict::Code(None),
@@ -121,8 +121,8 @@ mod tests {
             assert_eq!(verdict(&head, Some(Sniffed::Wav)), "Wav");
             assert_eq!(verdict(&head, Some(Sniffed::Zip)), "Zip");
             assert_eq!(verdict(&head, Some(Sniffed::Html)), "ccfs.firewall/Throttled");
-            assert_eq!(verdict(&head, Some(Sniffed::Brace)), "more");
-            let open = said(judge_object(&head, b"{\"resultCode\":\"03", true));
+            assert_eq!(verdict(&head, Some(Sniffed::Json)), "more");
+            let open = said(judge_json(&head, b"{\"resultCode\":\"03", true));
             assert_eq!(open, "ccfs.protocol/Failure");
         }
     }
@@ -164,11 +164,11 @@ mod tests {
             for sniffed in [None, Some(Sniffed::Wav), Some(Sniffed::Html), Some(Sniffed::Unknown)] {
                 assert_eq!(verdict(&head(status, octets), sniffed), expected);
             }
-            let brace = verdict(&head(status, octets), Some(Sniffed::Brace));
+            let brace = verdict(&head(status, octets), Some(Sniffed::Json));
             assert_eq!(brace, if status == 401 { expected } else { "more" });
             for body in [&b"{}"[..], b"{\x00\x01", b"{\"a\":"] {
                 assert_eq!(
-                    said(judge_object(&head(status, octets), body, true)),
+                    said(judge_json(&head(status, octets), body, true)),
                     match status {
                         401 => "ccfs.unauthorized/Refused",
                         _ => expected,
@@ -179,10 +179,10 @@ mod tests {
     }
 
     #[test]
-    fn a_brace_decides_nothing() {
+    fn a_beginning_of_json_decides_nothing() {
         let octets = Some("application/octet-stream");
         let judged = |framing, content_type, body: &[u8], whole| {
-            said(judge_object(&Head { framing, ..head(200, content_type) }, body, whole))
+            said(judge_json(&Head { framing, ..head(200, content_type) }, body, whole))
         };
         for framing in [Framing::Chunked, Framing::Length(9), Framing::Close] {
             assert_eq!(judged(framing, octets, b"{\x00\x01\x02", true), "Other");
@@ -203,7 +203,7 @@ mod tests {
         let encoded = |status| Head { plain: false, ..head(status, None) };
         assert_eq!(verdict(&encoded(200), Some(Sniffed::Wav)), "ccfs.protocol/Failure");
         assert_eq!(verdict(&encoded(403), Some(Sniffed::Unknown)), "ccfs.firewall/Throttled");
-        assert_eq!(verdict(&encoded(500), Some(Sniffed::Brace)), "ccfs.http_500/Unavailable");
+        assert_eq!(verdict(&encoded(500), Some(Sniffed::Json)), "ccfs.http_500/Unavailable");
     }
 
     #[test]
@@ -226,7 +226,7 @@ mod tests {
             assert_eq!(whole_head(blank.as_bytes()), None);
         }
         assert_eq!(whole_head(b"\xef\xbb"), Some(Sniffed::Unknown));
-        assert_eq!(whole_head(b"{"), Some(Sniffed::Brace));
+        assert_eq!(whole_head(b"{"), Some(Sniffed::Json));
     }
 
     proptest! {
@@ -241,7 +241,7 @@ mod tests {
             let head = Head { plain, ..head(status, Some(&content_type)) };
             let body = format!("{mark}{error}");
             let verdict = judge(&head, Some(sniff(body.as_bytes())));
-            match verdict.unwrap_or_else(|| judge_object(&head, body.as_bytes(), true)) {
+            match verdict.unwrap_or_else(|| judge_json(&head, body.as_bytes(), true)) {
                 Verdict::Recording(format) => prop_assert!(false, "{format:?}"),
                 Verdict::Code(code) => prop_assert_eq!(code, None),
                 Verdict::Failed(failure) => {

@@ -21,7 +21,7 @@ use crate::machine::Lack;
 use crate::recording::Framing;
 use crate::trust;
 
-use super::answer::{Head, Verdict, judge, judge_object};
+use super::answer::{Head, Verdict, judge, judge_json};
 use super::codes::Codes;
 use super::connect::{ClientError, Endpoint, NO_TLS};
 use super::download::{Body, Download, root_cause, silent};
@@ -175,11 +175,6 @@ impl Client {
         }
     }
 
-    /// Whether a try that ended with `reason` found that CC-FS has nothing to download.
-    pub fn has_nothing(&self, reason: &str) -> bool {
-        self.0.codes.has_nothing(reason)
-    }
-
     /// The request for `ask` to the first endpoint as it would be sent at `now`.
     ///
     /// # Errors
@@ -300,7 +295,7 @@ async fn read(head: &Head, body: &mut Body) -> Result<(Bytes, Verdict), Failure>
     let (bytes, whole) = body.gather(bytes, json::MOST).await?;
     // However much has come by chance beyond that.
     let known = &bytes[..bytes.len().min(json::MOST)];
-    let verdict = judge_object(head, known, whole);
+    let verdict = judge_json(head, known, whole);
     Ok((bytes, verdict))
 }
 

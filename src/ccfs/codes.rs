@@ -65,12 +65,6 @@ impl Codes {
         Self { configured: configured.clone() }
     }
 
-    /// Whether `reason` is that of a code by which there is no file (yet).
-    pub fn has_nothing(&self, reason: &str) -> bool {
-        let code = reason.strip_prefix("ccfs.");
-        code.is_some_and(|code| self.failure(Some(code)).class == Class::NotReady)
-    }
-
     /// Whether the code says that the call worked.
     pub fn is_success(&self, code: &str) -> bool {
         let row = TABLE.iter().find(|row| row.code == code);
@@ -163,15 +157,6 @@ mod tests {
         assert_eq!(codes.failure(Some("0300099")).reason.as_str(), "ccfs.0300099");
         assert_eq!(codes.failure(Some("0300008")).class, Class::Permanent);
         assert_eq!(codes.failure(Some("0300012")).class, Class::NotReady);
-    }
-
-    #[test]
-    fn only_what_is_not_ready_was_not_there() {
-        let codes = Codes::new(&[("0300012".to_owned(), Class::Failure)].into());
-        assert!(codes.has_nothing("ccfs.0300011"));
-        for other in ["ccfs.0300012", "ccfs.0300008", "ccfs.timeout", "0300011", "store.0300011"] {
-            assert!(!codes.has_nothing(other), "{other}");
-        }
     }
 
     #[test]

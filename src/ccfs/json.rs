@@ -13,22 +13,22 @@ pub(super) const MOST: usize = 64 * 1024;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// What a body is that begins with `{`.
+/// What a body is that begins as JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Object {
     /// An answer with this code: digits alone.
     Code(String),
     /// An answer with a code that is none.
     OddCode,
-    /// An answer without a code, or one that nobody can read.
+    /// An answer without a code, or one that nobody can read; JSON that is no object.
     NoCode,
     /// JSON as far as it goes.
     Open,
-    /// No text.
+    /// No JSON.
     Other,
 }
 
-/// Reads `body`, which begins with `{`.
+/// Reads `body`, which begins as JSON.
 ///
 /// What an answer says in words comes in any encoding, and is not looked at. serde_json's own error
 /// is dropped on purpose: it quotes the offending value.
@@ -84,9 +84,9 @@ fn unless_named(object: Object, words: &str) -> Object {
 fn parse(words: &str) -> Object {
     let is_binary = |c: char| c.is_control() && !c.is_whitespace();
     let text = plain(words);
-    let mut values = Deserializer::from_str(&text).into_iter();
+    let mut values = Deserializer::from_str(&text).into_iter::<Value>();
     match values.next() {
-        Some(Ok(Value::Object(fields))) => match code_in(&fields) {
+        Some(Ok(value)) => match value.as_object().map_or(Object::NoCode, code_in) {
             Object::NoCode if !text[values.byte_offset()..].trim_ascii().is_empty() => {
                 Object::Other
             }
@@ -237,7 +237,10 @@ mod tests {
 
     #[test]
     fn what_is_no_answer_has_no_code() {
-        for text in ["{}", "{\"response\":7}", "{\"a\":{\"resultCode\":\"0300012\"}} "] {
+        let no_objects =
+            ["null", "7", "-0.5 ", "\"no such file\"\n", "[{\"resultCode\":\"0300012\"}]"];
+        let objects = ["{}", "{\"response\":7}", "{\"a\":{\"resultCode\":\"0300012\"}} "];
+        for text in objects.into_iter().chain(no_objects) {
             assert_eq!(of(text), Object::NoCode, "{text}");
         }
         assert_eq!(of(r#"{"resultDesc":"no "good" one","resultCode":"0300012"}"#), Object::NoCode);
@@ -249,7 +252,17 @@ mod tests {
         for end in 1..whole.len() {
             assert_eq!(of(&whole[..end]), Object::Open, "{}", &whole[..end]);
         }
-        for bytes in [&b"{\x00\x01"[..], b"{abc", b"{}\x01\x9b", b"{\"\x00\x9b\xf5", b"{{", b"{]"] {
+        let never = [&b"{\x00\x01"[..], b"{abc", b"{}\x01\x9b", b"{\"\x00\x9b\xf5", b"{{", b"{]"];
+        let no_objects = [
+            &b"[\x00"[..],
+            b"\"\x00\x9b",
+            b"null\x9b",
+            b"0123",
+            b"7z\xbc\xaf",
+            b"fLaC\0\0",
+            b"-\x01",
+        ];
+        for bytes in never.into_iter().chain(no_objects) {
             assert_eq!(read(bytes), Object::Other, "{}", bytes.escape_ascii());
         }
     }

@@ -11,11 +11,11 @@ mod listed;
 use std::collections::BTreeSet;
 use std::io;
 
-use super::Error;
 use super::keys::Keys;
 use super::progress::Progress;
 use super::rows::Rows;
 use super::spool::{Sorted, Spool, Waiting, repeated};
+use super::{Error, tell};
 use crate::failure::Failure;
 use crate::index::Entry;
 use crate::recording::KeyPattern;
@@ -196,7 +196,7 @@ async fn sort(mut rows: Rows, keys: &Keys<'_>, whose: &str) -> Result<(Sorted, C
         let (sorted, repeats) = by_day_once(calls, keys).map_err(Error::Spool)?;
         counts.rows -= repeats;
         if repeats > 0 {
-            eprintln!("{}", repeated(repeats));
+            tell(repeated(repeats));
         }
         return Ok((sorted, counts));
     }

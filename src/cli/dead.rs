@@ -10,7 +10,7 @@ pub use asked::Dead;
 
 use self::asked::Choice;
 use super::held::{self, Deed, Desk, Selection, View, Whose, whole, whole_json};
-use super::{Error, say};
+use super::{Error, say, tell};
 use crate::broker::Shelf;
 use crate::config::Config;
 
@@ -27,7 +27,7 @@ pub fn run(config: &Config, dead: Dead) -> Result<ExitCode, Error> {
         return Err(Error::Setup(what.to_owned()));
     }
     if let Some(told) = dead.filter().and_then(|filter| filter.of.stranger(config)) {
-        eprintln!("{told}");
+        tell(told);
     }
     held::run(async |lifecycle| {
         let shelves = vec![Shelf::dead(&config.broker)];

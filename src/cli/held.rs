@@ -18,8 +18,8 @@ pub use act::Deed;
 pub use asked::{Filter, Selection};
 pub use view::{View, Whose, whole, whole_json};
 
-use super::Error;
 use super::run::{RunError, install_crypto};
+use super::{Error, tell};
 use crate::broker::{HeldError, HeldMessage, Shelf, Turn, Walk};
 use crate::crash;
 use crate::lifecycle::Lifecycle;
@@ -163,7 +163,7 @@ impl Desk<'_> {
         let (tally, all) = self.look(selection, show).await?;
         lines.show()?;
         let meant = if dry_run { " are meant" } else { "" };
-        eprintln!("{} of {all} {} messages{meant}", tally.total, self.command);
+        tell(format_args!("{} of {all} {} messages{meant}", tally.total, self.command));
         Ok(tally)
     }
 
@@ -191,10 +191,10 @@ impl Desk<'_> {
             walk.end().await?;
         }
         if on_their_way > 0 {
-            eprintln!(
+            tell(format_args!(
                 "{on_their_way} besides: left on their way when a redrive was killed; \
                  `callvault dead redrive` lets them go on first"
-            );
+            ));
         }
         Ok((tally, all))
     }
@@ -275,7 +275,8 @@ impl Desk<'_> {
 
     /// Asks whoever sits at the terminal.
     pub async fn agree(&self, question: &str) -> Result<(), Error> {
-        eprint!("{question} [y/N] ");
+        // Without a line end, hence not told as others are.
+        let _ = write!(io::stderr().lock(), "{question} [y/N] ");
         let answer = tokio::task::spawn_blocking(|| {
             let mut line = String::new();
             io::stdin().read_line(&mut line).map(|_| line)
@@ -290,5 +291,5 @@ impl Desk<'_> {
 }
 
 fn plainly(text: &str) {
-    eprintln!("{text}");
+    tell(text);
 }

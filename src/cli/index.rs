@@ -11,7 +11,7 @@ use super::keys::Keys;
 use super::progress::Waits;
 use super::rows::Rows;
 use super::whole::write_new;
-use super::{Error, say};
+use super::{Error, say, tell};
 use crate::ccfs::Ways;
 use crate::clock;
 use crate::config::Config;
@@ -82,7 +82,7 @@ async fn report(package: Package, keys: &Keys<'_>) -> Result<(), Error> {
     let mut rows = Rows::of(package, "the index".to_owned(), keys.zone())?;
     while let Some(entry) = rows.next().await {
         if let Err(why) = entry.row {
-            eprintln!("{}: {why}", entry.at);
+            tell(format_args!("{}: {why}", entry.at));
         }
     }
     rows.end().await

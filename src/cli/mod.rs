@@ -30,7 +30,8 @@ mod waiting;
 mod whole;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::fmt::Display;
+use std::io::{self, Stdout, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -339,7 +340,7 @@ pub fn run(cli: Cli) -> Result<ExitCode, Error> {
         Command::Waiting { command } => return waiting::run(&loaded()?.config, command),
         Command::Sign(asked) => {
             let signed = sign::run(&loaded()?.config, &asked)?;
-            eprint!("{}", signed.notes);
+            signed.notes.lines().for_each(tell);
             say(&signed.command)?;
         }
         Command::Completions { shell } => say(&pages::completions(Cli::command(), shell))?,
@@ -367,6 +368,11 @@ fn work(command: impl Future<Output = Result<ExitCode, Error>>) -> Result<ExitCo
     ended
 }
 
+/// A line for people beside the answer, on stderr. Nobody is left to be told that it is closed.
+pub fn tell(line: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
 /// Writes the answer of a command. A reader who has seen enough (`| head`) is no error.
 fn say(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
@@ -376,14 +382,52 @@ fn say(text: &str) -> io::Result<()> {
     }
 }
 
+/// Standard output of a command that does more than to write: a reader who has seen enough (`| head`)
+/// does not end it, nor does it end with another code.
+struct Out {
+    to: Stdout,
+    gone: bool,
+}
+
+impl Out {
+    fn new() -> Self {
+        Self { to: io::stdout(), gone: false }
+    }
+
+    fn unless_gone<T>(
+        &mut self,
+        nothing: T,
+        write: impl FnOnce(&mut Stdout) -> io::Result<T>,
+    ) -> io::Result<T> {
+        if self.gone {
+            return Ok(nothing);
+        }
+        match write(&mut self.to) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.gone = true;
+                Ok(nothing)
+            }
+            written => written,
+        }
+    }
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.unless_gone(bytes.len(), |to| to.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.unless_gone((), Stdout::flush)
+    }
+}
+
 fn load(file: Option<&Path>) -> Result<Loaded, Mistakes> {
     crate::config::Config::load(file, environment())
 }
 
-/// The one look at the process's environment. What is not Unicode is none of our variables.
-fn environment() -> impl Iterator<Item = (String, String)> {
-    let unicode = |(name, value): (OsString, OsString)| {
-        Some((name.into_string().ok()?, value.into_string().ok()?))
-    };
-    std::env::vars_os().filter_map(unicode)
+/// The one look at the process's environment. A name that is no text is none that anybody knows, and
+/// is shown as far as it is one.
+fn environment() -> impl Iterator<Item = (String, OsString)> {
+    std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value))
 }

@@ -1,5 +1,6 @@
 //! `callvault run`: what the worker is built of, in the order it is built and taken down.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -50,7 +51,7 @@ impl From<LoggingError> for Error {
 /// Only before work begins: once it runs, it mends itself.
 pub fn run(
     loaded: Loaded,
-    environment: impl Iterator<Item = (String, String)>,
+    environment: impl Iterator<Item = (String, OsString)>,
     read: impl Read,
 ) -> Result<ExitCode, Error> {
     crash::arm().map_err(Error::Setup)?;

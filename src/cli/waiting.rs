@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-use super::Error;
 use super::held::{self, Deed, Desk, Filter, Selection, View};
+use super::{Error, tell};
 use crate::broker::Shelf;
 use crate::config::Config;
 
@@ -60,7 +60,7 @@ pub enum Waiting {
 pub fn run(config: &Config, waiting: Waiting) -> Result<ExitCode, Error> {
     let (Waiting::List { filter, .. } | Waiting::Now { filter, .. }) = &waiting;
     if let Some(told) = filter.stranger(config) {
-        eprintln!("{told}");
+        tell(told);
     }
     let mut delays: Vec<Duration> = config.retry.delays.clone();
     delays.sort_unstable();

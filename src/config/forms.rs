@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use super::effective::{MASK, Row, Source, quoted};
+use super::kinds::sent;
 use super::layers::{Kind, Node, Value};
 use super::mistake::Wrong;
-use super::secret::{Secret, SecretError, said};
+use super::secret::{GARBLED, Secret, SecretError, is_garbled, said};
 use super::section::{Layer, Origin, Section};
 
 /// A key that holds secrets.
@@ -25,6 +26,11 @@ impl<'k> SecretKey<'k> {
     /// A secret of which nothing is shown or checked but that it is there.
     pub fn opaque(name: &'k str) -> Self {
         Self { name, list: None, default: Some(""), check: |_| Ok(()), show: |_| MASK.into() }
+    }
+
+    /// The same of one that is sent as it is, in a header.
+    pub fn sent(name: &'k str) -> Self {
+        Self { check: sent, ..Self::opaque(name) }
     }
 }
 
@@ -118,6 +124,11 @@ impl Section<'_, '_> {
         self.secrets(&SecretKey::opaque(name)).map(|mut secrets| secrets.pop())
     }
 
+    /// One secret, if it is set, that is sent as it is.
+    pub fn sent_secret(&mut self, name: &str) -> Option<Option<Secret>> {
+        self.secrets(&SecretKey::sent(name)).map(|mut secrets| secrets.pop())
+    }
+
     /// One secret that must be set.
     pub fn required_secret(&mut self, name: &str) -> Option<Secret> {
         self.secrets(&SecretKey { default: None, ..SecretKey::opaque(name) })?.pop()
@@ -150,12 +161,13 @@ impl Section<'_, '_> {
         written: &Written,
     ) -> Option<Vec<Secret>> {
         let checked = self.values(written).and_then(|(values, origin)| {
-            values.iter().try_for_each(|value| (key.check)(value)).map_err(
-                |wrong| match origin {
+            values
+                .iter()
+                .try_for_each(|value| whole(value).and_then(|()| (key.check)(value)))
+                .map_err(|wrong| match origin {
                     Origin::Inline => wrong,
                     _ => Wrong::new(format!("the value it names {}", wrong.what), wrong.fix),
-                },
-            )?;
+                })?;
             Ok((values, origin))
         });
         match checked {
@@ -201,10 +213,12 @@ impl Section<'_, '_> {
                 Ok((vec![value], Origin::File(path)))
             }
             (Form::Variable, [name]) => {
-                let value = self.named_variable(name).map(super::secret::trimmed);
-                let value = value.filter(|value| !value.is_empty()).ok_or_else(|| {
-                    let what = "the environment variable it names is not set";
-                    Wrong::new(what, "set the variable, or name another")
+                let named = |what: &str| format!("the environment variable it names {what}");
+                let value = self.named_variable(name).transpose();
+                let value = value.map_err(|wrong| Wrong { what: named(&wrong.what), ..wrong })?;
+                let value = value.map(super::secret::trimmed).filter(|value| !value.is_empty());
+                let value = value.ok_or_else(|| {
+                    Wrong::new(named("is not set"), "set the variable, or name another")
                 })?;
                 Ok((vec![value.to_owned()], Origin::Variable(name.clone())))
             }
@@ -239,8 +253,17 @@ fn not_in_file(error: &SecretError) -> Wrong {
             format!("the file it names cannot be read: {}", said(*kind))
         }
         SecretError::Empty { .. } => "the file it names is empty".into(),
+        SecretError::Garbled { .. } => format!("the file it names {GARBLED}"),
     };
     Wrong::new(what, "name a file that holds the secret")
+}
+
+/// A secret alone, as files are known to hold.
+fn whole(value: &str) -> Result<(), Wrong> {
+    if is_garbled(value) {
+        return Err(Wrong::new(GARBLED, "write the secret alone, in one line"));
+    }
+    Ok(())
 }
 
 /// What may be shown of a value; of an empty one, that it is empty.

@@ -52,8 +52,7 @@ impl Section<'_, '_> {
         self.value(key, Kind::Float, Some(Value::Float(default)), |value| {
             let share = match value {
                 Value::Float(share) => *share,
-                Value::Integer(1) => 1.0,
-                Value::Integer(0) => 0.0,
+                Value::Integer(share) => *share as f64,
                 other => return Err(expected("a number", other, "write it such as 0.5")),
             };
             if share > 0.0 && share <= 1.0 {
@@ -323,11 +322,24 @@ pub(super) fn http_url(
 ) -> Result<Url, Wrong> {
     let fix = "write it as https://host:port";
     let url = Url::parse(text).map_err(|error| Wrong::new(format!("is no URL: {error}"), fix))?;
+    shows_its_password(&url)?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(Wrong::new("must begin with http:// or https://", fix));
     }
     check(&url)?;
     Ok(url)
+}
+
+/// Refuses a URL whose password is not one to who reads it (RFC 3986, 3.2): a `/`, `?` or `#` in it ends
+/// the host, and what follows would be shown. An `@` beyond the host tells it.
+pub(super) fn shows_its_password(url: &Url) -> Result<(), Wrong> {
+    let beyond = [Some(url.path()), url.query(), url.fragment()];
+    if beyond.into_iter().flatten().any(|part| part.contains('@')) {
+        let what = "has an @ after the host, as where a password is not percent-encoded";
+        let fix = "write / ? # and @ of user and password as %2F %3F %23 and %40, and an @ elsewhere as %40";
+        return Err(Wrong::new(what, fix));
+    }
+    Ok(())
 }
 
 /// Refuses credentials, a query and a fragment, which an endpoint has no use for.
@@ -363,6 +375,22 @@ pub(super) fn filled(text: &str) -> Result<String, Wrong> {
         return Err(Wrong::new("must not be empty", "set it"));
     }
     Ok(text.to_owned())
+}
+
+/// Text that is sent as it is, in a header: visible ASCII (RFC 9110, 5.5). What is wrong is not quoted:
+/// it may be a secret.
+pub(super) fn sent(text: &str) -> Result<(), Wrong> {
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    let what = "holds a blank, a control character or a letter that is not ASCII";
+    Err(Wrong::new(what, "write it as who gave it does"))
+}
+
+/// A name that is sent so.
+pub(super) fn sent_name(text: &str) -> Result<String, Wrong> {
+    sent(text)?;
+    filled(text)
 }
 
 /// The strings of a list.

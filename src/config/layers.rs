@@ -3,6 +3,7 @@
 //! Knows no key: what a value must be is the reader's business.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,6 +14,9 @@ use super::secret::trimmed;
 
 /// What the variables of ours begin with.
 pub(super) const PREFIX: &str = "CALLVAULT__";
+
+/// What is wrong with a variable of other bytes.
+pub(super) const NO_TEXT: &str = "is not UTF-8";
 
 /// A value with the place it came from.
 #[derive(Clone, Debug)]
@@ -198,15 +202,18 @@ impl Lines<'_> {
 }
 
 /// The environment, as it was handed in: nothing here asks the process for it.
-pub(super) struct Environment(BTreeMap<String, String>);
+pub(super) struct Environment(BTreeMap<String, OsString>);
 
 impl Environment {
-    pub fn new(variables: impl Iterator<Item = (String, String)>) -> Self {
+    pub fn new(variables: impl Iterator<Item = (String, OsString)>) -> Self {
         Self(variables.collect())
     }
 
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+    /// # Errors
+    /// It is set, and no text.
+    pub fn get(&self, name: &str) -> Option<Result<&str, Wrong>> {
+        let value = self.0.get(name)?;
+        Some(value.to_str().ok_or_else(|| Wrong::new(NO_TEXT, "set it in UTF-8")))
     }
 
     pub fn names(&self) -> impl Iterator<Item = &str> {
@@ -217,17 +224,18 @@ impl Environment {
     /// that `echo` left in it, as in a secret of Kubernetes, is none of it.
     pub fn node(&self, name: &str, kind: Kind) -> Option<Result<Node, Wrong>> {
         let place = Place::Environment(name.to_owned());
-        let value = text_as(kind, trimmed(self.get(name)?), &place);
+        let value = self.get(name)?.and_then(|text| text_as(kind, trimmed(text), &place));
         Some(value.map(|value| Node { value, place }))
     }
 
     /// The variables that set single entries of a table key, by entry.
     pub fn entries(&self, name: &str) -> impl Iterator<Item = (&str, Node)> {
         let prefix = format!("{name}__");
-        self.0.iter().filter_map(move |(variable, text)| {
+        self.0.iter().filter_map(move |(variable, value)| {
             let entry = variable.strip_prefix(&prefix).filter(|entry| !entry.is_empty())?;
             let place = Place::Environment(variable.clone());
-            Some((entry, Node { value: Value::Text(trimmed(text).to_owned()), place }))
+            let text = value.to_str().map(|text| Value::Text(trimmed(text).to_owned()));
+            Some((entry, Node { value: text.unwrap_or(Value::Other("not UTF-8")), place }))
         })
     }
 }

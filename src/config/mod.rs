@@ -30,6 +30,7 @@ mod worker;
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use layers::{Environment, Table};
@@ -90,7 +91,7 @@ impl Config {
     /// since a tenant can stand nowhere else.
     pub fn load(
         file: Option<&Path>,
-        environment: impl Iterator<Item = (String, String)>,
+        environment: impl Iterator<Item = (String, OsString)>,
     ) -> Result<Loaded, Mistakes> {
         let table = layers::read_file(file.ok_or_else(layers::no_file)?)?;
         Self::read(&table, &Environment::new(environment))

@@ -17,8 +17,9 @@ const REREAD_AFTER: Duration = Duration::from_secs(30);
 ///
 /// The inline and `_env` forms keep the value they had at start. The `_file` form is read again
 /// when it is asked for, at most every 30 s: whoever connects or signs asks each time, so a
-/// rotated key takes effect within 30 s and without a restart. A file that cannot be read, or is
-/// empty, as it may be while it is replaced, leaves the last good value in force, with a warning.
+/// rotated key takes effect within 30 s and without a restart. A file that cannot be read, is
+/// empty, as it may be while it is replaced, or holds more than a secret leaves the last good value
+/// in force, with a warning.
 ///
 /// Clones share what was read.
 #[derive(Clone)]
@@ -49,6 +50,15 @@ pub enum SecretError {
     Unreadable { path: PathBuf, kind: io::ErrorKind },
     #[error("the secret file {} is empty", path.display())]
     Empty { path: PathBuf },
+    #[error("the secret file {} {GARBLED}", path.display())]
+    Garbled { path: PathBuf },
+}
+
+/// What no secret has, and no header takes: two lines of a file, a carriage return before more, a NUL.
+pub(super) const GARBLED: &str = "holds a line break or another control character";
+
+pub(super) fn is_garbled(value: &str) -> bool {
+    value.chars().any(char::is_control)
 }
 
 /// In the words of every other tool: Rust's own are "entity not found".
@@ -148,6 +158,9 @@ pub(super) fn read_file(path: &Path) -> Result<String, SecretError> {
     if value.is_empty() {
         return Err(SecretError::Empty { path: path.into() });
     }
+    if is_garbled(value) {
+        return Err(SecretError::Garbled { path: path.into() });
+    }
     Ok(value.to_owned())
 }
 
@@ -189,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_good_value_outlives_a_file_that_is_gone_or_empty() {
+    fn the_last_good_value_outlives_a_file_that_is_gone_empty_or_garbled() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
         std::fs::write(&path, "one").unwrap();
@@ -201,8 +214,14 @@ mod tests {
         assert_eq!(shown(secret.read_at(start + Duration::from_secs(30))).unwrap(), "one");
         std::fs::remove_file(&path).unwrap();
         assert_eq!(shown(secret.read_at(start + Duration::from_secs(60))).unwrap(), "one");
+        for more in ["one\ntwo\n", "one\r\ntwo", "o\0ne"] {
+            std::fs::write(&path, more).unwrap();
+            let never = Secret::file(&path).read();
+            assert_eq!(shown(never), Err(SecretError::Garbled { path: path.clone() }));
+        }
+        assert_eq!(shown(secret.read_at(start + Duration::from_secs(90))).unwrap(), "one");
         std::fs::write(&path, "two").unwrap();
-        assert_eq!(shown(secret.read_at(start + Duration::from_secs(90))).unwrap(), "two");
+        assert_eq!(shown(secret.read_at(start + Duration::from_secs(120))).unwrap(), "two");
     }
 
     #[test]

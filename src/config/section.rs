@@ -148,7 +148,7 @@ impl<'r, 'a> Section<'r, 'a> {
     }
 
     /// A variable that an `_env` form names.
-    pub(super) fn named_variable(&mut self, name: &str) -> Option<&'a str> {
+    pub(super) fn named_variable(&mut self, name: &str) -> Option<Result<&'a str, Wrong>> {
         self.books.used.insert(name.to_owned());
         self.books.environment.get(name)
     }

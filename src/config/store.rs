@@ -9,7 +9,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::effective::quoted;
-use super::kinds::{filled, plain_url};
+use super::kinds::{filled, plain_url, sent_name};
 use super::mistake::Wrong;
 use super::secret::Secret;
 use super::section::Section;
@@ -137,7 +137,7 @@ pub(super) fn read(s: &mut Section<'_, '_>) -> Option<Store> {
     let bucket = s.text("bucket", None, bucket);
     let endpoint = s.http_url("endpoint", plain_url);
     let allow_plain = s.flag("allow_plain", false);
-    let region = s.text("region", Some("us-east-1"), filled);
+    let region = s.text("region", Some("us-east-1"), sent_name);
     let path_style = s.flag("path_style", false);
     let credentials = credentials(s);
     let ca_file = s.file("ca_file");
@@ -201,9 +201,9 @@ pub(super) fn read(s: &mut Section<'_, '_>) -> Option<Store> {
 /// The pair of keys, which belong together, and the token of temporary ones: a tenant that sets one
 /// sets them all.
 fn credentials(s: &mut Section<'_, '_>) -> Option<Option<StoreCredentials>> {
-    let id = s.secret("access_key_id");
+    let id = s.sent_secret("access_key_id");
     let secret = s.secret("secret_access_key");
-    let token = s.secret("session_token");
+    let token = s.sent_secret("session_token");
     let (id, secret, token) = (id?, secret?, token?);
     let own = |key| s.is_own(key);
     let (own_id, own_secret) = (own("access_key_id"), own("secret_access_key"));
@@ -247,7 +247,7 @@ fn sse(s: &mut Section<'_, '_>) -> Option<Option<Sse>> {
     let kms = Sse::Kms { key_id: None };
     let modes = [("", None), ("AES256", Some(&Sse::Aes256)), ("aws:kms", Some(&kms))];
     let mode = s.choice("sse", "", &modes);
-    let key_id = s.optional("sse_kms_key_id", filled);
+    let key_id = s.optional("sse_kms_key_id", sent_name);
     match (mode?.cloned(), key_id?) {
         (Some(Sse::Kms { .. }), key_id) => Some(Some(Sse::Kms { key_id })),
         (mode, None) => Some(mode),

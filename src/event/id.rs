@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use sha2::{Digest as _, Sha256};
 
 use crate::recording::Place;
-use crate::request::{RequestId, TenantId};
+use crate::request::{CcId, RequestId, TenantId};
 
 /// What an event is about.
 pub enum Subject<'a> {
@@ -13,6 +13,8 @@ pub enum Subject<'a> {
         place: &'a Place,
         /// What it turned out to be, where it came: a WAV and a ZIP of one call are two.
         extension: Option<&'a str>,
+        /// Of an archived one whose call centre is not the tenant's own: both may have the same names.
+        cc_id: Option<&'a CcId>,
         /// Of a dump with `force`, which archives again what another has archived.
         request_id: Option<&'a RequestId>,
     },
@@ -42,7 +44,7 @@ pub fn derive(
     field(Some(event_type.as_bytes()));
     field(tenant.map(|tenant| tenant.as_str().as_bytes()));
     match subject {
-        Subject::Recording { place, extension, request_id } => {
+        Subject::Recording { place, extension, cc_id, request_id } => {
             field(Some(b"recording"));
             field(Some(place.when.date.to_string().as_bytes()));
             field(Some(place.name.as_bytes()));
@@ -50,6 +52,10 @@ pub fn derive(
             // which this one may work.
             if let Some(extension) = extension.filter(|&extension| extension != "wav") {
                 field(Some(extension.as_bytes()));
+            }
+            if let Some(cc_id) = cc_id {
+                field(Some(b"ccId"));
+                field(Some(cc_id.as_str().as_bytes()));
             }
             field(request_id.map(|id| id.as_str().as_bytes()));
         }

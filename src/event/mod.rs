@@ -75,6 +75,8 @@ pub struct Archived<'a> {
     pub extension: &'a str,
     /// The one that was asked with: the message's or the tenant's.
     pub cc_id: &'a CcId,
+    /// It is not the tenant's own.
+    pub foreign: bool,
     pub force: bool,
     pub objects: &'a [ArchivedObject],
     /// Another try or message had stored it.
@@ -162,6 +164,7 @@ pub fn archived(news: &Archived<'_>) -> Event {
     let subject = Subject::Recording {
         place: news.place,
         extension: Some(news.extension),
+        cc_id: Some(news.cc_id).filter(|_| news.foreign),
         request_id: news.echo.request_id.as_ref().filter(|_| news.force),
     };
     let data = Data {
@@ -194,6 +197,7 @@ fn unarchived(event_type: &'static str, news: &Unarchived<'_>) -> Event {
             place,
             // Nothing came that would have one.
             extension: None,
+            cc_id: None,
             request_id: news.echo.request_id.as_ref().filter(|_| news.force),
         },
         None => Subject::Body(news.body_sha256),

@@ -64,6 +64,7 @@ fn with_archived<T>(use_it: impl FnOnce(Archived<'_>) -> T) -> T {
         place: &place(),
         extension: "wav",
         cc_id: &CcId::new("1").unwrap(),
+        foreign: false,
         force: false,
         objects: &[object()],
         already_archived: false,

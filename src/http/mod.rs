@@ -2,6 +2,7 @@
 //!
 //! It shows what [`Health`], [`Board`] and [`Metrics`] say and knows nothing of who tells them.
 
+mod connections;
 mod health;
 mod history;
 mod host;
@@ -113,20 +114,18 @@ impl Server {
         let (stopping, stopped) = tokio::sync::oneshot::channel();
         let (rates, history) = (Rates::default(), History::default());
         let sources = Arc::new(Sources { shown, rates, history });
-        let serving =
-            axum::serve(self.listener, host::guarded(routes(Arc::clone(&sources)), self.address))
-                .with_graceful_shutdown(async move {
-                    stop.await;
-                    // Fails only if `serve` itself was dropped.
-                    let _ = stopping.send(());
-                });
+        let routes = host::guarded(routes(Arc::clone(&sources)), self.address);
+        let serving = connections::serve(self.listener, routes, async move {
+            stop.await;
+            // Fails only if `serve` itself was dropped.
+            let _ = stopping.send(());
+        });
         let out_of_patience = async {
             let _ = stopped.await;
             tokio::time::sleep(STOP_GRACE).await;
         };
         tokio::select! {
-            // axum retries failed accepts itself and never ends with an error.
-            _ = serving => (),
+            () = serving => (),
             () = rates::sample(&sources.rates, &sources.shown.metrics) => (),
             () = history::keep(&sources.history, &sources.shown.metrics) => (),
             () = out_of_patience => tracing::debug!("http: requests were cut short by the stop"),

@@ -271,3 +271,35 @@ async fn a_taken_port_is_a_clear_error() {
     assert!(error.starts_with(&format!("http.listen: cannot listen on {}", it.address)), "{error}");
     assert!(error.contains("another process has this port"), "{error}");
 }
+
+/// As long as it takes, by a clock that runs ahead while nobody has anything to do.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_never_comes_whole_is_not_waited_for() {
+    let it = running().await;
+    for begun in
+        ["", "GET /livez HTTP/1.1\r\nHost: loc", "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"]
+    {
+        let mut stream = TcpStream::connect(it.address).await.unwrap();
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(answer.starts_with(b"HTTP/1.1 200"), begun.ends_with("\r\n\r\n"), "{begun}");
+    }
+}
+
+#[tokio::test]
+async fn who_keeps_connections_leaves_room_for_others() {
+    let it = running().await;
+    let mut kept = Vec::new();
+    for _ in 0..connections::AT_ONCE {
+        kept.push(TcpStream::connect(it.address).await.unwrap());
+    }
+    let address = it.address;
+    let waits = tokio::spawn(async move { ask(address, "GET", "/livez").await.0 });
+    // One that leaves makes room for one that came.
+    drop(kept.pop());
+    assert_eq!(waits.await.unwrap(), 200);
+    drop(kept);
+    it.stop.send(()).unwrap();
+    it.server.await.unwrap();
+}

@@ -45,8 +45,8 @@ impl Format {
 pub enum Sniffed {
     Wav,
     Zip,
-    /// Begins as a JSON object, CC-FS's way to say no; what follows shows whether it is one.
-    Brace,
+    /// Begins as JSON does, CC-FS's way to say no; what follows shows whether it is any.
+    Json,
     /// HTML or XML: somebody in front of CC-FS speaks.
     Html,
     /// Blanks, further than is looked: an error page may follow; no recording begins so.
@@ -91,7 +91,7 @@ pub fn sniff(head: &[u8]) -> Sniffed {
     match (text, is_markup(text)) {
         ([], _) | (_, None) if head.len() < HEAD_BYTES => Sniffed::NeedMore,
         ([], _) | (_, None) if text.len() < head.len() => Sniffed::Blank,
-        ([b'{', ..], _) => Sniffed::Brace,
+        ([b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n', ..], _) => Sniffed::Json,
         (_, Some(true)) => Sniffed::Html,
         _ => Sniffed::Unknown,
     }
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn tells_formats_by_first_bytes() {
-        let cases: [(&[u8], Sniffed); 43] = [
+        let cases: [(&[u8], Sniffed); 47] = [
             (b"", Sniffed::NeedMore),
             (b"R", Sniffed::NeedMore),
             (b"RIFF\x24\0\0\0WAV", Sniffed::NeedMore),
@@ -189,8 +189,8 @@ mod tests {
             (b"P", Sniffed::NeedMore),
             (b"PK", Sniffed::Zip),
             (b"PK\x05\x06", Sniffed::Zip),
-            (b"{", Sniffed::Brace),
-            (b"\xef\xbb\xbf \r\n{\"resultCode\"", Sniffed::Brace),
+            (b"{", Sniffed::Json),
+            (b"\xef\xbb\xbf \r\n{\"resultCode\"", Sniffed::Json),
             (b"\xef\xbb", Sniffed::NeedMore),
             (b"\xef\xbb\xbf", Sniffed::NeedMore),
             (b" \n ", Sniffed::NeedMore),
@@ -213,9 +213,9 @@ mod tests {
             (b"<\x00", Sniffed::Unknown),
             (b"\xff", Sniffed::NeedMore),
             (b"\xff\xfe", Sniffed::NeedMore),
-            (b"\xff\xfe{\0", Sniffed::Brace),
-            (b"\xff\xfe\r\0\n\0{\0\"\0", Sniffed::Brace),
-            (b"\xfe\xff\0{\0\"", Sniffed::Brace),
+            (b"\xff\xfe{\0", Sniffed::Json),
+            (b"\xff\xfe\r\0\n\0{\0\"\0", Sniffed::Json),
+            (b"\xfe\xff\0{\0\"", Sniffed::Json),
             (b"\xff\xfe<\0h\0t\0m\0l\0>\0", Sniffed::Html),
             (b"\xfe\xff\0<\0?\0x\0m\0l\0 ", Sniffed::Html),
             (b"\xff\xfe<\0h\0", Sniffed::NeedMore),
@@ -223,6 +223,10 @@ mod tests {
             (b"\xff\xfe\x90\x64\0\0\0\0", Sniffed::Unknown),
             (b"\xff\xfe{\x01", Sniffed::Unknown),
             (b"OggS", Sniffed::Unknown),
+            (b"[", Sniffed::Json),
+            (b" \"no such file\"", Sniffed::Json),
+            (b"nu", Sniffed::Json),
+            (b"7", Sniffed::Json),
             (b"\0\0\0\x18ftyp", Sniffed::Unknown),
         ];
         for (head, wanted) in cases {
@@ -242,7 +246,7 @@ mod tests {
         assert_eq!(sniff_whole(b"P"), Sniffed::Zip);
         assert_eq!(sniff_whole(b""), Sniffed::Unknown);
         assert_eq!(sniff_whole(b"  "), Sniffed::Unknown);
-        assert_eq!(sniff_whole(b"{}"), Sniffed::Brace);
+        assert_eq!(sniff_whole(b"{}"), Sniffed::Json);
     }
 
     #[test]

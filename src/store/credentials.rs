@@ -71,7 +71,9 @@ impl ProvideCredentials for Keys {
     {
         match self {
             Self::Configured(keys) => future::ProvideCredentials::ready(
-                read(keys).map_err(CredentialsError::provider_error),
+                read(keys)
+                    .map_err(CredentialsError::provider_error)
+                    .and_then(|found| sendable(found).map_err(Why::error)),
             ),
             Self::Chain(chain, patience) => {
                 future::ProvideCredentials::new(chain.credentials(*patience))
@@ -87,6 +89,14 @@ fn read(keys: &StoreCredentials) -> Result<Credentials, SecretError> {
     let token = keys.session_token.as_ref().map(|token| token.read()).transpose()?;
     let token = token.map(|token| token.expose_secret().to_owned());
     Ok(Credentials::new(id.expose_secret(), secret.expose_secret(), token, None, "callvault"))
+}
+
+/// What no header takes is refused here: the SDK panics at such an id (aws-runtime 1.x, `calculate_signing_headers`),
+/// in whatever task has sent the request.
+fn sendable(credentials: Credentials) -> Result<Credentials, Why> {
+    let sent = [Some(credentials.access_key_id()), credentials.session_token()];
+    let visible = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+    if sent.into_iter().flatten().all(visible) { Ok(credentials) } else { Err(Why::Garbled) }
 }
 
 /// The SDK's own chain: environment, profile with its `credential_process`, web identity, container,
@@ -124,6 +134,10 @@ pub(super) enum Why {
     Configuration,
     #[error("who is to give them failed")]
     Failed,
+    #[error(
+        "the key's id or the token holds a blank, a control character or a letter that is not ASCII"
+    )]
+    Garbled,
 }
 
 impl Why {
@@ -187,7 +201,7 @@ impl Chain {
         let loading =
             AbortOnDropHandle::new(tokio::spawn(ask(self.region.clone(), self.http.clone())));
         let loaded = match timeout(patience, loading).await {
-            Ok(Ok(loaded)) => loaded.map_err(|error| Why::of(&error)),
+            Ok(Ok(loaded)) => loaded.map_err(|error| Why::of(&error)).and_then(sendable),
             Ok(Err(_panicked)) => Err(Why::Failed),
             Err(_) => Err(Why::Late),
         };

@@ -11,6 +11,8 @@ use crate::recording::Audio;
 const TENANT: &str = "tenant";
 const CALL_ID: &str = "call-id";
 const FILE_NAME: &str = "file-name";
+/// Of a call centre that is not the tenant's own.
+const CC_ID: &str = "cc-id";
 const SHA256: &str = "sha256";
 /// How many objects an unpacked ZIP has become: a repeat can tell whether all of them are there.
 const ENTRIES: &str = "entries";
@@ -36,6 +38,9 @@ pub(super) fn write(new: &NewObject, sha256: Option<&Sha256Digest>) -> HashMap<S
     let mut metadata = HashMap::from([(TENANT.to_owned(), who.tenant.as_str().to_owned())]);
     if let Some(call_id) = &who.call_id {
         metadata.insert(CALL_ID.to_owned(), encode(call_id.as_str()));
+    }
+    if let Some(cc_id) = &who.cc_id {
+        metadata.insert(CC_ID.to_owned(), encode(cc_id.as_str()));
     }
     if let Some(sha256) = sha256 {
         metadata.insert(SHA256.to_owned(), hex::encode(sha256));
@@ -64,13 +69,14 @@ pub(super) fn write(new: &NewObject, sha256: Option<&Sha256Digest>) -> HashMap<S
 fn encoded_file_name(who: &Identity, unpacked: bool) -> Option<String> {
     let file_name = encode(who.file_name.as_ref()?.as_str());
     let call_id = who.call_id.as_ref().map_or(0, |id| CALL_ID.len() + encode(id.as_str()).len());
+    let cc_id = who.cc_id.as_ref().map_or(0, |id| CC_ID.len() + encode(id.as_str()).len());
     let entries = if unpacked { ENTRIES.len() + ENTRIES_DIGITS } else { 0 };
     let known = SHA256.len() + 64 + AUDIO.len() + AUDIO_BYTES + UNPROVEN.len() + UNPROVEN_BYTES;
-    let others = TENANT.len() + who.tenant.as_str().len() + call_id + known + entries;
+    let others = TENANT.len() + who.tenant.as_str().len() + call_id + cc_id + known + entries;
     (others + FILE_NAME.len() + file_name.len() <= MOST).then_some(file_name)
 }
 
-/// Whether the metadata names the same tenant, call-id and file-name.
+/// Whether the metadata names the same tenant, call-id and file-name, of the same call centre.
 pub(super) fn names(metadata: &HashMap<String, String>, who: &Identity) -> bool {
     let said = |name| metadata.get(name).map(|value| decode(value));
     let unpacked = metadata.contains_key(ENTRIES);
@@ -81,6 +87,7 @@ pub(super) fn names(metadata: &HashMap<String, String>, who: &Identity) -> bool 
     };
     said(TENANT).as_deref() == Some(who.tenant.as_str())
         && said(CALL_ID).as_deref() == who.call_id.as_ref().map(|id| id.as_str())
+        && said(CC_ID).as_deref() == who.cc_id.as_ref().map(|id| id.as_str())
         && file_name
 }
 
@@ -140,7 +147,7 @@ fn decode(value: &str) -> String {
 mod tests {
     use super::*;
     use crate::recording::ObjectKey;
-    use crate::request::{CallId, FileName, TenantId};
+    use crate::request::{CallId, CcId, FileName, TenantId};
 
     fn write(who: &Identity, sha256: Option<&Sha256Digest>) -> HashMap<String, String> {
         super::write(&new_object(who, None), sha256)
@@ -165,6 +172,7 @@ mod tests {
             tenant: TenantId::new("acme").unwrap(),
             call_id: call_id.map(|id| CallId::new(id).unwrap()),
             file_name: file_name.map(|name| FileName::new(name).unwrap()),
+            cc_id: None,
         }
     }
 
@@ -251,6 +259,16 @@ mod tests {
         }
         assert!((1..40).contains(&left_out), "{left_out}");
         assert_eq!(entries(&write(&identity(Some("1"), None), None)), None);
+    }
+
+    #[test]
+    fn another_call_centres_recording_is_another() {
+        let own = identity(Some("1"), None);
+        let other = Identity { cc_id: Some(CcId::new("2").unwrap()), ..own.clone() };
+        assert!(!write(&own, None).contains_key("cc-id"));
+        assert_eq!(write(&other, None)["cc-id"], "2");
+        assert!(names(&write(&other, None), &other));
+        assert!(!names(&write(&own, None), &other) && !names(&write(&other, None), &own));
     }
 
     #[test]

@@ -40,7 +40,7 @@ use crate::config;
 use crate::failure::{Class, Failure, Reason};
 use crate::metrics::{Metrics, StoreOperation};
 use crate::recording::{Audio, ObjectKey, Packed};
-use crate::request::{CallId, FileName, TenantId};
+use crate::request::{CallId, CcId, FileName, TenantId};
 use crate::shared::Shared;
 
 use client::{Clients, Connected};
@@ -66,6 +66,8 @@ pub struct Identity {
     pub tenant: TenantId,
     pub call_id: Option<CallId>,
     pub file_name: Option<FileName>,
+    /// Where it is not the tenant's own: another call centre may have given the same names.
+    pub cc_id: Option<CcId>,
 }
 
 /// An object that is to be.

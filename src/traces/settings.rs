@@ -4,6 +4,7 @@
 //! Pure: the environment is handed in. No warning quotes a value, since headers are secrets.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -46,11 +47,18 @@ impl fmt::Debug for Settings {
 }
 
 /// Reads them; `None` where nothing is to be exported. The second are warnings for people.
-pub fn read(variables: impl Iterator<Item = (String, String)>) -> (Option<Settings>, Vec<String>) {
+pub fn read(
+    variables: impl Iterator<Item = (String, OsString)>,
+) -> (Option<Settings>, Vec<String>) {
     let ours = variables.filter(|(name, _)| name.starts_with("OTEL_"));
-    let trimmed = ours.map(|(name, value)| (name, value.trim().to_owned()));
-    let set = trimmed.filter(|(_, value)| !value.is_empty()).collect();
-    let mut variables = Variables { set, warnings: Vec::new() };
+    let mut variables = Variables { set: BTreeMap::new(), warnings: Vec::new() };
+    for (name, value) in ours {
+        match value.to_str().map(str::trim) {
+            Some("") => {}
+            Some(value) => drop(variables.set.insert(name, value.to_owned())),
+            None => variables.warn(&name, "is not UTF-8, and is as if it were not set"),
+        }
+    }
     let settings = variables.settings();
     (settings, variables.warnings)
 }

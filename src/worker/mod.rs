@@ -80,6 +80,15 @@ async fn until(at: Option<Instant>) {
     }
 }
 
+/// A chore, begun again where it panics, as a job is tried again: what one server or key brings about
+/// must not end the others.
+async fn kept_up<C: Future<Output = ()>>(chore: impl Fn() -> C) {
+    while AssertUnwindSafe(chore()).catch_unwind().await.is_err() {
+        tracing::error!("a chore of the worker panicked, and begins again; please report it");
+        time::sleep(TICK).await;
+    }
+}
+
 impl Worker {
     pub fn new(
         tenants: Tenants,
@@ -129,12 +138,15 @@ impl Worker {
         let at_once = outages::probes(self.settings.concurrency);
         // Each looks up when it is its turn, and not at every delivery.
         let mut chores: FuturesUnordered<_> = [
-            self.mind_the_store(&pauses).boxed(),
-            outages::mind_the_events(&self.tools.events, &pauses).boxed(),
-            outages::mind_the_broker(broker.status(), &pauses).boxed(),
-            outages::mind_the_tenants(self.tenants.watch(), |now| now.is_empty(), &pauses).boxed(),
-            outages::probe_the_stores(stores, at_once).boxed(),
-            sweep::hourly(&self.tenants, self.settings.job_deadline).boxed(),
+            kept_up(|| self.mind_the_store(&pauses)).boxed(),
+            kept_up(|| outages::mind_the_events(&self.tools.events, &pauses)).boxed(),
+            kept_up(|| outages::mind_the_broker(broker.status(), &pauses)).boxed(),
+            kept_up(|| {
+                outages::mind_the_tenants(self.tenants.watch(), |now| now.is_empty(), &pauses)
+            })
+            .boxed(),
+            kept_up(|| outages::probe_the_stores(stores, at_once)).boxed(),
+            kept_up(|| sweep::hourly(&self.tenants, self.settings.job_deadline)).boxed(),
         ]
         .into_iter()
         .collect();
@@ -434,5 +446,19 @@ impl Worker {
                 _ = another => outages::nothing_of_the_store(pauses),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_chore_that_panics_begins_again() {
+        let begun = AtomicU32::new(0);
+        kept_up(async || assert!(begun.fetch_add(1, Ordering::Relaxed) == 2, "not yet")).await;
+        assert_eq!(begun.into_inner(), 3);
     }
 }

@@ -7,8 +7,8 @@ use jiff::tz::TimeZone;
 use super::outages::Gate;
 use crate::ccfs;
 use crate::metrics::TenantLabel;
-use crate::recording::KeyTemplate;
-use crate::request::{CcId, TenantId};
+use crate::recording::{KeyTemplate, Located, Place};
+use crate::request::{CcId, TenantId, Wanted};
 use crate::store::Store;
 
 /// A configured tenant with everything a job of its needs.
@@ -34,4 +34,16 @@ pub struct Tenant {
     pub max_concurrency: usize,
     /// Its messages are parked.
     pub paused: bool,
+}
+
+impl Tenant {
+    /// The call centre that a recording of its is asked from.
+    pub fn cc_id<'a>(&'a self, wanted: &'a Wanted) -> &'a CcId {
+        wanted.cc_id.as_ref().unwrap_or(&self.cc_id)
+    }
+
+    /// What the key of a recording of its is made of.
+    pub fn located<'a>(&'a self, wanted: &'a Wanted, place: &'a Place) -> Located<'a> {
+        Located { tenant: &self.id, cc_id: self.cc_id(wanted), wanted, place }
+    }
 }

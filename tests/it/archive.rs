@@ -69,5 +69,32 @@ async fn the_cc_id_in_a_key_is_the_one_asked_with() {
     let key = "acme/7%2Fa/2026/1777093663-3.wav";
     assert_eq!(event["data"]["ccId"], "7/a");
     assert_eq!(event["data"]["objects"][0]["key"], key);
+
+    // The same call of another call centre is another recording, and so is its event.
+    message["ccId"] = json!("8");
+    world.publish(&message).await;
+    let other = world.event().await.json();
+    assert_eq!(other["data"]["alreadyArchived"], false);
+    assert_ne!(other["id"], event["id"]);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_another_message_has_archived_meanwhile_is_never_absent() {
+    let world = World::new().await;
+    let none = || Reply::code("0300012");
+    // Both find nothing, one of them finds it, and after that CC-FS has it no more.
+    world.ccfs.script("1777093663-1", [none(), none(), Reply::wav(640), none()]);
+    let retry = "delays = [\"100ms\", \"200ms\"]\nnot_ready_window = \"6s\"";
+    let worker = world.worker(&[("retry", retry)]).await;
+    let mut message = call("1777093663-1");
+    message["callEnd"] = jiff::Timestamp::now().to_string().into();
+    world.publish(&message).await;
+    world.publish(&message).await;
+    let events = [world.event().await.json(), world.event().await.json()];
+    for event in &events {
+        assert_eq!(event["type"], "recording.archived", "{event}");
+    }
+    assert_eq!(events.map(|event| event["data"]["alreadyArchived"] == true), [false, true]);
     worker.stop().await;
 }

@@ -70,7 +70,7 @@ fn loaded(path: &str, mounted: &[(&Path, &str)]) -> Config {
     };
     let text = mounted.iter().fold(file(path), as_here);
     std::fs::write(&settings, text).expect("a temporary folder can be written");
-    let environment = IMAGE.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let environment = IMAGE.into_iter().map(|(name, value)| (name.to_owned(), value.into()));
     match Config::load(Some(&settings), environment) {
         Ok(loaded) => loaded.config,
         Err(mistakes) => panic!("{path}: {mistakes}"),

@@ -92,13 +92,14 @@ async fn other_content_under_the_key_is_a_conflict_whatever_the_store_can() {
 }
 
 #[tokio::test]
-async fn a_retry_asks_the_store_only_where_something_can_be_there() {
+async fn a_retry_asks_the_store_first_whatever_came_of_the_try_before() {
     let world = World::new().await;
     let worker = world.worker(&[("retry", "delays = [\"200ms\"]")]).await;
-    for (id, first, asks) in [
-        ("1777093663-1", Reply::not_found(), 0),
-        ("1777093663-2", Reply::throttled(), 1),
-        ("1777093663-3", Reply::wav(64 << 10).cut_at(9000), 1),
+    for (id, first) in [
+        // Another message of the same call may have found it meanwhile.
+        ("1777093663-1", Reply::not_found()),
+        ("1777093663-2", Reply::throttled()),
+        ("1777093663-3", Reply::wav(64 << 10).cut_at(9000)),
     ] {
         world.ccfs.script(id, [first, Reply::wav(9000)]);
         let mut message = call(id);
@@ -108,7 +109,7 @@ async fn a_retry_asks_the_store_only_where_something_can_be_there() {
         let heads = world.store.seen_of(Op::Head);
         // Only who looks for what may be there asks for a ZIP.
         let asked = heads.iter().filter(|head| head.key.ends_with(&format!("{id}.zip"))).count();
-        assert_eq!((world.ccfs.requests_for(id).len(), asked), (2, asks), "{id}");
+        assert_eq!((world.ccfs.requests_for(id).len(), asked), (2, 1), "{id}");
     }
     worker.stop().await;
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::{SignedDuration, Timestamp};
 use lapin::BasicProperties;
 use lapin::options::BasicGetOptions;
 use serde_json::json;
@@ -184,6 +185,24 @@ async fn a_dump_that_only_has_to_be_announced_asks_for_nothing_twice() {
     worker.metric_reaches("callvault_jobs_total", &["outcome=\"archived\""], 2.0).await;
     let items = worker.metric("callvault_messages_received_total", &["recording.dump-item"]).await;
     assert_eq!(items, 2.0);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_dump_that_is_dead_and_cannot_be_told_so_is_expanded_when_it_may_live() {
+    let world = World::new().await;
+    world.ccfs.default_reply(Reply::wav(4096));
+    full_subscriber(&world, "recording.failed.#").await;
+    let worker = world.worker(&[DULL]).await;
+    // More than a day ahead (contract 2) until the clock has moved on.
+    let ahead = Timestamp::now() + SignedDuration::from_secs(24 * 3600 + 3);
+    let call = |n: u8| json!({ "callId": format!("1777093663-{n}"), "callEnd": ahead.to_string() });
+    let dump = json!({ "type": "recording.dump-requested", "tenant": "acme", "requestId": "soon",
+        "recordings": [call(1), call(2)] });
+    world.publish(&dump).await;
+    worker.metric_reaches("callvault_retries_total", &REFUSED, 1.0).await;
+    worker.metric_reaches("callvault_jobs_total", &["outcome=\"expanded\""], 1.0).await;
+    worker.metric_reaches("callvault_jobs_total", &["outcome=\"archived\""], 2.0).await;
     worker.stop().await;
 }
 

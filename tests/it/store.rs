@@ -85,6 +85,7 @@ fn who() -> Identity {
         tenant: TenantId::new("acme").unwrap(),
         call_id: Some(CallId::new("1777093663-792075").unwrap()),
         file_name: Some(FileName::new("X:/4/0/20260425/512/1629533.V3").unwrap()),
+        cc_id: None,
     }
 }
 

@@ -57,10 +57,7 @@ fn the_image_and_the_package_are_built_by_the_same_tool() {
     assert!(
         file("Dockerfile").contains(&format!("cargo install --locked cargo-auditable@{version}\n"))
     );
-    assert!(
-        file(".ci/program")
-            .ends_with("\"$auditable\" auditable build --release --locked --bin callvault\n")
-    );
+    assert!(file(".ci/program").contains(" RUSTC_WORKSPACE_WRAPPER=cargo-auditable\n"));
     for (path, times) in [("Dockerfile", 2), ("Makefile", 1)] {
         let text = file(path);
         assert_eq!(

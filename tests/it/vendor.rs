@@ -63,6 +63,27 @@ fn names_are_as_long_as_the_page_allows() {
 }
 
 #[tokio::test]
+async fn the_same_call_of_another_call_centre_is_no_repeat() {
+    let world = World::new().await;
+    world.ccfs.script("1777093663-1", [Reply::wav(640), Reply::wav(1280)]);
+    let worker = world.worker(&[("acme", "cc_id = \"7\"")]).await;
+    let call = json!({ "callId": "1777093663-1", "callEnd": "2026-04-25T05:12:44Z", "ccId": "8" });
+    let mut own = json!({ "type": "call.completed", "tenant": "acme", "ccId": "7" });
+    for key in ["callId", "callEnd"] {
+        own[key] = call[key].clone();
+    }
+    world.publish(&own).await;
+    assert_eq!(world.event().await.json()["type"], "recording.archived");
+    let dump = json!({ "type": "recording.dump-requested", "tenant": "acme", "requestId": "other",
+                       "recordings": [call] });
+    world.publish(&dump).await;
+    let event = world.event().await.json();
+    assert_eq!(event["data"]["reason"]["code"], "store.conflict", "{event}");
+    assert_eq!(world.ccfs.requests().pop().unwrap().asked.cc_id, "8");
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn a_foreign_call_looks_absent_and_the_call_centre_can_be_set() {
     let world = World::new().await;
     let own = [("acme", "cc_id = \"7\"")];

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::broker::{RequestError, Requests};
+use crate::cli::tell;
 use crate::config::Config;
 use crate::event::Event;
 
@@ -18,7 +19,7 @@ impl Mail {
         match Requests::connect(&config.broker, &config.retry.delays).await {
             Ok(requests) => Self::Open(Arc::new(requests)),
             Err(error) => {
-                eprintln!("{error}; the audit goes on, but tells and asks for nothing");
+                tell(format_args!("{error}; the audit goes on, but tells and asks for nothing"));
                 Self::Lost(error)
             }
         }

@@ -9,9 +9,9 @@ use std::process::ExitCode;
 use tempfile::NamedTempFile;
 
 use crate::broker::{BadRecord, Record};
-use crate::cli::Error;
 use crate::cli::held::{Desk, Lines, Selection, Undone};
 use crate::cli::progress::Progress;
+use crate::cli::{Error, tell};
 
 /// Writes the messages that fit to a file, or to standard output.
 ///
@@ -24,7 +24,7 @@ pub async fn export(desk: &Desk<'_>, selection: &Selection, to: &Path) -> Result
         return Err(Undone::NotWhole(to.display().to_string()).into());
     }
     copy.keep()?;
-    eprintln!("{} of {all} dead messages written to {}", tally.total, to.display());
+    tell(format_args!("{} of {all} dead messages written to {}", tally.total, to.display()));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -133,7 +133,7 @@ pub async fn import(desk: &Desk<'_>, from: &Path) -> Result<ExitCode, Error> {
     progress.end();
     let stopped = desk.is_stopped();
     let when = if stopped { ", before it was stopped" } else { "" };
-    eprintln!("{put} put into {}, {known} were there already{when}", shelf.name());
+    tell(format_args!("{put} put into {}, {known} were there already{when}", shelf.name()));
     told?;
     intake.close().await;
     match bad {

@@ -8,8 +8,8 @@ use super::asked::Selection;
 use super::view::Whose;
 use super::{Desk, Tally, plainly};
 use crate::broker::{Shelf, Walk};
-use crate::cli::Error;
 use crate::cli::progress::Progress;
+use crate::cli::{Error, tell};
 
 /// Between two turns of ours, so that who waits gets one.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -57,7 +57,7 @@ impl Desk<'_> {
             Ok(()) if self.is_stopped() => "before it was stopped",
             Ok(()) => "",
         };
-        eprintln!("{}", format!("{} {} {when}", tally.shown(), deed.done()).trim_end());
+        tell(format!("{} {} {when}", tally.shown(), deed.done()).trim_end());
         done.map(|()| tally)
     }
 }

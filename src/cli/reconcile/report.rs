@@ -1,9 +1,10 @@
 //! What a reconciliation has found, for people or for scripts; written as it is found.
 
-use std::io::{self, BufWriter, Stdout, Write};
+use std::io::{self, BufWriter, Write};
 
 use serde::Serialize;
 
+use crate::cli::Out;
 use crate::cli::ask::Asked;
 use crate::cli::compare::{Listed, State};
 use crate::index::Position;
@@ -31,7 +32,7 @@ impl Counts {
 }
 
 pub struct Report {
-    out: BufWriter<Stdout>,
+    out: BufWriter<Out>,
     json: bool,
     /// Recordings in it so far.
     listed: u64,
@@ -41,7 +42,7 @@ impl Report {
     /// # Errors
     /// stdout cannot be written; here and below.
     pub fn begin(json: bool, tenant: &TenantId, bucket: &str) -> io::Result<Self> {
-        let mut out = BufWriter::new(io::stdout());
+        let mut out = BufWriter::new(Out::new());
         if json {
             let head = (serde_json::to_string(tenant)?, serde_json::to_string(bucket)?);
             write!(out, "{{\"tenant\":{},\"bucket\":{},\"recordings\":[", head.0, head.1)?;

@@ -1,8 +1,11 @@
 //! Which layer wins: defaults, file, environment, and a tenant's own sections over the global ones.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+
 use insta::assert_snapshot;
 
-use super::{LEAST, good, load, mistakes, row, value_of};
+use super::{Environment, LEAST, good, layers, load, mistakes, row, value_of};
 use crate::config::{Config, LockMode, LogFormat, ObjectLock, Tenant};
 use crate::failure::Class;
 
@@ -186,4 +189,25 @@ fn a_session_token_goes_with_the_keys_beside_it() {
     the configuration has a mistake:
       callvault.toml:5: store.session_token: is set without access_key_id and secret_access_key; set all three, or none
     ");
+}
+
+#[test]
+fn a_variable_that_is_not_utf_8_is_a_mistake_and_not_as_if_it_were_not_set() {
+    let bytes = || OsString::from_vec(b"hunter2\xfc".to_vec());
+    let names = [
+        "CALLVAULT__BROKER__URL",
+        "CALLVAULT__STORE__BUCKET",
+        "CALLVAULT__STORE__TAGS__a",
+        "ID",
+        "UNUSED",
+    ];
+    let variables = names.into_iter().map(|name| (name.to_owned(), bytes()));
+    let text = LEAST.replace("[store]", "[store]\naccess_key_id_env = \"ID\"");
+    let table = layers::parse("callvault.toml", &text).unwrap();
+    let told = Config::read(&table, &Environment::new(variables)).unwrap_err().to_string();
+    for name in &names[..4] {
+        let line = told.lines().find(|line| line.contains(name) || line.contains("_env"));
+        assert!(line.is_some_and(|line| line.contains("not UTF-8")), "{name}: {told}");
+    }
+    assert!(!told.contains("hunter2") && !told.contains("UNUSED"), "{told}");
 }

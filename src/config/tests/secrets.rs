@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use super::{good, row, value_of, with};
+use super::{LEAST, good, load, mistakes, row, value_of, with};
 use crate::config::Loaded;
 
 #[test]
@@ -100,6 +100,45 @@ fn mistakes_of_secret_forms() {
     the configuration has a mistake:
       CALLVAULT__STORE__ACCESS_KEY_ID: store.access_key_id: is set without secret_access_key; set both or neither
     ");
+}
+
+#[test]
+fn what_no_header_takes_is_refused_and_not_quoted() {
+    let dir = tempfile::tempdir().unwrap();
+    let both = dir.path().join("both");
+    std::fs::write(&both, "AKID\nhunter2\n").unwrap();
+    let both = both.display();
+    let text = |keys: &str| {
+        LEAST.replace("[store]", &format!("[store]\nsecret_access_key = \"s \u{43a}\"\n{keys}"))
+    };
+    let refused = |keys: &str, variables: &[(&str, &str)], what: &str| {
+        let told = mistakes(&text(keys), variables);
+        assert!(told.contains(what) && !told.contains("hunter2"), "{told}");
+    };
+    let line_break = "line break or another control character";
+    refused(&format!("access_key_id_file = \"{both}\""), &[], line_break);
+    refused("access_key_id_env = \"ID\"", &[("ID", "hunter2\rx")], line_break);
+    refused("access_key_id = \"hunter2\\u0000x\"", &[], line_break);
+    let visible = "a letter that is not ASCII";
+    refused("access_key_id = \"hunter2 x\"", &[], visible);
+    refused("access_key_id = \"AK\"\nsession_token = \"hunter2\u{43a}\"", &[], visible);
+    refused("access_key_id = \"AK\"\nregion = \"us-east-1\\n\"", &[], visible);
+    // A secret key is signed with, not sent; a password may have blanks.
+    load(&text("access_key_id = \"AK\""), &[]).unwrap();
+}
+
+#[test]
+fn a_password_that_would_be_shown_is_refused_and_not_quoted() {
+    let refused = |told: Result<Loaded, crate::config::Mistakes>| {
+        let told = told.map(|_| "no mistake").unwrap_err().to_string();
+        assert!(told.contains("%2F %3F %23") && !told.contains("hunter2"), "{told}");
+    };
+    for url in ["u:/hunter2@mq/", "u:12#hunter2@mq/", "u:?hunter2@mq", "u:1/hunter2@mq:5672/%2f"] {
+        refused(with(&format!("[broker]\nurl = \"amqp://{url}\"\n"), &[]));
+        refused(with("", &[("CALLVAULT__CCFS__PROXY", &format!("http://{url}"))]));
+        refused(with("", &[("CALLVAULT__STORE__PROXY", &format!("http://{url}"))]));
+    }
+    good("[broker]\nurl = \"amqp://u:%2Fhunter2%40@mq/a%40b\"\n", &[]);
 }
 
 #[test]

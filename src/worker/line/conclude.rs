@@ -152,7 +152,18 @@ impl Concluder {
             }
             Outcome::NewSuspect => Conclusion::quiet(Disposition::Mark { at: now }),
             Outcome::Forwarded => Conclusion::quiet(Disposition::Forward { at: now }),
-            Outcome::Failed(failure) => self.judge(received, failure.clone(), now),
+            Outcome::Failed(failure) => {
+                let mut conclusion = self.judge(received, failure.clone(), now);
+                // All that is left to do of a dump is to say so. It is not where what could not be said
+                // is that the dump itself is dead: that is told by `unsaid`.
+                if let Disposition::Retry { state, .. } = &mut conclusion.disposition
+                    && received.intake.is_dump()
+                    && is_of_events(&failure.reason)
+                {
+                    state.expanded = true;
+                }
+                conclusion
+            }
         }
     }
 
@@ -206,9 +217,7 @@ impl Concluder {
             }))
         };
         let (outcome, event, disposition) = match verdict {
-            Verdict::Again { delay, mut state } => {
-                // All that is left to do of a dump is to say so.
-                state.expanded |= received.intake.is_dump() && is_of_events(&reason);
+            Verdict::Again { delay, state } => {
                 (JobOutcome::Retried, None, Disposition::Retry { delay, state, reason, detail })
             }
             Verdict::Absent { attempts } => {

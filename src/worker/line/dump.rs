@@ -18,6 +18,9 @@ use crate::worker::tenant::Tenant;
 /// Items that wait for their confirms at once: half of a batch of the publisher's, which two dumps fill.
 const AT_ONCE: usize = 32;
 
+/// Where even the key with this extension is too long, each is.
+const SHORTEST: &str = "wav";
+
 /// Reads a dump whose turn it is.
 ///
 /// # Errors
@@ -31,8 +34,9 @@ pub fn read(delivery: &Delivery, tenant: &Tenant) -> Result<DumpRequest, Failure
     };
     let mut mistakes = Mistakes::default();
     for (index, wanted) in dump.recordings.iter().enumerate() {
-        let located = recording::locate(wanted, &tenant.zone, delivery.sent_at(), now);
-        if let Err(failure) = located
+        let keyed = recording::locate(wanted, &tenant.zone, delivery.sent_at(), now)
+            .and_then(|place| tenant.keys.key(tenant.located(wanted, &place), SHORTEST));
+        if let Err(failure) = keyed
             && failure.reason == Reason::MESSAGE_INVALID
         {
             mistakes.add(Mistake::new(placed(index, failure).detail));

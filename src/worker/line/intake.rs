@@ -166,7 +166,7 @@ impl Intake {
         });
         let (place, work) = match located {
             Ok((tenant, place)) => {
-                let seen_before = seen_before(delivery, message_type, &tenant);
+                let seen_before = seen_before(delivery, message_type);
                 let attempts = delivery.state().attempts.saturating_add(1);
                 let (question, waits) = (Question::default(), Waits::default());
                 let progress = Progress::default();
@@ -233,15 +233,11 @@ pub fn placed(index: usize, mut failure: Failure) -> Failure {
 }
 
 /// Redelivered, retried and redriven messages and dumps may ask for what is already stored
-/// (contract 3); but not where CC-FS had nothing when it was last asked, since so nobody could have
-/// stored it.
-fn seen_before(delivery: &Delivery, message_type: MessageType, tenant: &Tenant) -> bool {
-    if delivery.redelivered || delivery.state().redrive.is_some() {
-        return true; // What came of its last try is not known.
-    }
-    let had_nothing = delivery.reason().is_some_and(|reason| tenant.ccfs.has_nothing(reason));
-    let again = delivery.state().first_seen.is_some();
-    !had_nothing && (again || message_type != MessageType::CallCompleted)
+/// (contract 3): by an earlier try, or by another message of the same call.
+fn seen_before(delivery: &Delivery, message_type: MessageType) -> bool {
+    let state = delivery.state();
+    let again = delivery.redelivered || state.first_seen.is_some() || state.redrive.is_some();
+    again || message_type != MessageType::CallCompleted
 }
 
 #[cfg(test)]

@@ -214,6 +214,7 @@ impl Job {
             place: &self.place,
             extension,
             cc_id: self.cc_id(),
+            foreign: self.foreign_cc_id().is_some(),
             force: self.request.force,
             objects: &objects,
             already_archived,
@@ -243,7 +244,12 @@ impl Job {
     }
 
     fn cc_id(&self) -> &CcId {
-        self.request.wanted.cc_id.as_ref().unwrap_or(&self.tenant.cc_id)
+        self.tenant.cc_id(&self.request.wanted)
+    }
+
+    /// That of the message, where it is not the tenant's.
+    fn foreign_cc_id(&self) -> Option<&CcId> {
+        Some(self.cc_id()).filter(|id| **id != self.tenant.cc_id)
     }
 
     fn ask(&self) -> Ask<'_> {
@@ -264,8 +270,7 @@ impl Job {
     }
 
     fn located(&self) -> Located<'_> {
-        let (tenant, wanted) = (&self.tenant.id, &self.request.wanted);
-        Located { tenant, cc_id: self.cc_id(), wanted, place: &self.place }
+        self.tenant.located(&self.request.wanted, &self.place)
     }
 
     fn identity(&self) -> Identity {
@@ -274,6 +279,7 @@ impl Job {
             tenant: self.tenant.id.clone(),
             call_id: wanted.call_id.clone(),
             file_name: wanted.file_name.clone(),
+            cc_id: self.foreign_cc_id().cloned(),
         }
     }
 }

@@ -23,7 +23,7 @@ async fn every_error_of_the_store_has_its_class() {
         (answer(400, "ExpiredToken"), Waiting, "store.ExpiredToken"),
         (answer(403, "RequestTimeTooSkewed"), Waiting, "store.RequestTimeTooSkewed"),
         (answer(503, "SlowDown"), Parked, "store.SlowDown"),
-        (answer(503, "ServiceUnavailable"), Parked, "store.ServiceUnavailable"),
+        (answer(503, "ServiceUnavailable"), Failed, "store.ServiceUnavailable"),
         (answer(429, "TooManyRequests"), Parked, "store.TooManyRequests"),
         (answer(409, "ConditionalRequestConflict"), Parked, "store.ConditionalRequestConflict"),
         (answer(409, ""), Parked, "store.http_409"),

@@ -161,6 +161,10 @@ async fn json_that_is_no_answer_is_a_protocol_error() {
     for text in ["{", "{}", "[1]", "{\"resultCode\":\"03000"] {
         assert_failure(Reply::json(text), "ccfs.protocol/Failure").await;
     }
+    // CC-FS calls all that it sends octets.
+    for text in ["[{\"resultCode\":\"0300012\"}]", "null", "\"no such file\"", "[]", "404"] {
+        assert_failure(Reply::json(text).content_type(OCTETS), "ccfs.protocol/Failure").await;
+    }
     let huge = format!("{{\"resultDesc\":\"{}\",\"resultCode\":\"0300012\"}}", "x".repeat(70_000));
     assert_failure(Reply::json(huge), "ccfs.protocol/Failure").await;
     assert_failure(Reply::json("{}").with_status(503), "ccfs.http_503/Unavailable").await;

@@ -114,6 +114,13 @@ fn a_reader_who_leaves_is_no_error_and_a_full_disk_is_one() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     assert!(output.status.success(), "{}", output.status);
 
+    // Nor is one of what is said beside the answer: the code stays what it is.
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = desk.command("config --config absent.toml", &[]);
+    let status = command.stdout(Stdio::null()).stderr(writer).status().expect("it starts");
+    assert_eq!(status.code(), Some(2));
+
     let full = fs::File::options().write(true).open("/dev/full").expect("Linux has one");
     let mut command = desk.command("config --config callvault.toml", &[]);
     let output = command.stdout(full).stderr(Stdio::piped()).output().expect("it starts");

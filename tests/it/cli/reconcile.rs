@@ -1,5 +1,7 @@
 //! `callvault reconcile`: what it finds in the bucket, and what it says.
 
+use std::process::Stdio;
+
 use futures_util::{StreamExt as _, stream};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -174,6 +176,29 @@ async fn a_single_file_does_not_stand_for_a_call_of_several() {
     let recordings = dump["recordings"].as_array().expect("a list");
     assert_eq!(recordings.len(), 7, "a recording each");
     assert!(recordings.iter().all(|recording| recording["expected"].is_null()), "{dump}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_reads_the_beginning_alone_has_all_asked_for() {
+    let world = World::new().await;
+    let desk = Desk::new(&world.config(&[]));
+    let rows: String = (0..3000).map(|n| row(&format!("4-{n}"), DAY, "")).collect();
+    desk.file("record.csv", rows);
+    let line = "reconcile --config callvault.toml --tenant acme --index record.csv --enqueue";
+    for json in ["", " --json"] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = desk.command(&format!("{line}{json}"), &[]);
+        let output = command.stdout(writer).stderr(Stdio::piped()).output().expect("it starts");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), told.as_str()), (Some(1), ""), "not all is there");
+        let mut asked = 0;
+        while asked < 3000 {
+            let dump = world.take("jobs").await.json();
+            asked += dump["recordings"].as_array().expect("a list").len();
+        }
+        assert_eq!((asked, world.depth("jobs").await), (3000, 0));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

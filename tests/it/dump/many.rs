@@ -146,6 +146,22 @@ async fn a_bad_dump_is_dead_from_the_bulk_queue_with_all_mistakes_and_redriven_t
 }
 
 #[tokio::test]
+async fn a_key_that_is_too_long_makes_the_whole_dump_bad() {
+    let world = World::new().await;
+    let worker = world.worker(&[]).await;
+    let [good, mut long] = [1, 2].map(|n| json!({ "callId": format!("1777093663-{n}") }));
+    long["fileName"] = "\u{6c49}".repeat(200).into();
+    world.publish(&dump("audit-10", &[good, long])).await;
+    let told = world.event().await.json();
+    assert_eq!(told["data"]["reason"]["code"], "message.invalid");
+    let detail = told["data"]["reason"]["message"].as_str().unwrap();
+    assert!(detail.contains("recordings[1]: ") && !detail.contains("recordings[0]"), "{detail}");
+    world.settled(&worker).await;
+    assert_eq!(received(&worker, "recording.dump-item").await, 0.0, "nothing of it is published");
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn a_call_behind_many_dumps_is_archived_while_they_wait() {
     const REQUESTS: usize = 200;
     let world = World::new().await;

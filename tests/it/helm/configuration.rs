@@ -40,7 +40,7 @@ fn loaded(values: &Value, more: &[(&str, &str)]) -> Loaded {
     let (manifests, folder) = (render(values).manifests, tempfile::tempdir().unwrap());
     mount(&manifests, folder.path());
     let environment = IMAGE.iter().chain(more);
-    let environment = environment.map(|(name, value)| (name.to_string(), value.to_string()));
+    let environment = environment.map(|(name, value)| (name.to_string(), value.into()));
     let file = folder.path().join("config/callvault.toml");
     Config::load(Some(&file), environment).unwrap_or_else(|mistakes| {
         panic!("{mistakes}\n{}", manifest(&manifests, "ConfigMap", "callvault")["data"])

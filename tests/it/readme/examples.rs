@@ -138,7 +138,7 @@ fn toml_in_pages_loads() {
             });
             let file = folder.path().join("callvault.toml");
             fs::write(&file, block + tenant).expect("it can be written");
-            let least = least.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+            let least = least.iter().map(|(name, value)| (name.to_string(), value.into()));
             if let Err(mistakes) = Config::load(Some(&file), least) {
                 panic!("{path}: {mistakes}");
             }

@@ -56,6 +56,7 @@ impl News {
                 place,
                 extension: "wav",
                 cc_id: &CcId::new("1").expect("a good id"),
+                foreign: false,
                 force: self.flag,
                 objects: &self.objects,
                 already_archived: self.flag,

@@ -110,6 +110,25 @@ async fn a_rotated_key_file_takes_effect() {
     put(&store, &new_object(), &body).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_key_id_that_no_header_takes_is_no_panic() {
+    let server = LocalS3::start().await;
+    let bucket = server.s3().bucket().await;
+    let keys = |id: &str, token: Option<&str>| {
+        Some(StoreCredentials {
+            access_key_id: Secret::fixed(id),
+            secret_access_key: Secret::fixed(SECRET_KEY),
+            session_token: token.map(Secret::fixed),
+        })
+    };
+    for credentials in [keys("AK\r", None), keys("\u{43a}", None), keys(ACCESS_KEY, Some("a\nb"))] {
+        let store = store(&config::Store { credentials, ..settings(server.s3(), &bucket) }).await;
+        let failed = reason(put(&store, &new_object(), &content(10)).await);
+        assert_eq!(failed, (Class::Refused, "store.NoCredentials".to_owned()));
+    }
+    assert_eq!(server.seen().len(), 0);
+}
+
 /// Secret files are read at most every 30 s.
 pub(super) async fn a_file_may_be_read_again() {
     tokio::time::pause();
