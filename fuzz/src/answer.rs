@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use callvault::ccfs::Codes;
-use callvault::ccfs::answer::{Head, Verdict, judge, judge_object, whole_head};
+use callvault::ccfs::answer::{Head, Verdict, judge, judge_json, whole_head};
 use callvault::failure::{Class, Failure};
 use callvault::recording::{Format, Framing, HEAD_BYTES, Proof, Sniffed, sniff};
 
@@ -63,7 +63,7 @@ fn judged<'a>(
     portions: impl Iterator<Item = &'a [u8]>,
 ) -> Result<Format, Failure> {
     let verdict = judge(head, first_bytes(portions));
-    match verdict.unwrap_or_else(|| judge_object(head, body, true)) {
+    match verdict.unwrap_or_else(|| judge_json(head, body, true)) {
         Verdict::Recording(format) => Ok(format),
         Verdict::Failed(failure) => Err(failure),
         Verdict::Code(code) => Err(Codes::new(&BTreeMap::new()).failure(code.as_deref())),
@@ -93,7 +93,7 @@ fn is_a_recording(head: &Head, format: Format, body: &[u8]) {
     assert!(head.status == 200 && head.plain, "{head:?}");
     let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
     assert!(!text.is_empty(), "blanks are no recording");
-    let is_json = serde_json::from_slice::<serde_json::Map<_, serde_json::Value>>(text).is_ok();
+    let is_json = serde_json::from_slice::<serde_json::Value>(text).is_ok();
     let start = text[..text.len().min(6)].to_ascii_lowercase();
     let is_html = [b"<html>", b"<html ", b"<head>", b"<body>"].iter().any(|tag| start == *tag);
     assert!(!is_json && !is_html, "an error is no recording");

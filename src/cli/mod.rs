@@ -62,7 +62,7 @@ use crate::machine;
   callvault status --watch --config callvault.toml
 
 Any key but those of tenants can be set by the environment: CALLVAULT__SECTION__KEY.
-Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.")]
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration; audit has a 3, too.")]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -77,7 +78,10 @@ pub(super) fn no_file() -> Mistake {
 /// Unreadable, not UTF-8, or not TOML: then every syntax error with its line and column.
 pub(super) fn read_file(path: &Path) -> Result<Table, Mistakes> {
     let text = std::fs::read_to_string(path).map_err(|error| {
-        let fix = "name a readable file with --config or CALLVAULT_CONFIG";
+        let fix = match error.kind() {
+            io::ErrorKind::InvalidData => "save it as UTF-8",
+            _ => "name a readable file with --config or CALLVAULT_CONFIG",
+        };
         Mistake::new("", None, Wrong::new(format!("cannot read {}: {error}", path.display()), fix))
     })?;
     parse(&path.display().to_string(), &text)

@@ -88,7 +88,7 @@ async fn what_another_message_has_archived_meanwhile_is_never_absent() {
     let retry = "delays = [\"100ms\", \"200ms\"]\nnot_ready_window = \"6s\"";
     let worker = world.worker(&[("retry", retry)]).await;
     let mut message = call("1777093663-1");
-    message["callEnd"] = jiff::Timestamp::now().to_string().into();
+    message["callEnd"] = callvault::clock::now().to_string().into();
     world.publish(&message).await;
     world.publish(&message).await;
     let events = [world.event().await.json(), world.event().await.json()];

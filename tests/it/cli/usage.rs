@@ -49,7 +49,7 @@ fn help_says_what_there_is() {
       callvault status --watch --config callvault.toml
 
     Any key but those of tenants can be set by the environment: CALLVAULT__SECTION__KEY.
-    Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
+    Exit codes: 0 done, 1 failed, 2 wrong usage or configuration; audit has a 3, too.
     ");
     assert_snapshot!(desk.printed("run --help", &[]), @"
     The worker: archive until told to stop.
