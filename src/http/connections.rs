@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// How long the head of a request may take to come, the next of a connection as well as the first.
-const HEAD_WITHIN: Duration = Duration::from_secs(30);
+pub(super) const HEAD_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long a connection is kept: hyper has no limit for who takes an answer too slowly.
 const KEPT_FOR: Duration = Duration::from_secs(15 * 60);

@@ -281,8 +281,9 @@ async fn a_request_that_never_comes_whole_is_not_waited_for() {
     {
         let mut stream = TcpStream::connect(it.address).await.unwrap();
         stream.write_all(begun.as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
+        let (since, mut answer) = (tokio::time::Instant::now(), Vec::new());
         stream.read_to_end(&mut answer).await.unwrap();
+        assert!(since.elapsed() <= connections::HEAD_WITHIN * 2, "{begun}");
         assert_eq!(answer.starts_with(b"HTTP/1.1 200"), begun.ends_with("\r\n\r\n"), "{begun}");
     }
 }
