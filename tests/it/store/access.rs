@@ -138,6 +138,22 @@ async fn a_shared_credentials_file_that_is_rotated_needs_no_restart() {
     worker.stop().await;
 }
 
+/// The SDK panics at such an id, the sweep's request at the start included.
+#[tokio::test]
+async fn a_key_id_that_no_header_takes_ends_no_worker() {
+    let world = World::new().await;
+    let config = world.config(&[("retry", "delays = [\"1s\"]\nmax_attempts = 2")]);
+    let config = without_store_keys(&config);
+    let environment = [("AWS_ACCESS_KEY_ID", "AK\r"), ("AWS_SECRET_ACCESS_KEY", "SK")];
+    let options = Options { config: &config, environment: &environment, binary: &binary() };
+    let worker = Worker::start_with(&options).ready().await;
+    world.call("1777093663-1").await;
+    worker.metric_reaches("callvault_retries_total", &["store.NoCredentials"], 2.0).await;
+    assert_eq!(worker.metric("callvault_jobs_total", &["outcome=\"dead\""]).await, 0.0);
+    let log = worker.stop().await;
+    assert!(log.contains("is not ASCII") && !log.contains("panicked"), "{log}");
+}
+
 /// A worker whose store's credentials come from this command.
 async fn worker_with_process(world: &World, folder: &Path, command: &str) -> Worker {
     let file = folder.join("config");
