@@ -10,7 +10,7 @@ use super::error::Refusal;
 use super::{Identity, NewObject, Sha256Digest, Store, StoredObject, metadata};
 use crate::failure::{Class, Failure, Reason};
 use crate::metrics::StoreOperation;
-use crate::recording::ObjectKey;
+use crate::recording::{Audio, ObjectKey};
 
 /// What a HEAD says of an object.
 pub(super) struct Found {
@@ -52,6 +52,13 @@ impl Found {
         metadata::names(&self.metadata, who)
     }
 
+    /// Whether it is shorter than the sound that it was stored for: the store has taken more than it
+    /// keeps. What CC-FS itself contradicts (contract 3) says nothing of its length.
+    fn falls_short(&self) -> bool {
+        let least = self.object.audio.as_ref().map_or(0, Audio::least_bytes);
+        self.object.unproven.is_none() && self.object.size < least
+    }
+
     /// Of how many objects it is one.
     pub(super) fn entries(&self) -> Option<usize> {
         metadata::entries(&self.metadata)
@@ -80,7 +87,8 @@ fn size_of(head: &HeadObjectOutput) -> Option<u64> {
 }
 
 impl Store {
-    /// The object under `key`, if its metadata names this recording.
+    /// The object under `key`, if its metadata names this recording. One that is not as long as it says
+    /// is none: what is downloaded meets it, as another under this key.
     ///
     /// # Errors
     /// The store did not answer. A 403 is no answer either way (HEAD of a missing key is 403
@@ -91,6 +99,11 @@ impl Store {
         who: &Identity,
     ) -> Result<Option<StoredObject>, Failure> {
         match self.look(key).await {
+            Ok(Some(found)) if found.names(who) && found.falls_short() => {
+                let (bucket, size) = (self.bucket(), found.size());
+                tracing::error!(bucket, size, "an object is shorter than what was stored as it");
+                Ok(None)
+            }
             Ok(Some(found)) if found.names(who) => Ok(Some(self.heard(found.object).await)),
             Ok(_) => Ok(None),
             Err(refusal) if refusal.status() == Some(403) => Ok(None),

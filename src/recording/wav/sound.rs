@@ -17,6 +17,22 @@ pub struct Audio {
     pub duration_ms: Option<u64>,
 }
 
+impl Audio {
+    /// The least that its sound takes; 0 where what is known of it does not tell.
+    pub fn least_bytes(&self) -> u64 {
+        let sample = match self.codec.as_str() {
+            "pcm_alaw" | "pcm_mulaw" | "pcm_u8" => 1,
+            "pcm_s16le" => 2,
+            "pcm_f32le" => 4,
+            _ => 0,
+        };
+        let per_second = sample * u128::from(self.sample_rate) * u128::from(self.channels);
+        // It was rounded.
+        let duration_ms = self.duration_ms.unwrap_or_default().saturating_sub(1);
+        u64::try_from(per_second * u128::from(duration_ms) / 1000).unwrap_or(u64::MAX)
+    }
+}
+
 const PCM: u16 = 1;
 const FLOAT: u16 = 3;
 const A_LAW: u16 = 6;

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use callvault::config;
 use callvault::failure::Class;
+use callvault::recording::Audio;
 use callvault::store::NewObject;
 use jiff::Timestamp;
 
 use super::{
     MIB, PART, content, key, local, new_object, object_key, parts, payload, reason, settings,
-    settings_at, sha256, signed_plainly, store, under, upload,
+    settings_at, sha256, signed_plainly, store, under, upload, who,
 };
 use crate::support::link::{Link, Weather};
 use crate::support::s3::sink::Sink;
@@ -131,6 +132,31 @@ async fn a_completed_object_of_another_size_is_not_announced() {
     // Another try would find it by its metadata and announce it.
     assert_eq!(reason(failed), (Class::Permanent, "store.IncompleteBody".to_owned()));
     assert_eq!(server.ops().iter().filter(|op| **op == Op::Head).count(), 2);
+}
+
+#[tokio::test]
+async fn an_object_that_is_shorter_than_its_sound_is_never_taken_for_it() {
+    let (_server, _bucket, store) = local().await;
+    let sound = |bytes: usize| Audio {
+        codec: "pcm_alaw".to_owned(),
+        sample_rate: 8000,
+        channels: 1,
+        duration_ms: Some(bytes as u64 / 8),
+    };
+    let told = |bytes: usize| NewObject { audio: Some(sound(bytes)), ..new_object() };
+    let (body, whole) = (content(PART), content(2 * PART));
+    let upload_short = store.start_multipart(told(2 * PART)).await.unwrap();
+    let part = upload_short.part(1, &payload(&body)).await.unwrap();
+    let failed = upload_short.complete(vec![part], 2 * PART as u64, sha256(&whole)).await;
+    assert_eq!(reason(failed).1, "store.IncompleteBody");
+    // Whoever asks for the call again, or puts the dead message back.
+    assert_eq!(store.find(&key(), &who()).await.unwrap(), None);
+    let again = reason(upload(&store, &told(2 * PART), &whole).await);
+    assert_eq!(again, (Class::Permanent, "store.conflict".to_owned()));
+
+    let (_server, _bucket, store) = local().await;
+    upload(&store, &told(2 * PART), &whole).await.unwrap();
+    assert!(store.find(&key(), &who()).await.unwrap().is_some());
 }
 
 #[tokio::test]
