@@ -25,7 +25,7 @@ const KEPT_FOR: Duration = Duration::from_secs(15 * 60);
 const ENDS_WITHIN: Duration = Duration::from_secs(30);
 
 /// Connections at once; whoever comes beyond that waits in the system's queue until another leaves.
-pub(super) const AT_ONCE: usize = 256;
+pub(super) const AT_ONCE: usize = 128;
 
 /// Before the next try, where the system gives no connection: it lacks descriptors, say.
 const AGAIN: Duration = Duration::from_secs(1);

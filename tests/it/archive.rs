@@ -85,7 +85,7 @@ async fn what_another_message_has_archived_meanwhile_is_never_absent() {
     let none = || Reply::code("0300012");
     // Both find nothing, one of them finds it, and after that CC-FS has it no more.
     world.ccfs.script("1777093663-1", [none(), none(), Reply::wav(640), none()]);
-    let retry = "delays = [\"100ms\", \"200ms\"]\nnot_ready_window = \"6s\"";
+    let retry = "delays = [\"100ms\", \"200ms\"]\nnot_ready_window = \"1m\"";
     let worker = world.worker(&[("retry", retry)]).await;
     let mut message = call("1777093663-1");
     message["callEnd"] = callvault::clock::now().to_string().into();

@@ -196,7 +196,7 @@ async fn a_dump_that_is_dead_and_cannot_be_told_so_is_expanded_when_it_may_live(
     full_subscriber(&world, "recording.failed.#").await;
     let worker = world.worker(&[DULL]).await;
     // More than a day ahead (contract 2) until the clock has moved on.
-    let ahead = clock::now() + SignedDuration::from_secs(24 * 3600 + 3);
+    let ahead = clock::now() + SignedDuration::from_secs(24 * 3600 + 8);
     let call = |n: u8| json!({ "callId": format!("1777093663-{n}"), "callEnd": ahead.to_string() });
     let dump = json!({ "type": "recording.dump-requested", "tenant": "acme", "requestId": "soon",
         "recordings": [call(1), call(2)] });
