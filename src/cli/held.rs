@@ -19,7 +19,7 @@ pub use asked::{Filter, Selection};
 pub use view::{View, Whose, whole, whole_json};
 
 use super::run::{RunError, install_crypto};
-use super::{Error, tell};
+use super::{Error, Out, tell};
 use crate::broker::{HeldError, HeldMessage, Shelf, Turn, Walk};
 use crate::crash;
 use crate::lifecycle::Lifecycle;
@@ -141,11 +141,9 @@ impl Lines {
     /// stdout cannot be written.
     pub fn show(mut self) -> Result<(), Error> {
         self.0.rewind().map_err(Error::Spool)?;
-        let mut out = io::stdout().lock();
-        match io::copy(&mut self.0, &mut out).and_then(|_| out.flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-            _ => Ok(()),
-        }
+        let mut out = Out::new();
+        io::copy(&mut self.0, &mut out)?;
+        Ok(out.flush()?)
     }
 }
 

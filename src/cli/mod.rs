@@ -13,6 +13,7 @@ mod index;
 mod indexes;
 mod init;
 mod keys;
+mod out;
 mod pages;
 mod peer;
 mod plain;
@@ -30,8 +31,7 @@ mod waiting;
 mod whole;
 
 use std::ffi::OsString;
-use std::fmt::Display;
-use std::io::{self, Stdout, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -39,6 +39,8 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
+pub use self::out::tell;
+use self::out::{Out, say};
 use crate::broker::RequestError;
 use crate::config::{Loaded, Mistakes};
 use crate::failure::Failure;
@@ -366,60 +368,6 @@ fn work(command: impl Future<Output = Result<ExitCode, Error>>) -> Result<ExitCo
     // Who has failed does not wait for standard input.
     runtime.shutdown_background();
     ended
-}
-
-/// A line for people beside the answer, on stderr. Nobody is left to be told that it is closed.
-pub fn tell(line: impl Display) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
-}
-
-/// Writes the answer of a command. A reader who has seen enough (`| head`) is no error.
-fn say(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
-    }
-}
-
-/// Standard output of a command that does more than to write: a reader who has seen enough (`| head`)
-/// does not end it, nor does it end with another code.
-struct Out {
-    to: Stdout,
-    gone: bool,
-}
-
-impl Out {
-    fn new() -> Self {
-        Self { to: io::stdout(), gone: false }
-    }
-
-    fn unless_gone<T>(
-        &mut self,
-        nothing: T,
-        write: impl FnOnce(&mut Stdout) -> io::Result<T>,
-    ) -> io::Result<T> {
-        if self.gone {
-            return Ok(nothing);
-        }
-        match write(&mut self.to) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                self.gone = true;
-                Ok(nothing)
-            }
-            written => written,
-        }
-    }
-}
-
-impl Write for Out {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.unless_gone(bytes.len(), |to| to.write(bytes))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.unless_gone((), Stdout::flush)
-    }
 }
 
 fn load(file: Option<&Path>) -> Result<Loaded, Mistakes> {

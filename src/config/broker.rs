@@ -6,7 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::forms::SecretKey;
-use super::kinds::{filled, masked, shows_its_password};
+use super::kinds::{filled, hides_its_password, masked};
 use super::mistake::Wrong;
 use super::secret::Secret;
 use super::section::Section;
@@ -86,7 +86,7 @@ pub(super) fn read(s: &mut Section<'_, '_>) -> Option<Broker> {
 fn amqp_url(text: &str) -> Result<(), Wrong> {
     let fix = "write it as amqp://user:password@host:5672/%2f, or amqps:// for TLS";
     let url = Url::parse(text).map_err(|error| Wrong::new(format!("is no URL: {error}"), fix))?;
-    shows_its_password(&url)?;
+    hides_its_password(&url)?;
     if !matches!(url.scheme(), "amqp" | "amqps") {
         return Err(Wrong::new("must begin with amqp:// or amqps://", fix));
     }

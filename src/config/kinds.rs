@@ -322,7 +322,7 @@ pub(super) fn http_url(
 ) -> Result<Url, Wrong> {
     let fix = "write it as https://host:port";
     let url = Url::parse(text).map_err(|error| Wrong::new(format!("is no URL: {error}"), fix))?;
-    shows_its_password(&url)?;
+    hides_its_password(&url)?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(Wrong::new("must begin with http:// or https://", fix));
     }
@@ -332,7 +332,7 @@ pub(super) fn http_url(
 
 /// Refuses a URL whose password is not one to who reads it (RFC 3986, 3.2): a `/`, `?` or `#` in it ends
 /// the host, and what follows would be shown. An `@` beyond the host tells it.
-pub(super) fn shows_its_password(url: &Url) -> Result<(), Wrong> {
+pub(super) fn hides_its_password(url: &Url) -> Result<(), Wrong> {
     let beyond = [Some(url.path()), url.query(), url.fragment()];
     if beyond.into_iter().flatten().any(|part| part.contains('@')) {
         let what = "has an @ after the host, as where a password is not percent-encoded";
@@ -377,10 +377,14 @@ pub(super) fn filled(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
-/// Text that is sent as it is, in a header: visible ASCII (RFC 9110, 5.5). What is wrong is not quoted:
-/// it may be a secret.
+/// Whether a header takes it as it is, blanks apart: visible ASCII (RFC 9110, 5.5).
+pub fn is_visible(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Text that is sent as it is, in a header. What is wrong is not quoted: it may be a secret.
 pub(super) fn sent(text: &str) -> Result<(), Wrong> {
-    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if is_visible(text) {
         return Ok(());
     }
     let what = "holds a blank, a control character or a letter that is not ASCII";

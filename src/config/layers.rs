@@ -16,9 +16,6 @@ use super::secret::trimmed;
 /// What the variables of ours begin with.
 pub(super) const PREFIX: &str = "CALLVAULT__";
 
-/// What is wrong with a variable of other bytes.
-pub(super) const NO_TEXT: &str = "is not UTF-8";
-
 /// A value with the place it came from.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
@@ -217,7 +214,7 @@ impl Environment {
     /// It is set, and no text.
     pub fn get(&self, name: &str) -> Option<Result<&str, Wrong>> {
         let value = self.0.get(name)?;
-        Some(value.to_str().ok_or_else(|| Wrong::new(NO_TEXT, "set it in UTF-8")))
+        Some(value.to_str().ok_or_else(|| Wrong::new("is not UTF-8", "set it again, in UTF-8")))
     }
 
     pub fn names(&self) -> impl Iterator<Item = &str> {

@@ -41,6 +41,7 @@ pub use broker::Broker;
 pub use ccfs::Ccfs;
 pub use effective::{Effective, EffectiveSection, Row, Source, quoted};
 pub use http::Http;
+pub use kinds::is_visible;
 pub use log::{Log, LogFormat, LogIdentifiers};
 pub use mistake::{Mistake, Mistakes, Place};
 pub use nearest::alike as nearest_name;

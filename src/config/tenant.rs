@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 
 use super::ccfs::{self, Ccfs};
 use super::effective::quoted;
+use super::kinds::is_visible;
 use super::layers::{Node, Table, Value};
 use super::mistake::{Place, Wrong};
 use super::nearest;
@@ -195,7 +196,7 @@ fn cc_id(text: &str) -> Result<CcId, Wrong> {
 
 /// The AK goes into a header as it is.
 fn access_key(text: &str) -> Result<String, Wrong> {
-    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
+    if text.is_empty() || !is_visible(text) {
         let what = "must be visible ASCII characters, at least one";
         return Err(Wrong::new(what, "write the AK as CC-FS shows it"));
     }

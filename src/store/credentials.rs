@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock;
-use crate::config::{SecretError, StoreCredentials};
+use crate::config::{SecretError, StoreCredentials, is_visible};
 
 /// After a refusal the chain is asked at most this often, as a secret's file is (contract 6).
 const REREAD_AFTER: Duration = Duration::from_secs(30);
@@ -95,8 +95,7 @@ fn read(keys: &StoreCredentials) -> Result<Credentials, SecretError> {
 /// in whatever task has sent the request.
 fn sendable(credentials: Credentials) -> Result<Credentials, Why> {
     let sent = [Some(credentials.access_key_id()), credentials.session_token()];
-    let visible = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
-    if sent.into_iter().flatten().all(visible) { Ok(credentials) } else { Err(Why::Garbled) }
+    if sent.into_iter().flatten().all(is_visible) { Ok(credentials) } else { Err(Why::Garbled) }
 }
 
 /// The SDK's own chain: environment, profile with its `credential_process`, web identity, container,

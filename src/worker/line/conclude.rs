@@ -154,8 +154,8 @@ impl Concluder {
             Outcome::Forwarded => Conclusion::quiet(Disposition::Forward { at: now }),
             Outcome::Failed(failure) => {
                 let mut conclusion = self.judge(received, failure.clone(), now);
-                // All that is left to do of a dump is to say so. It is not where what could not be said
-                // is that the dump itself is dead: that is told by `unsaid`.
+                // The items of a dump are out where its own event was refused: only that is left to do.
+                // Where `recording.failed` was (`unsaid`), none is.
                 if let Disposition::Retry { state, .. } = &mut conclusion.disposition
                     && received.intake.is_dump()
                     && is_of_events(&failure.reason)
